@@ -1,0 +1,58 @@
+"""Charts of the claims: one look, the paper's value in each, captions made of the numbers.
+
+`draw` makes the charts of one claim, `save` writes one to disk, `CHARTS` tells which charts an
+evaluator has before anything is run. The theme is registered with Altair as "limitcycles":
+``altair.theme.enable("limitcycles")`` gives a notebook the same look.
+"""
+
+from types import ModuleType
+from typing import Any
+
+import altair as alt
+import xarray as xr
+
+from limitcycles.charts import architectures, noise, rank, training
+from limitcycles.charts.data import ChartDataError
+from limitcycles.charts.files import SUFFIXES, save
+
+_MODULES: dict[str, ModuleType] = {
+    "rank": rank,
+    "noise-independent-of-weights": noise,
+    "training-errors": training,
+    "spectrum-ranks-architectures": architectures,
+}
+
+CHARTS: dict[str, tuple[str, ...]] = {name: module.NAMES for name, module in _MODULES.items()}
+
+__all__ = ["CHARTS", "SUFFIXES", "ChartDataError", "draw", "save"]
+
+
+def draw(
+    evaluator: str, result: dict[str, Any], spectra: list[xr.Dataset], runs: list[xr.Dataset]
+) -> dict[str, alt.TopLevelMixin]:
+    """Charts of one claim, by name, in the order of ``CHARTS[evaluator]``.
+
+    Each chart has a title, and its caption as `description`. A claim that was not tested has none.
+
+    Parameters
+    ----------
+    evaluator
+        Name of the claim's evaluator in the ledger.
+    result
+        The claim's result (the JSON file of the claim).
+    spectra, runs
+        The stores that the claim was judged on; attrs hold run, seed (and percent).
+
+    Raises
+    ------
+    ChartDataError
+        If the evaluator is not known here, or a number that is drawn is missing.
+    """
+    if result["verdict"] == "not tested":
+        return {}
+    if evaluator not in _MODULES:
+        raise ChartDataError(
+            f"the evaluator '{evaluator}' of {result['id']} has no charts; "
+            f"those that have: {', '.join(_MODULES)}."
+        )
+    return _MODULES[evaluator].draw(result, spectra, runs)

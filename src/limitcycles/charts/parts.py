@@ -1,0 +1,124 @@
+"""Pieces that all charts share: axes, reference lines, legends, panels."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import altair as alt
+
+WIDE = 680
+PANEL_WIDTH = 380
+PANEL_HEIGHT = 270
+
+# "10⁻³" for a decade: Vega's number formats have no superscripts.
+_POWER = "abs(round(log(datum.value) / LN10))"
+_DIGITS = "'⁰¹²³⁴⁵⁶⁷⁸⁹'"
+_DECADE = (
+    f"(datum.value < 0.5 ? '10⁻' : '10') + ({_POWER} > 9 ? slice({_DIGITS}, floor({_POWER} / 10), "
+    f"floor({_POWER} / 10) + 1) : '') + slice({_DIGITS}, {_POWER} % 10, {_POWER} % 10 + 1)"
+)
+
+
+def decades(low: float, high: float, most: int = 7) -> list[float]:
+    """Powers of ten within [low, high], every k-th so that there are at most `most`."""
+    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
+    step = max(1, math.ceil((last - first + 1) / most))
+    return [10.0**power for power in range(first, last + 1) if power % step == 0]
+
+
+def log_axis(title: str, low: float, high: float, plain: bool = False) -> alt.Axis:
+    """Axis of a log scale: decades where the range has two or more, else 1, 2 and 5.
+
+    `plain` writes 0.01 instead of 10⁻².
+    """
+    ticks = decades(low, high)
+    if len(ticks) < 2 or (plain and high / low < 1e3):
+        steps = [m * 10.0**p for p in range(-20, 21) for m in (1, 2, 5)]
+        ticks = [step for step in steps if low <= step <= high]
+        return alt.Axis(title=title, values=ticks, format="~g")
+    if plain:
+        return alt.Axis(title=title, values=ticks, format="~r")
+    return alt.Axis(title=title, values=ticks, labelExpr=_DECADE)
+
+
+def zero_scale(values: Sequence[float]) -> alt.Scale:
+    """Linear scale from zero that holds all `values`, with a little room at the ends."""
+    low, high = min(0.0, *values), max(0.0, *values)
+    room = 0.04 * (high - low)
+    return alt.Scale(domain=[low - room if low < 0 else 0, high + room], nice=False)
+
+
+def log_range(values: Iterable[float]) -> tuple[float, float]:
+    """Ends of a log axis that has room for all positive ones of `values`."""
+    positive = [value for value in values if value > 0]
+    return min(positive) / 1.6, max(positive) * 1.6
+
+
+def log_scale(low: float, high: float) -> alt.Scale:
+    """Log scale from `low` to `high`, not widened to round numbers."""
+    return alt.Scale(type="log", domain=[low, high], nice=False)
+
+
+def vertical_line(
+    value: float, label: str, style: str = "paper", y: float = 12, align: str = "left"
+) -> alt.LayerChart:
+    """A labelled vertical rule; `style` is "paper" or "threshold", `y` the label's height (px)."""
+    rule = _single().mark_rule(style=style).encode(x=alt.datum(value))
+    text = (
+        _single()
+        .mark_text(style=f"{style}-label", align=align, dx=5 if align == "left" else -5, text=label)
+        .encode(x=alt.datum(value), y=alt.value(y))
+    )
+    return rule + text
+
+
+def horizontal_line(value: float, label: str, style: str = "paper") -> alt.LayerChart:
+    """A horizontal rule over the full width with its label above the left end."""
+    rule = _single().mark_rule(style=style).encode(y=alt.datum(value))
+    text = (
+        _single()
+        .mark_text(style=f"{style}-label", align="left", dy=-8, text=label)
+        .encode(x=alt.value(6), y=alt.datum(value))
+    )
+    return rule + text
+
+
+def legend_choice(field: str) -> alt.Parameter:
+    """A click on the legend keeps one entry and fades the others; shift-click adds entries."""
+    return alt.selection_point(name="chosen", fields=[field], bind="legend")
+
+
+def fading(choice: alt.Parameter, shown: float = 1.0) -> alt.When:
+    """Opacity of what a `legend_choice` keeps and fades."""
+    return alt.when(choice).then(alt.value(shown)).otherwise(alt.value(0.07))
+
+
+def legend(
+    title: str | None, lines: bool = False, values: Sequence[str] | None = None
+) -> alt.Legend:
+    """A legend whose symbols keep their full colour where marks are faint.
+
+    `lines` draws lines instead of circles; `values` are the entries, if not all.
+    """
+    shape = {"symbolType": "stroke", "symbolSize": 500} if lines else {}
+    if values is not None:
+        shape["values"] = list(values)
+    return alt.Legend(title=title, symbolOpacity=1, **shape)
+
+
+def panel(chart: alt.TopLevelMixin, title: str) -> alt.TopLevelMixin:
+    """Give a chart the size and the small title of one panel among several."""
+    return chart.properties(
+        title=alt.Title(title, fontSize=13), width=PANEL_WIDTH, height=PANEL_HEIGHT
+    )
+
+
+def panels(charts: Sequence[alt.TopLevelMixin], choice: alt.Parameter) -> alt.TopLevelMixin:
+    """Charts in rows of two with shared colours and one `legend_choice` for all."""
+    first, *others = charts
+    together = alt.concat(first.add_params(choice), *others, columns=2)
+    return together.resolve_scale(color="shared", strokeDash="shared", shape="shared")
+
+
+def _single() -> alt.Chart:
+    """A chart with one row, for marks at fixed places."""
+    return alt.Chart(alt.InlineData(values=[{}]))

@@ -1,0 +1,59 @@
+"""Claims: stored results in, a verdict with its numbers, controls and caveats out.
+
+An evaluator never trains. It applies the rule of the ledger, written before the run, to runs and
+spectra that are already stored. To add one, write a module with `evaluate(entry, evidence)` and
+name it in EVALUATORS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import xarray as xr
+
+from limitcycles.claims import architectures, noise, rank, training_errors
+from limitcycles.claims.result import Evidence, Outcome, assemble, untested
+from limitcycles.errors import LimitcyclesError
+
+EVALUATORS: dict[str, Callable[[dict, Evidence], Outcome]] = {
+    "rank": rank.evaluate,
+    "training-errors": training_errors.evaluate,
+    "noise-independent-of-weights": noise.evaluate,
+    "spectrum-ranks-architectures": architectures.evaluate,
+}
+
+
+def gather(
+    entry: dict,
+    *,
+    runs: Sequence[xr.Dataset] = (),
+    spectra: Sequence[xr.Dataset] = (),
+    sample: Sequence[xr.Dataset] = (),
+) -> Evidence:
+    """Sort stored results by arm, percent and seed, as their attributes say."""
+    evidence = Evidence(sample=sample[0] if sample else None)
+    for name, spec in entry.get("arms", {}).items():
+        mine = [r for r in runs if r.attrs["run"] == spec["run"]]
+        evidence.runs[name] = sorted(mine, key=lambda r: r.attrs["seed"])
+        by_percent: dict[int, list[xr.Dataset]] = {}
+        for spectrum in sorted(spectra, key=lambda s: s.attrs["seed"]):
+            if spectrum.attrs["run"] == spec["run"]:
+                by_percent.setdefault(int(spectrum.attrs["percent"]), []).append(spectrum)
+        evidence.spectra[name] = by_percent
+    return evidence
+
+
+def judge(claim: str, entry: dict, evidence: Evidence, context: dict) -> dict:
+    """The result file of one claim: by its evaluator, or "not tested" with the reason.
+
+    Raises LimitcyclesError: the ledger names an evaluator that does not exist.
+    """
+    if "not_tested" in entry:
+        return untested(claim, entry, context)
+    if entry["evaluator"] not in EVALUATORS:
+        raise LimitcyclesError(
+            f"config/claims.yaml: {claim}.evaluator is {entry['evaluator']!r}; "
+            f"known: {', '.join(EVALUATORS)}"
+        )
+    outcome = EVALUATORS[entry["evaluator"]](entry, evidence)
+    return assemble(claim, entry, outcome, context)

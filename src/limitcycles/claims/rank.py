@@ -1,0 +1,143 @@
+"""Rank of the diffusion matrix against the paper's figure (Figs. 1 and 2)."""
+
+from __future__ import annotations
+
+import torch
+
+from limitcycles.claims.result import (
+    CONTRADICTED,
+    WITH_CAVEAT,
+    Evidence,
+    Outcome,
+    arm,
+    by_agreement,
+    control,
+    paper_value,
+    statistic,
+)
+from limitcycles.diffusion import Rows, exact
+from limitcycles.spectrum import paper_threshold, rank
+
+READINGS = ("all", "clipped", "above")
+CONTROL_SHAPE = (3000, 1000)  # examples and weights of the synthetic gradients
+
+
+def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+    """Compare rank(D)/d and the mean eigenvalue at the end of training with the paper's."""
+    parameters = entry["rule_parameters"]
+    paper = paper_value(entry, "rank")
+    paper_mean = paper_value(entry, "mean eigenvalue")
+    paper_std = paper_value(entry, "std of eigenvalues")
+    level, last = parameters["level"], max(entry["snapshots"])
+
+    arms, means_hold = [], {}
+    for name in entry["arms"]:
+        spectra = evidence.spectra[name][last]
+
+        def over_seeds(key, spectra=spectra, scale=1.0):
+            return [scale * s.attrs[key] for s in spectra]
+
+        percent = over_seeds("rank_percent_float32")
+        main = statistic("rank(D)/d", percent, unit="%", level=level, paper=paper, log=True)
+        statistics = [main]
+        means = {}
+        for reading in READINGS:
+            mean = statistic(
+                f"mean eigenvalue ({reading})",
+                over_seeds(f"mean_{reading}"),
+                unit="gradient squared",
+                level=level,
+                paper=paper_mean,
+                log=True,
+            )
+            spreads = over_seeds(f"std_{reading}")
+            std = statistic(
+                f"std of eigenvalues ({reading})",
+                spreads,
+                unit="gradient squared",
+                level=level,
+                paper=paper_std,
+                log=min(spreads) > 0,  # a single eigenvalue above the threshold has no spread
+            )
+            statistics += [mean, std]
+            means[reading] = within(mean["value"], paper_mean, parameters["mean_factor"])
+        statistics.append(
+            statistic(
+                "participation ratio", over_seeds("participation_ratio"), unit="1", level=level
+            )
+        )
+        arms.append(arm(entry, name, agrees(main, paper, parameters["factor"]), statistics))
+        means_hold[name] = [r for r, holds in means.items() if holds]
+
+    verdict, caveats = by_agreement(arms)
+    main = [a["statistics"][0] for a in arms]
+    lower = [(s["interval"] or [s["value"]])[0] for s in main]
+    if all(value > parameters["contradiction_percent"] for value in lower):
+        verdict = CONTRADICTED
+    agreeing = [a["name"] for a in arms if a["agrees"]]
+    mean_holds = any(means_hold[name] for name in agreeing)
+    if agreeing and not mean_holds:
+        verdict = WITH_CAVEAT
+        caveats.append("the rank agrees, the mean eigenvalue in no reading")
+    detail = "; ".join(
+        f"{name}: {', '.join(readings) if readings else 'no reading'}"
+        for name, readings in means_hold.items()
+    )
+    checks = [
+        {
+            "name": "mean eigenvalue",
+            "holds": any(means_hold.values()),
+            "detail": f"readings within a factor {parameters['mean_factor']:g} of the paper's "
+            f"{paper_mean:g}: {detail}",
+        }
+    ]
+    return Outcome(verdict, main[0], arms, _controls(entry, paper), checks, caveats)
+
+
+def within(value: float, target: float, factor: float) -> bool:
+    """target/factor ≤ value ≤ target·factor."""
+    return target / factor <= value <= target * factor
+
+
+def agrees(main: dict, paper: float, factor: float) -> bool:
+    """The point estimate lies in the band around the paper's number and the interval meets it."""
+    low, high = main["interval"] or [main["value"]] * 2
+    overlaps = low <= paper * factor and high >= paper / factor
+    return within(main["value"], paper, factor) and overlaps
+
+
+def rank_percent(gradients: torch.Tensor) -> float:
+    """rank(D)/d in percent by the paper's rule with float32, from gradients (N, d)."""
+    spectrum = exact(Rows(gradients))
+    return 100 * rank(spectrum, paper_threshold(spectrum.weights)) / spectrum.weights
+
+
+def _controls(entry: dict, paper: float) -> list[dict]:
+    factor = entry["rule_parameters"]["factor"]
+    samples, weights = CONTROL_SHAPE
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    planted = round(paper / 100 * weights)
+    low_rank = rank_percent(normal(samples, planted) @ normal(planted, weights))
+    isotropic = rank_percent(normal(samples, weights))
+    return [
+        control(
+            f"planted rank {planted} of {weights}",
+            "positive",
+            entry["controls"]["positive"],
+            "rank(D)/d in %",
+            low_rank,
+            within(low_rank, paper, factor),
+        ),
+        control(
+            "isotropic Gaussian gradients",
+            "negative",
+            entry["controls"]["negative"],
+            "rank(D)/d in %",
+            isotropic,
+            not within(isotropic, paper, factor),
+        ),
+    ]

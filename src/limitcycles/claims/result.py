@@ -1,0 +1,170 @@
+"""The form of a claim's result, and the rules that hold for the verdict of every claim."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import xarray as xr
+
+from limitcycles.provenance import code_version
+from limitcycles.statistics import log_t_interval, t_interval
+
+REPRODUCED = "reproduced"
+WITH_CAVEAT = "reproduced with a caveat"
+NOT_REPRODUCED = "not reproduced"
+CONTRADICTED = "contradicted"
+NOT_TESTED = "not tested"
+
+
+@dataclass
+class Evidence:
+    """Stored results by arm: runs (one a seed), spectra (by percent, one a seed), kept rows."""
+
+    runs: dict[str, list[xr.Dataset]] = field(default_factory=dict)
+    spectra: dict[str, dict[int, list[xr.Dataset]]] = field(default_factory=dict)
+    sample: xr.Dataset | None = None
+
+
+@dataclass
+class Outcome:
+    """What an evaluator found; `assemble` adds what is common to all claims."""
+
+    verdict: str
+    statistic: dict
+    arms: list[dict]
+    controls: list[dict]
+    checks: list[dict] = field(default_factory=list)
+    caveats: list[str] = field(default_factory=list)
+
+
+def statistic(
+    name: str,
+    values: Sequence[float],
+    *,
+    unit: str,
+    level: float,
+    paper: float | None = None,
+    log: bool = False,
+) -> dict:
+    """One number over seeds with its t interval (`log`: geometric mean, interval of the log)."""
+    value, interval = (log_t_interval if log else t_interval)(values, level)
+    return {
+        "name": name,
+        "value": value,
+        "interval": list(interval) if interval else None,
+        "level": level,
+        "unit": unit,
+        "n": len(values),
+        "paper": paper,
+        "values": [float(v) for v in values],
+    }
+
+
+def control(name: str, kind: str, expectation: str, what: str, value: float, passed: bool) -> dict:
+    """A control; `passed` says whether it behaved as `expectation` says."""
+    return {
+        "name": name,
+        "kind": kind,
+        "expectation": expectation,
+        "statistic": {"name": what, "value": float(value)},
+        "passed": bool(passed),
+    }
+
+
+def by_agreement(arms: list[dict]) -> tuple[str, list[str]]:
+    """Verdict where all arms must agree: all, some (with a caveat that names them), or none."""
+    agreeing = [a["name"] for a in arms if a["agrees"]]
+    others = [a["name"] for a in arms if not a["agrees"]]
+    if not agreeing:
+        return NOT_REPRODUCED, []
+    if not others:
+        return REPRODUCED, []
+    return WITH_CAVEAT, [f"holds for {', '.join(agreeing)}; not for {', '.join(others)}"]
+
+
+def paper_value(entry: dict, name: str) -> float:
+    """The paper's number of that name in the ledger. Raises KeyError."""
+    for item in entry["paper"]:
+        if item["name"] == name:
+            return float(item["value"])
+    raise KeyError(f"the ledger entry has no paper value named {name!r}")
+
+
+def arm(entry: dict, name: str, agrees: bool | None, statistics: list[dict]) -> dict:
+    """One arm of a claim: does it agree (None: undecided), and its numbers."""
+    spec = entry["arms"][name]
+    return {
+        "name": name,
+        "run": spec["run"],
+        "description": spec["description"],
+        "agrees": agrees,
+        "statistics": statistics,
+    }
+
+
+def assemble(claim: str, entry: dict, outcome: Outcome, context: dict) -> dict:
+    """The result file of a claim.
+
+    `context` has scale, seeds, config_hash, artefacts, and `departures`: by run, how it departs
+    from the paper (None: not at all). A claim whose controls did not all behave cannot be
+    "reproduced"; one with a caveat, a departure or a part not yet tested cannot be without one.
+    """
+    arms = [a | {"departure": context["departures"].get(a["run"])} for a in outcome.arms]
+    caveats = list(outcome.caveats)
+    caveats += sorted({a["departure"] for a in arms if a["departure"]})
+    if entry.get("partial"):
+        caveats.append(entry["partial"])
+    if any(s["n"] == 1 for a in arms for s in a["statistics"]):
+        caveats.append("one seed only: no interval")
+    verdict = outcome.verdict
+    failed = [c["name"] for c in outcome.controls if not c["passed"]]
+    if failed:
+        caveats.insert(0, f"the controls did not behave: {', '.join(failed)}")
+        if verdict in (REPRODUCED, WITH_CAVEAT):
+            verdict = NOT_REPRODUCED
+    elif verdict == REPRODUCED and caveats:
+        verdict = WITH_CAVEAT
+    return _header(claim, entry, context) | {
+        "verdict": verdict,
+        "caveat": "; ".join(caveats) or None,
+        "reason": None,
+        "statistic": outcome.statistic,
+        "arms": arms,
+        "controls": outcome.controls,
+        "checks": outcome.checks,
+    }
+
+
+def untested(claim: str, entry: dict, context: dict) -> dict:
+    """The result file of a claim that is still to come, with the reason."""
+    return _header(claim, entry, context) | {
+        "verdict": NOT_TESTED,
+        "caveat": None,
+        "reason": entry["not_tested"],
+        "statistic": None,
+        "arms": [],
+        "controls": [],
+        "checks": [],
+    }
+
+
+def _header(claim: str, entry: dict, context: dict) -> dict:
+    return {
+        "id": claim,
+        "title": entry["title"],
+        "group": entry["group"],
+        "source": entry["source"],
+        "statement": entry["statement"],
+        "paper": entry["paper"],
+        "measured": entry["statistic"],
+        "rule": entry["rule"],
+        "rule_parameters": entry.get("rule_parameters", {}),
+        "planned_controls": entry["controls"],
+        "evaluator": entry.get("evaluator"),
+        "seeds": context["seeds"],
+        "scale": context["scale"],
+        "code_version": code_version(),
+        "config_hash": context["config_hash"],
+        "artefacts": context["artefacts"],
+    }

@@ -1,0 +1,146 @@
+"""Writing whole files or none, and reading them with errors that a person can act on."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from limitcycles.errors import LimitcyclesError
+
+
+class StorageError(LimitcyclesError):
+    """A file that cannot be written or read."""
+
+
+@contextlib.contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary name near `path`; on success it takes the place of `path`, at once.
+
+    On any error the temporary file or folder is removed and what stood at `path` still stands.
+    What a killed process left of an earlier try at `path` is removed first. A folder that stands
+    at `path` is moved aside just before the new one comes.
+
+    Raises StorageError: the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _workspace(path) as folder:
+            temporary = folder / path.name
+            yield temporary
+            _sync(temporary)
+            if path.is_dir() and not path.is_symlink():
+                os.replace(path, folder / f"{path.name}.old")
+            os.replace(temporary, path)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}. Free space or choose another "
+            "folder, then start again: what was finished before is kept."
+        ) from error
+
+
+@contextlib.contextmanager
+def _workspace(path: Path) -> Iterator[Path]:
+    """A hidden folder beside `path`, locked while in use and removed at the end.
+
+    The lock ends with its process, however that ends. So the folder of a killed process can be
+    told from that of one at work, and only the former is removed here.
+    """
+    # Nobody else looks for leftovers between the making of the folder and its locking.
+    with _locked(path.parent, fcntl.LOCK_EX):
+        for left in path.parent.glob(f".{glob.escape(path.name)}.????????.partial"):
+            with _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB) as free:
+                if free:
+                    shutil.rmtree(left, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial"))
+        lock = contextlib.ExitStack()
+        lock.enter_context(_locked(folder, fcntl.LOCK_EX))
+    with lock:
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int) -> Iterator[bool]:
+    """Lock `folder` for the block, and tell whether that worked.
+
+    It does not if another holds it, if it is gone, or if its file system knows no locks; then
+    leftovers stay, which does no harm.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(handle, how)
+            locked = True
+        except OSError:
+            locked = False
+        yield locked
+    finally:
+        os.close(handle)
+
+
+def _sync(path: Path) -> None:
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            with open(file, "rb") as handle:
+                os.fsync(handle.fileno())
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, value) -> None:
+    """Write indented JSON, whole or not at all; NaN and infinity are refused (ValueError)."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path | str):
+    """Read JSON. Raises StorageError naming file, line and remedy."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path | str, error: Exception) -> StorageError:
+    """The error for a file of the workflow that is missing, or damaged as `error` says."""
+    if not Path(path).exists():
+        return StorageError(f"there is no file {path}: start snakemake, which makes it.")
+    return StorageError(
+        f"cannot read {path}: {str(error) or type(error).__name__}. "
+        "Delete it and start snakemake again: it will be made anew."
+    )
+
+
+def check_zip(path: Path | str) -> None:
+    """Compare every entry of a zip file with its checksum, and its two names with each other.
+
+    Neither zarr (for which a lost chunk is one of fill values) nor torch (which reads no
+    checksums) does so. Raises zipfile.BadZipFile: damaged; OSError: cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file makes zipfile raise many types
+        raise zipfile.BadZipFile(str(error) or type(error).__name__) from error
+    if bad is not None:
+        raise zipfile.BadZipFile(f"{bad} is damaged")

@@ -1,0 +1,83 @@
+"""Stored per-sample gradients: a Zarr group with `gradient` (sample, weight) and `square_norm`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from limitcycles.files import StorageError
+from limitcycles.provenance import code_version
+
+DEFINITION = "row k is the gradient of the loss of example k, in evaluation mode, not divided by N"
+UNITS = "nat per unit of weight"
+
+
+def create(
+    path: Path, shape: tuple[int, int], shard: int, precision: str, attrs: dict
+) -> zarr.Group:
+    """An empty group with `gradient` (sample, weight) in shards of `shard` rows."""
+    group = zarr.open_group(path, mode="w")
+    group.attrs.update(attrs | {"code_version": code_version(), "definition": DEFINITION})
+    # Gradients do not compress; a chunk is what a reader of a few rows fetches.
+    chunk = next(c for c in (64, 32, 16, 8, 4, 2, 1) if shard % c == 0)
+    array = group.create_array(
+        "gradient",
+        shape=shape,
+        shards=(shard, shape[1]),
+        chunks=(chunk, shape[1]),
+        dtype=precision,
+        compressors=None,
+        fill_value=np.nan,  # a missing shard must not read as zeros
+        dimension_names=("sample", "weight"),
+    )
+    array.attrs["units"] = UNITS
+    return group
+
+
+def open_store(path: Path | str) -> zarr.Group:
+    """The group that `write` made: `gradient` (sample, weight) and `square_norm` (sample).
+
+    Raises StorageError: it is not there, or a part of it is missing.
+    """
+    with _readable(path):
+        group = zarr.open_group(path, mode="r")
+        for name in ("gradient", "square_norm"):
+            group[name]
+        return group
+
+
+class Reader:
+    """One array of the group at `path`; a slice that cannot be read raises StorageError."""
+
+    def __init__(self, group: zarr.Group, name: str, path: Path | str):
+        self._array, self._path = group[name], path
+        self.shape = self._array.shape
+
+    def __getitem__(self, key) -> np.ndarray:
+        with _readable(self._path):
+            return self._array[key]
+
+
+@contextlib.contextmanager
+def _readable(path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise StorageError(
+            f"cannot read the gradients in {path} ({error}). Delete the folder "
+            "and start snakemake again: they will be made anew."
+        ) from error
+
+
+def rows(gradient: np.ndarray, index: np.ndarray, attrs: dict) -> xr.Dataset:
+    """Some rows as a Dataset: `gradient` (sample, weight), `sample` the index of the example."""
+    return xr.Dataset(
+        {"gradient": (("sample", "weight"), gradient, {"units": UNITS})},
+        coords={"sample": ("sample", index, {"long_name": "index of the training example"})},
+        attrs=attrs | {"definition": DEFINITION},
+    )

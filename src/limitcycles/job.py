@@ -1,0 +1,73 @@
+"""One step of a workflow as a process: a log that is also seen, errors as one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from limitcycles.errors import LimitcyclesError
+from limitcycles.memory import keep_freed
+
+
+class _Both:
+    """Standard error and a log file, open for bytes without a buffer, at once."""
+
+    def __init__(self, screen, file):
+        self.screen = screen
+        self.file = file
+        self.complete = True
+
+    def write(self, text: str) -> int:
+        self.screen.write(text)
+        self.screen.flush()
+        try:
+            self.file.write(text.encode())
+        except OSError as error:  # a full disk must not hide the message that says so
+            if self.complete:
+                print(f"the log {self.file.name} is cut off: {error.strerror}", file=self.screen)
+            self.complete = False
+        return len(text)
+
+    def flush(self) -> None:
+        self.screen.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+
+@contextlib.contextmanager
+def logged(log: str | Path, name: str, threads: int = 1) -> Iterator[None]:
+    """Run a step: messages and progress go to standard error and to the file `log`.
+
+    An error that a user can mend (LimitcyclesError) becomes one sentence, any other a traceback;
+    both end the process with exit code 1. `threads` sets the threads of torch.
+    """
+    torch.set_num_threads(threads)
+    keep_freed()
+    before = sys.stderr
+    with _opened(Path(log), name) as file:
+        sys.stderr = _Both(before, file)
+        try:
+            yield
+        except LimitcyclesError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            sys.exit(1)
+        except Exception:
+            traceback.print_exc()
+            sys.exit(1)
+        finally:
+            sys.stderr = before
+
+
+def _opened(path: Path, name: str):
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "wb", buffering=0)
+    except OSError as error:
+        print(f"{name}: cannot write the log {path}: {error.strerror}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,66 @@
+"""The ledger: every claim of the paper with its numbers, its decision rule and its controls."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from limitcycles.settings import resolve_run
+from limitcycles.validation import Problem, fail_on, problems, show, suggestion
+from limitcycles.yamlfile import read_yaml
+
+
+def load(path: Path, schema: Path) -> dict[str, dict[str, Any]]:
+    """Read the ledger: claim id -> entry, in the order of the file.
+
+    Parameters
+    ----------
+    path, schema
+        `config/claims.yaml` and `workflow/schemas/claims.schema.yaml`.
+
+    Raises
+    ------
+    ConfigError
+        One line for each thing that is wrong, naming file, key, value and remedy.
+    """
+    ledger = read_yaml(path)
+    found = problems(ledger, read_yaml(schema))
+    for claim, entry in ledger.items() if not found else ():
+        if {"spectra", "sample"} & set(entry.get("evidence", ())) and "snapshots" not in entry:
+            text = "is missing, but evidence names spectra or sample; add the percents"
+            found.append(Problem((claim, "snapshots"), text))
+    fail_on(found, [(str(path), ledger)])
+    return ledger
+
+
+def is_tested(entry: Mapping[str, Any]) -> bool:
+    """Whether a claim gets a verdict, rather than a reason why there is none yet."""
+    return "not_tested" not in entry
+
+
+def check_runs(
+    ledger: Mapping[str, Mapping[str, Any]],
+    config: Mapping[str, Any],
+    path: Path | str = "config/claims.yaml",
+) -> None:
+    """Check that each arm's run exists, and keeps the snapshots that its claim needs.
+
+    `config` is the checked configuration, `path` the file that an error names. Raises
+    `ConfigError` with all errors, one line each.
+    """
+    found = []
+    for claim, entry in ledger.items():
+        for arm, content in entry.get("arms", {}).items():
+            run, key = content["run"], (claim, "arms", arm, "run")
+            if run not in config["runs"]:
+                text = f"{show(run)} is not under runs; {suggestion(run, config['runs'])}"
+                found.append(Problem(key, text))
+                continue
+            kept = resolve_run(config, run)["training"]["snapshots"]
+            missing = sorted(set(entry.get("snapshots", ())) - set(kept))
+            if missing:
+                text = (
+                    f"the run {show(run)} keeps the snapshots {kept}, the claim needs {missing} "
+                    f"too; add them to training.snapshots"
+                )
+                found.append(Problem(key, text))
+    fail_on(found, [(str(path), ledger)])

@@ -1,0 +1,191 @@
+"""The paper's networks, and what is known of any network without running it.
+
+Layer orders are those of the authors' code: convolution or linear, batch normalisation, ReLU,
+pooling, dropout. With them the numbers of weights are the paper's.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from limitcycles.errors import LimitcyclesError
+from limitcycles.plugins import resolve
+
+
+class NetworkError(LimitcyclesError):
+    """A network that cannot be built, or is not the one that was asked for."""
+
+
+def small_lenet(classes: int = 10, dropout: float = 0.0) -> nn.Sequential:
+    """LeNet of Fig. 1a for images of shape (1, 28, 28): 13,338 weights with 10 classes."""
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 5),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.MaxPool2d(3),
+        nn.Dropout(dropout),
+        nn.Conv2d(8, 16, 5),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Dropout(dropout),
+        nn.Flatten(),
+        nn.Linear(64, 128),
+        nn.BatchNorm1d(128),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(128, classes),
+    )
+
+
+def fully_connected(inputs: int, hidden: int, classes: int) -> nn.Sequential:
+    """One hidden layer with batch normalisation, for images with `inputs` pixels.
+
+    small-fc (Fig. 1b) is 49-64-10 with 3,978 weights, tiny-fc (Fig. 3) 49-16-5 with 917.
+    """
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(inputs, hidden),
+        nn.BatchNorm1d(hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, classes),
+    )
+
+
+BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "small-lenet": small_lenet,
+    "fc": fully_connected,
+}
+
+
+def build(spec: dict) -> nn.Module:
+    """Build a network from its entry in the configuration.
+
+    `spec` has `builder` (a name in BUILDERS or "package.module:function"), `options` (keyword
+    arguments) and `weights` (the number of weights that the network must have, or None). The
+    initial weights come from torch's global generator.
+
+    Raises NetworkError: unknown builder, options that it does not take, another count.
+    """
+    name = spec["builder"]
+    if ":" in name:
+        builder = resolve(name)
+    elif name in BUILDERS:
+        builder = BUILDERS[name]
+    else:
+        near = difflib.get_close_matches(name, BUILDERS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(BUILDERS)};"
+        raise NetworkError(
+            f"unknown network builder {name!r}: {hint} "
+            'A network of your own is named "package.module:function".'
+        )
+    options = spec.get("options") or {}
+    try:
+        network = builder(**options)
+    except TypeError as error:
+        raise NetworkError(f"network builder {name!r} with options {options}: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise NetworkError(
+            f"network builder {name!r} returned {type(network).__name__}, not a torch.nn.Module"
+        )
+    count = count_weights(network)
+    expected = spec.get("weights")
+    if expected is not None and count != expected:
+        raise NetworkError(
+            f"network builder {name!r} gives {count:,} weights, the configuration says "
+            f"{expected:,}: correct `weights`, or the options {options}"
+        )
+    return network
+
+
+def count_weights(network: nn.Module) -> int:
+    """d, the number of trainable numbers."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weights, shape (d,), and buffers such as running means, shape (m,), on the CPU.
+
+    Each in the order of `named_parameters` and `named_buffers`, in C order, the buffers as
+    float64 (which holds the counter of batches exactly).
+    """
+    weights = [p.detach().cpu().contiguous().reshape(-1) for p in network.parameters()]
+    buffers = [b.detach().cpu().double().reshape(-1) for b in network.buffers()]
+    empty = torch.empty(0, dtype=torch.float64)
+    return torch.cat(weights), torch.cat(buffers) if buffers else empty
+
+
+def restore(network: nn.Module, weights: np.ndarray, buffers: np.ndarray) -> nn.Module:
+    """Put weights and buffers as `flatten` gives them into `network`, and return it.
+
+    Raises NetworkError: the lengths are those of another network.
+    """
+    for kind, own, given in (
+        ("weights", list(network.parameters()), weights),
+        ("buffers", list(network.buffers()), buffers),
+    ):
+        expected = sum(t.numel() for t in own)
+        if expected != len(given):
+            raise NetworkError(f"{len(given)} {kind} given to a network with {expected}")
+        start = 0
+        with torch.no_grad():
+            for tensor in own:
+                part = torch.from_numpy(np.asarray(given[start : start + tensor.numel()]))
+                tensor.copy_(part.reshape(tensor.shape))
+                start += tensor.numel()
+    return network
+
+
+def symmetries(network: nn.Sequential) -> int:
+    """Number of independent directions of weight space that change no loss, to first order.
+
+    Along such a direction every per-sample gradient vanishes, whatever the data, so that the
+    diffusion matrix has at least as many exact zero eigenvalues. In evaluation mode, for
+
+    - each unit with a bias before batch normalisation: its bias against the shift β, and its
+      incoming weights against the scale γ: 2;
+    - each unit from which only ReLU, maximum pooling and dropout lead to the next linear layer or
+      convolution: what enters it (γ and β, or weights and bias) against what leaves it: 1;
+    - the softmax: the same number added to all logits, for each input of the last layer and its
+      bias: fan-in + 1.
+
+    Raises NetworkError: a network that is not a plain sequence of these layers, in this order.
+    """
+    allowed = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d)
+    layers = []
+    if isinstance(network, nn.Sequential):
+        passive = nn.Dropout | nn.Flatten | nn.Identity
+        layers = [m for m in network if not isinstance(m, passive)]
+    if not layers or not all(isinstance(m, allowed) for m in layers):
+        raise NetworkError("symmetries are counted for plain sequences of known layers only")
+    count = 0
+    starts = [i for i, m in enumerate(layers) if isinstance(m, nn.Linear | nn.Conv2d)]
+    for start, stop in zip(starts, [*starts[1:], len(layers)], strict=True):
+        layer, between, last = layers[start], layers[start + 1 : stop], stop == len(layers)
+        units, bias = layer.weight.shape[0], layer.bias is not None
+        if between and isinstance(between[0], nn.BatchNorm1d | nn.BatchNorm2d):
+            known = between.pop(0).affine
+            count += (1 + bias) * units
+            bias = True
+        else:
+            known = True
+        kinds = {type(m) for m in between}
+        if last:  # its logits reach the softmax as they are
+            known &= not kinds and isinstance(layer, nn.Linear)
+            count += layer.weight[0].numel() + bias
+        else:  # without ReLU there would be more of them
+            known &= nn.ReLU in kinds and kinds <= {nn.ReLU, nn.MaxPool2d}
+            count += units
+        if not known:
+            raise NetworkError(
+                f"symmetries are not known for {layer} with what follows it: "
+                "they need an affine batch normalisation or none, then ReLU, or the softmax"
+            )
+    if starts[:1] != [0]:
+        raise NetworkError("symmetries are counted from a linear layer or convolution on")
+    return count

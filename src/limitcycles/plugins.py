@@ -1,0 +1,84 @@
+"""A user's own code by its dotted path, "package.module:function"."""
+
+import difflib
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from limitcycles.errors import LimitcyclesError
+
+
+class PluginError(LimitcyclesError):
+    """A dotted path that leads nowhere."""
+
+
+def is_dotted(name: str) -> bool:
+    """Whether `name` is a dotted path rather than a name of our own."""
+    return ":" in name
+
+
+def resolve(dotted: str) -> Any:
+    """The object that "package.module:attribute" names.
+
+    The working directory is searched last, so that a file beside the Snakefile is found.
+
+    Raises
+    ------
+    PluginError
+        The path is not of that form, the module is missing or fails to import, or it has no such
+        attribute; the message gives the nearest name where there is one.
+    """
+    module_name, colon, attribute = dotted.partition(":")
+    parts = [*module_name.split("."), *attribute.split(".")]
+    if not colon or not all(part.isidentifier() for part in parts):
+        raise PluginError(
+            f'"{dotted}" is not a dotted path: write "package.module:function", '
+            'for instance "my_package.data:load".'
+        )
+    found: Any = _module(module_name, dotted)
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise PluginError(
+                f'"{dotted}": module "{module_name}" has no "{attribute}"'
+                f"{did_you_mean(name, dir(found))}."
+            )
+        found = getattr(found, name)
+    return found
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """'; did you mean "x"?' without the question mark, or nothing where no choice is near."""
+    near = difflib.get_close_matches(name, list(choices), n=1)
+    return f'; did you mean "{near[0]}"' if near else ""
+
+
+def _module(name: str, dotted: str) -> Any:
+    # Appended, never put first, and for good: a user's module may import its neighbours late.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise PluginError(
+                f'"{dotted}": module "{name}" needs the module "{error.name}", which is not '
+                "installed: install it in this environment."
+            ) from error
+        raise PluginError(
+            f'"{dotted}": there is no module "{error.name}"{_near_module(error.name)}: install '
+            "its package, or put its folder on PYTHONPATH."
+        ) from error
+    except Exception as error:
+        raise PluginError(
+            f'"{dotted}": module "{name}" fails to import: {type(error).__name__}: {error}.'
+        ) from error
+
+
+def _near_module(name: str) -> str:
+    parent, _, last = name.rpartition(".")
+    paths = getattr(sys.modules.get(parent), "__path__", []) if parent else sys.path
+    return did_you_mean(last, (found.name for found in pkgutil.iter_modules(list(paths))))

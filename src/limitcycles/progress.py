@@ -1,0 +1,38 @@
+"""Progress with the time left, for anything that takes longer than ten seconds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from tqdm import tqdm
+
+
+def track(iterable: Iterable | None = None, *, total: int | None = None, unit: str, what: str):
+    """A tqdm bar on standard error; in a log file, one line every ten seconds instead."""
+    interactive = sys.stderr.isatty()
+    return tqdm(
+        iterable,
+        total=total,
+        unit=unit,
+        desc=what,
+        mininterval=0.2 if interactive else 10.0,
+        maxinterval=10.0,
+        ascii=not interactive,
+        dynamic_ncols=interactive,
+        file=sys.stderr if interactive else _Lines(sys.stderr),
+    )
+
+
+class _Lines:
+    """A line each time that tqdm goes back to the start of its bar, and no empty ones."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        if text.strip():
+            self.stream.write(text.strip() + "\n")
+
+    def flush(self) -> None:
+        self.stream.flush()

@@ -1,0 +1,267 @@
+"""The configuration: layers of YAML, checked against the schema, and what they mean for a run.
+
+Layers, each laid over the one before: `config/config.yaml`, the overlay of the scale, files given
+with `--configfile`, and values given with `--config`. A mapping is merged key by key; everything
+else is replaced.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from limitcycles.validation import (
+    Problem,
+    Source,
+    fail_on,
+    fill,
+    nearest,
+    origin,
+    problems,
+    show,
+    suggestion,
+)
+from limitcycles.yamlfile import ConfigError, read_yaml
+
+__all__ = [
+    "ConfigError",
+    "canonical",
+    "check",
+    "command_line_values",
+    "digest",
+    "identity",
+    "layers",
+    "load",
+    "merge",
+    "nearest",
+    "read_yaml",
+    "resolve_run",
+]
+
+COMMAND_LINE = "command line (--config)"
+_FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+
+
+def load(
+    base: Path,
+    scales: Path,
+    schema: Path,
+    *,
+    extra: Sequence[Path] = (),
+    command_line: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Read, merge and check the whole configuration; every key has a value afterwards.
+
+    Parameters
+    ----------
+    base, scales, schema
+        `config/config.yaml`, the folder `config/scales` and the schema.
+    extra
+        Files given with `--configfile`, in order.
+    command_line
+        What Snakemake made of `--config`; see `command_line_values`.
+
+    Raises
+    ------
+    ConfigError
+        One line for each thing that is wrong, naming file, key, value and remedy.
+    """
+    rules = read_yaml(schema)
+    sources = layers(base, scales, rules, extra=extra, command_line=command_line)
+    return check(merge(tree for _, tree in sources), rules, sources)
+
+
+def layers(
+    base: Path,
+    scales: Path,
+    schema: Mapping[str, Any],
+    *,
+    extra: Sequence[Path] = (),
+    command_line: Mapping[str, Any] | None = None,
+) -> list[Source]:
+    """The layers of a configuration, first to last, each as (name for a person, content).
+
+    The scale is read from all layers but the overlay, whose choice it is. Raises `ConfigError`
+    for a file that cannot be read, a scale without an overlay, or an overlay that sets `scale`.
+    """
+    first = (str(base), read_yaml(base))
+    later = [(str(path), read_yaml(path)) for path in extra]
+    if command_line:
+        later.append((COMMAND_LINE, command_line_values(command_line)))
+    chosen = merge(tree for _, tree in [first, *later])
+    scale = chosen.get("scale", schema["properties"]["scale"]["default"])
+    overlays = {path.stem: path for path in sorted(Path(scales).glob("*.yaml"))}
+    if not isinstance(scale, str) or scale not in overlays:
+        problem = Problem(
+            ("scale",), f"{show(scale)} has no file in {scales}; {suggestion(scale, overlays)}"
+        )
+        fail_on([problem], [first, *later])
+    overlay = (str(overlays[scale]), read_yaml(overlays[scale]))
+    if "scale" in overlay[1]:
+        fail_on([Problem(("scale",), "an overlay cannot choose the scale; delete it")], [overlay])
+    return [first, overlay, *later]
+
+
+def merge(trees: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Lay mappings over each other, key by key, as Snakemake does; the inputs stay as they are."""
+    merged: dict[str, Any] = {}
+    for tree in trees:
+        for key, value in tree.items():
+            if isinstance(value, Mapping):
+                below = merged.get(key)
+                merged[key] = merge([below if isinstance(below, Mapping) else {}, value])
+            else:
+                merged[key] = _plain(value)
+    return merged
+
+
+def command_line_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the texts inside `--config` values into what they say.
+
+    Snakemake reads `--config 'seeds=[0, 1]'` as a list of *texts*, `["0", "1"]`, and
+    `data_folder=null` as the text `null`. Here they become numbers, true/false and null, with
+    1e-4 a number as well. A value that must stay text though it looks otherwise belongs into a
+    file for `--configfile`.
+    """
+    return {str(key): _value(value) for key, value in config.items()}
+
+
+def check(
+    config: Mapping[str, Any], schema: Mapping[str, Any], sources: Sequence[Source]
+) -> dict[str, Any]:
+    """Check a merged configuration, and return it as a plain dict with all defaults filled in.
+
+    Parameters
+    ----------
+    config
+        The merged configuration.
+    schema
+        The content of `workflow/schemas/config.schema.yaml`.
+    sources
+        The layers that `config` was merged from; see `layers`. An error names the last one that
+        contains the key.
+
+    Raises
+    ------
+    ConfigError
+        With **all** errors, one line each.
+    """
+    tree = _plain(config)
+    _refuse_other_keys(tree, sources)
+    filled = fill(tree, schema)
+    fail_on([*problems(tree, schema), *_references(filled)], sources)
+    return filled
+
+
+def resolve_run(config: Mapping[str, Any], run: str) -> dict[str, Any]:
+    """All that a checked configuration says about one run, in one dict.
+
+    Keys: `run` (its name), `network` and `dataset` (their entries), `network_name` and
+    `dataset_name`, `training` and `gradients` (the run's own values laid over the defaults),
+    `seeds`, and `departure` (text or None, a note for the report that changes no number).
+
+    Raises `ConfigError` where there is no such run.
+    """
+    if run not in config["runs"]:
+        raise ConfigError(f"runs.{run}: there is no such run; {suggestion(run, config['runs'])}")
+    own = config["runs"][run]
+    return canonical(
+        {
+            "run": run,
+            "network": config["networks"][own["network"]],
+            "network_name": own["network"],
+            "dataset": config["datasets"][own["dataset"]],
+            "dataset_name": own["dataset"],
+            "training": merge([config["training"], own["training"]]),
+            "gradients": merge([config["gradients"], own["gradients"]]),
+            "seeds": config["seeds"] if own["seeds"] is None else own["seeds"],
+            "departure": own["departure"],
+        }
+    )
+
+
+def identity(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the weights of a resolved run, but for its seed: network, dataset, training.
+
+    For the key of a checkpoint. Notes, names, the list of seeds, the precision of the gradients
+    and the time between checkpoints are not in it: changing them need not train anew.
+    """
+    training = {k: v for k, v in resolved["training"].items() if k != "checkpoint_seconds"}
+    return canonical(
+        {"network": resolved["network"], "dataset": resolved["dataset"], "training": training}
+    )
+
+
+def canonical(obj: Any) -> Any:
+    """A plain copy that JSON can hold, mappings sorted by key at every depth.
+
+    Equal settings give equal copies in whatever order they were written. Raises `ConfigError` for
+    a value that JSON cannot hold, such as a date or a number that is not finite.
+    """
+    try:
+        return json.loads(_dumps(obj))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"a setting cannot be stored as JSON ({error}); use text, finite numbers, true, "
+            "false, null, lists and mappings"
+        ) from error
+
+
+def digest(obj: Any) -> str:
+    """The first 12 hex digits of the SHA-256 of the canonical JSON of `obj`."""
+    return hashlib.sha256(_dumps(canonical(obj)).encode()).hexdigest()[:12]
+
+
+def _dumps(obj: Any) -> str:
+    return json.dumps(
+        _plain(obj), sort_keys=True, allow_nan=False, ensure_ascii=False, separators=(",", ":")
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _value(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_value(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    if isinstance(parsed, str) and _FLOAT.match(parsed):
+        return float(parsed)
+    return parsed if parsed is None or isinstance(parsed, bool | int | float) else value
+
+
+def _refuse_other_keys(tree: Any, sources: Sequence[Source], path: tuple = ()) -> None:
+    items = tree.items() if isinstance(tree, dict) else ()
+    for key, child in items:
+        if not isinstance(key, str):
+            problem = Problem((*path, str(key)), "is a key that is not text; put it in quotes")
+            raise ConfigError(f"{origin(path, sources)}: {'.'.join(problem.path)}: {problem.text}")
+        _refuse_other_keys(child, sources, (*path, key))
+
+
+def _references(config: Mapping[str, Any]) -> list[Problem]:
+    runs = config.get("runs")
+    found = []
+    for run, own in runs.items() if isinstance(runs, dict) else ():
+        for key, group in (("network", "networks"), ("dataset", "datasets")):
+            names, name = config.get(group), own.get(key) if isinstance(own, dict) else None
+            if isinstance(name, str) and isinstance(names, dict) and name not in names:
+                text = f"{show(name)} is not under {group}; {suggestion(name, names)}"
+                found.append(Problem(("runs", run, key), text))
+    return found

@@ -1,0 +1,159 @@
+"""What is read off the spectrum of the diffusion matrix: ranks, participation, mean ± std."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from limitcycles import diffusion, gradient_store
+from limitcycles.devices import pick_device
+from limitcycles.diffusion import Rows, Spectrum
+
+TAU = np.logspace(-16, -1, 151)
+# Share of the trace, relative to the tolerance, that rows left out of products may carry: the
+# eigenvalues asked for are above about a thousandth of the largest, which is a tenth of the trace.
+NEGLIGIBLE = 1e-4
+EPS = {"float32": float(np.finfo(np.float32).eps), "float64": float(np.finfo(np.float64).eps)}
+
+
+def rank(spectrum: Spectrum, tau: float) -> float:
+    """Number of eigenvalues above τ λ_1; NaN where eigenvalues that were not computed may count."""
+    if tau * spectrum.eigenvalue[0] < spectrum.floor:
+        return float("nan")
+    return float(np.sum(spectrum.eigenvalue > tau * spectrum.eigenvalue[0]))
+
+
+def paper_threshold(weights: int, precision: str = "float32") -> float:
+    """τ of the paper's rank: λ > λ_1 · d · machine epsilon (Sec. IV-A); its code used float32."""
+    return weights * EPS[precision]
+
+
+def mean_readings(spectrum: Spectrum) -> dict[str, float]:
+    """ "Mean ± std" of the captions of Figs. 1 and 2 in three readings.
+
+    all: over all d eigenvalues (from the trace and the Frobenius norm, exact in both methods);
+    clipped: eigenvalues below the float32 threshold raised to it, as the authors' plotting code
+    likely did; above: those above the threshold only. Units: gradient squared. The last two are
+    NaN where eigenvalues that were not computed may lie above the threshold.
+    """
+    d, values = spectrum.weights, spectrum.eigenvalue
+    cut = values[0] * paper_threshold(d)
+    above = values[values > cut]
+    if cut < spectrum.floor:  # eigenvalues that were not computed may lie above the threshold
+        above = np.array([np.nan])
+    mean_clipped = (above.sum() + (d - len(above)) * cut) / d
+    square_clipped = ((above**2).sum() + (d - len(above)) * cut**2) / d
+    mean_all = spectrum.trace / d
+    return {
+        "mean_all": mean_all,
+        "std_all": float(np.sqrt(max(spectrum.frobenius**2 / d - mean_all**2, 0))),
+        "mean_clipped": float(mean_clipped),
+        "std_clipped": float(np.sqrt(max(square_clipped - mean_clipped**2, 0))),
+        "mean_above": float(above.mean()),
+        "std_above": float(above.std()),
+    }
+
+
+def trace_quantile(spectrum: Spectrum, share: float) -> float:
+    """Number of leading eigenvalues that carry `share` of the trace; NaN if not all are known."""
+    carried = np.cumsum(spectrum.eigenvalue) / spectrum.trace
+    if carried[-1] < share and len(carried) < spectrum.weights:
+        return float("nan")
+    return float(min(np.searchsorted(carried, share) + 1, len(carried)))
+
+
+def effective_rank(spectrum: Spectrum) -> float:
+    """exp of the entropy of λ/tr D (Roy & Vetterli 2007); NaN if not all eigenvalues are known."""
+    if len(spectrum.eigenvalue) < spectrum.weights:
+        return float("nan")
+    p = spectrum.eigenvalue[spectrum.eigenvalue > 0] / spectrum.eigenvalue.sum()
+    return float(np.exp(-np.sum(p * np.log(p))))
+
+
+def summarise(spectrum: Spectrum, **attrs) -> xr.Dataset:
+    """The spectrum and all that is read off it, as one Dataset; `attrs` are added.
+
+    Variables: `eigenvalue`, `error_bound` (index), `rank_curve` (tau). Attributes: the ranks by
+    the paper's rule with float32 and float64 epsilon, participation ratio (tr D)²/tr D²,
+    effective rank, trace quantiles, mean ± std in three readings, trace, Frobenius norm, N, d.
+    A number that the method cannot resolve is NaN.
+    """
+    d = spectrum.weights
+    rank32 = rank(spectrum, paper_threshold(d))
+    units = "gradient squared (nat² per unit of weight²)"
+    return xr.Dataset(
+        {
+            "eigenvalue": ("index", spectrum.eigenvalue, {"units": units}),
+            "error_bound": ("index", spectrum.error_bound, {"units": units}),
+            "rank_curve": (
+                "tau",
+                np.array([rank(spectrum, t) for t in TAU]),
+                {"long_name": "number of eigenvalues above tau times the largest", "units": "1"},
+            ),
+        },
+        coords={
+            "index": ("index", np.arange(1, len(spectrum.eigenvalue) + 1)),
+            "tau": ("tau", TAU, {"long_name": "relative threshold", "units": "1"}),
+        },
+        attrs={
+            "method": spectrum.method,
+            "trace": spectrum.trace,
+            "frobenius_norm": spectrum.frobenius,
+            "frobenius_error": spectrum.frobenius_error,
+            "samples": spectrum.samples,
+            "weights": d,
+            "rank_float32": rank32,
+            "rank_float64": rank(spectrum, paper_threshold(d, "float64")),
+            "rank_percent_float32": 100 * rank32 / d,
+            "participation_ratio": spectrum.trace**2 / spectrum.frobenius**2,
+            "effective_rank": effective_rank(spectrum),
+            **{f"trace_{q}": trace_quantile(spectrum, q / 100) for q in (50, 90, 99)},
+            **mean_readings(spectrum),
+            **attrs,
+        },
+    )
+
+
+def of_gradients(path: Path | str, settings: dict, device: str = "auto") -> xr.Dataset:
+    """Spectrum of D from stored per-sample gradients (`limitcycles.gradients.write`).
+
+    `settings` are those of `spectrum` in the configuration: exact in float64 where min(N, d) is at
+    most `exact_up_to`, else matrix-free with `leading`, `tolerance` and `seed`. Where the latter
+    would need half of all dimensions, the exact method is taken after all if its matrix fits into
+    `memory_mib`; the log says so, and the attribute `method` which one it was.
+    Raises SpectrumError, StorageError.
+    """
+    store = gradient_store.open_store(path)
+    array, square_norm = (
+        gradient_store.Reader(store, name, path) for name in ("gradient", "square_norm")
+    )
+    samples, weights = array.shape
+    origin = {key: store.attrs[key] for key in ("run", "seed", "percent")}
+
+    def rows(negligible: float) -> Rows:
+        return Rows(
+            array,
+            square_norm=square_norm[:],
+            negligible=negligible,
+            memory_mib=settings["memory_mib"],
+            device=pick_device(device),
+        )
+
+    if min(samples, weights) > settings["exact_up_to"]:
+        try:
+            found = diffusion.matrix_free(
+                rows(NEGLIGIBLE * settings["tolerance"]),
+                leading=settings["leading"],
+                tolerance=settings["tolerance"],
+                seed=settings["seed"],
+                threshold=paper_threshold(weights),
+            )
+            return summarise(found, **origin)
+        except diffusion.KrylovSpaceFullError as error:
+            if 2 * 8 * min(samples, weights) ** 2 > settings["memory_mib"] * 2**20:
+                raise
+            print(f"taking the exact method instead: {error}", file=sys.stderr)
+    return summarise(diffusion.exact(rows(0.0)), **origin)

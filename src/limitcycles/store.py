@@ -1,0 +1,57 @@
+"""Zarr stores that xarray opens: datasets, runs and spectra as single .zarr.zip files.
+
+Any program reads one with `xarray.open_zarr("zip::PATH")`.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import xarray as xr
+from zarr.errors import ZarrUserWarning
+from zarr.storage import MemoryStore, ZipStore
+
+from limitcycles.files import check_zip, replacing, unreadable
+from limitcycles.provenance import code_version
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal data give equal files
+
+
+def save(dataset: xr.Dataset, path: Path | str) -> None:
+    """Write `dataset` to one zip file, whole or not at all, with `code_version` added.
+
+    Equal datasets, with attributes in equal order, give equal bytes. Raises StorageError: no
+    space, or no permission.
+    """
+    entries: dict = {}
+    with warnings.catch_warnings():
+        # Without it xarray warns each time a user opens the store.
+        warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
+        dataset.assign_attrs(code_version=code_version()).to_zarr(
+            MemoryStore(entries), mode="w", consolidated=True, zarr_format=3
+        )
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name in sorted(entries):
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), entries[name].to_bytes())
+
+
+def load(path: Path | str) -> xr.Dataset:
+    """Read a whole store into memory; every byte is checked against its checksum.
+
+    Raises StorageError: no such file, or one that is damaged.
+    """
+    try:
+        check_zip(path)
+        with ZipStore(path, mode="r") as store:
+            return xr.open_zarr(store, chunks=None).load()
+    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+        raise unreadable(path, error) from error
+
+
+def load_snapshots(folders: Iterable[Path | str], percents: Iterable[int]) -> list[xr.Dataset]:
+    """The stores `at<percent>.zarr.zip` of those percents in some folders, folder by folder."""
+    paths = [Path(folder) / f"at{percent}.zarr.zip" for folder in folders for percent in percents]
+    return [load(path) for path in paths if path.exists()]
