@@ -1,0 +1,34 @@
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: "config/config.yaml"
+
+
+# Jobs run in the environment that started snakemake; README.md shows how to make it.
+container: "docker://python:3.11-slim"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/gradients.smk"
+include: "rules/spectrum.smk"
+include: "rules/claims.smk"
+include: "rules/report.smk"
+include: "rules/targets.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        page=rules.page.output.page,
+        charts=answered(CLAIMS),
+        table=rules.ledger.output,
+    message:
+        "Everything is done: see {input.page}."
+
+
+onsuccess:
+    forget_checkpoints()

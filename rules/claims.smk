@@ -1,0 +1,69 @@
+rule claim:
+    input:
+        unpack(lambda wildcards: evidence(wildcards.claim)),
+        code=code("limitcycles.claims", "limitcycles.store"),
+    output:
+        claim=f"{RESULTS}/claims/{{claim}}.json",
+    log:
+        f"{RESULTS}/logs/claims/{{claim}}.log",
+    wildcard_constraints:
+        claim="|".join(TESTED),
+    params:
+        entry=lambda wildcards: CLAIMS[wildcards.claim],
+        scale=SCALE,
+        runs=lambda wildcards: {
+            arm["run"]: resolved(arm["run"])
+            for arm in CLAIMS[wildcards.claim].get("arms", {}).values()
+        },
+        seeds=lambda wildcards: {
+            arm["run"]: seeds(arm["run"])
+            for arm in CLAIMS[wildcards.claim].get("arms", {}).values()
+        },
+        spectrum=settings.canonical(config["spectrum"]),
+    message:
+        "Judge the claim {wildcards.claim}."
+    script:
+        "../workflow/scripts/claim.py"
+
+
+rule not_tested:
+    input:
+        code=code("limitcycles.claims.result"),
+    output:
+        claims=expand(f"{RESULTS}/claims/{{claim}}.json", claim=UNTESTED),
+    log:
+        f"{RESULTS}/logs/not_tested.log",
+    params:
+        entries=settings.canonical({claim: CLAIMS[claim] for claim in UNTESTED}),
+        number=len(UNTESTED),
+        scale=SCALE,
+    message:
+        "Note why {params.number} claims are not tested yet."
+    script:
+        "../workflow/scripts/not_tested.py"
+
+
+rule charts:
+    input:
+        unpack(lambda wildcards: drawn(wildcards.claim)),
+        claim=f"{RESULTS}/claims/{{claim}}.json",
+        code=code("limitcycles.charts", "limitcycles.store"),
+    output:
+        charts=report(
+            directory(f"{RESULTS}/figures/{{claim}}"),
+            patterns=["{chart}.svg"],
+            caption="../workflow/report/chart.rst",
+            category="Charts",
+            subcategory="{claim}",
+            labels={"chart": "{chart}"},
+        ),
+    log:
+        f"{RESULTS}/logs/charts/{{claim}}.log",
+    wildcard_constraints:
+        claim="|".join(TESTED),
+    params:
+        percents=lambda wildcards: CLAIMS[wildcards.claim].get("snapshots", []),
+    message:
+        "Draw the charts of the claim {wildcards.claim}."
+    script:
+        "../workflow/scripts/charts.py"

@@ -1,0 +1,132 @@
+"""Configuration, paths and the helpers of all stages. Parsed at every start: cheap and silent."""
+
+import shutil
+from pathlib import Path
+
+from limitcycles import imports, ledger, settings
+from limitcycles.errors import LimitcyclesError
+from snakemake.exceptions import WorkflowError
+
+try:
+    config = settings.load(
+        Path("config/config.yaml"),
+        Path("config/scales"),
+        Path("workflow/schemas/config.schema.yaml"),
+        extra=workflow.config_settings.configfiles,
+        command_line=workflow.config_settings.config,
+    )
+    CLAIMS = ledger.load(Path("config/claims.yaml"), Path("workflow/schemas/claims.schema.yaml"))
+    ledger.check_runs(CLAIMS, config)
+except LimitcyclesError as error:
+    raise WorkflowError(str(error)) from None
+
+TESTED = [claim for claim in CLAIMS if ledger.is_tested(CLAIMS[claim])]
+UNTESTED = [claim for claim in CLAIMS if claim not in TESTED]
+SCALE = config["scale"]
+RESULTS = f"results/{SCALE}"
+STATE = f"state/{SCALE}"
+IMAGES = {"digits": 1437, "mnist": 60_000, "fashion-mnist": 60_000}  # training images at most
+LARGE = 5000  # weights from which a job uses two threads for its linear algebra
+
+
+wildcard_constraints:
+    dataset="[A-Za-z0-9-]+",
+    run="[A-Za-z0-9-]+",
+    claim="[a-z0-9-]+",
+    seed=r"\d+",
+    batch=r"\d+(-\d+)*",
+
+
+def code(*modules):
+    """The source files that a job depends on: a changed one makes the job run again."""
+    return imports.closure(*modules)
+
+
+def slug(claim):
+    """Rule name of a claim."""
+    return claim.replace("-", "_")
+
+
+def seeds(run):
+    """Seeds of a run: its own, or those of all runs."""
+    return config["runs"][run]["seeds"] or config["seeds"]
+
+
+def resolved(run):
+    """All settings of a run, in one canonical dict."""
+    return settings.canonical(settings.resolve_run(config, run))
+
+
+def linear_algebra_threads(wildcards):
+    """Two threads where the matrices are large; else two jobs side by side are faster."""
+    weights = config["networks"][config["runs"][wildcards.run]["network"]]["weights"]
+    return 1 if weights and weights < LARGE else 2
+
+
+def gpus():
+    """One GPU per job where CUDA is asked for; with `auto` the limit would slow a CPU down."""
+    return 1 if config["device"] == "cuda" else 0
+
+
+def needed_percents(run):
+    """Snapshots of a run that some claim looks at; all of them where no claim names the run."""
+    asked = {
+        percent
+        for claim in TESTED
+        for arm in CLAIMS[claim]["arms"].values()
+        if arm["run"] == run
+        for percent in CLAIMS[claim].get("snapshots", ())
+    }
+    return sorted(asked) or resolved(run)["training"]["snapshots"]
+
+
+def batches(run):
+    """Snapshots that share a gradient job, as texts like "20-40-100"."""
+    spec = resolved(run)
+    images = IMAGES.get(spec["dataset"]["source"], float("inf"))
+    size = 4 if spec["gradients"]["precision"] == "float32" else 8
+    weights = spec["network"]["weights"] or float("inf")
+    fit = config["gradients"]["disk_mib"] * 2**20 / (images * weights * size)
+    percents, count = needed_percents(run), max(1, int(min(fit, 100)))
+    parts = [percents[i : i + count] for i in range(0, len(percents), count)]
+    return ["-".join(map(str, part)) for part in parts]
+
+
+def evidence(claim):
+    """The stored results that a claim reads, by kind, as lists of paths."""
+    entry = CLAIMS[claim]
+    kinds, wanted = entry.get("evidence", ()), set(map(str, entry.get("snapshots", ())))
+    arms = [arm["run"] for arm in entry.get("arms", {}).values()]
+    found = {"runs": [], "spectra": [], "sample": []}
+    for run in arms:
+        if "runs" in kinds:
+            found["runs"] += expand(f"{RESULTS}/runs/{run}/seed{{seed}}.zarr.zip", seed=seeds(run))
+        if "spectra" in kinds:
+            found["spectra"] += expand(
+                f"{RESULTS}/spectra/{run}/seed{{seed}}/{{batch}}",
+                seed=seeds(run),
+                batch=[batch for batch in batches(run) if wanted & set(batch.split("-"))],
+            )
+    if "sample" in kinds:
+        last = batches(arms[0])[-1]
+        found["sample"] = [f"{RESULTS}/gradients/{arms[0]}/seed{seeds(arms[0])[0]}/{last}/sample"]
+    return found
+
+
+def drawn(claim):
+    """The stored results that the charts of a claim show."""
+    return {kind: paths for kind, paths in evidence(claim).items() if kind != "sample"}
+
+
+def answered(claims):
+    """The verdicts of some claims, and the charts of those that are tested."""
+    return [f"{RESULTS}/claims/{claim}.json" for claim in claims] + [
+        f"{RESULTS}/figures/{claim}" for claim in claims if claim in TESTED
+    ]
+
+
+def forget_checkpoints():
+    """Delete the checkpoints of runs that are finished and safe; others are still needed."""
+    for folder in Path(STATE).glob("*/seed*"):
+        if Path(RESULTS, "runs", folder.parent.name, f"{folder.name}.zarr.zip").exists():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,14 @@
+rule dataset:
+    input:
+        code=code("limitcycles.datasets", "limitcycles.store"),
+    output:
+        dataset=f"{RESULTS}/data/{{dataset}}.zarr.zip",
+    log:
+        f"{RESULTS}/logs/data/{{dataset}}.log",
+    params:
+        spec=lambda wildcards: settings.canonical(config["datasets"][wildcards.dataset]),
+        data_folder=config["data_folder"],
+    message:
+        "Prepare the dataset {wildcards.dataset}."
+    script:
+        "../workflow/scripts/dataset.py"

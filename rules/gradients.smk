@@ -1,0 +1,24 @@
+rule gradients:
+    input:
+        run=f"{RESULTS}/runs/{{run}}/seed{{seed}}.zarr.zip",
+        dataset=lambda wildcards: f"{RESULTS}/data/{config['runs'][wildcards.run]['dataset']}.zarr.zip",
+        code=code("limitcycles.gradients", "limitcycles.store"),
+    output:
+        full=temp(directory(f"{RESULTS}/gradients/{{run}}/seed{{seed}}/{{batch}}/full")),
+        sample=directory(f"{RESULTS}/gradients/{{run}}/seed{{seed}}/{{batch}}/sample"),
+    log:
+        f"{RESULTS}/logs/gradients/{{run}}/seed{{seed}}/{{batch}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/gradients/{{run}}/seed{{seed}}/{{batch}}.tsv"
+    threads: linear_algebra_threads
+    resources:
+        gpu=gpus(),
+    params:
+        precision=lambda wildcards: resolved(wildcards.run)["gradients"]["precision"],
+        memory_mib=config["gradients"]["memory_mib"],
+        keep_samples=config["gradients"]["keep_samples"],
+        device=config["device"],
+    message:
+        "Per-sample gradients of {wildcards.run}, seed {wildcards.seed}, at {wildcards.batch} %."
+    script:
+        "../workflow/scripts/gradients.py"

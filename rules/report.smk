@@ -1,0 +1,38 @@
+rule ledger:
+    input:
+        claims=expand(f"{RESULTS}/claims/{{claim}}.json", claim=CLAIMS),
+        code=code("limitcycles.report"),
+    output:
+        json=f"{RESULTS}/claims.json",
+        csv=report(
+            f"{RESULTS}/claims.csv",
+            caption="../workflow/report/table.rst",
+            category="Verdicts",
+            labels={"what": "Table of all numbers (CSV)"},
+        ),
+    log:
+        f"{RESULTS}/logs/ledger.log",
+    message:
+        "Collect the verdicts of all claims."
+    script:
+        "../workflow/scripts/ledger.py"
+
+
+rule page:
+    input:
+        claims=expand(f"{RESULTS}/claims/{{claim}}.json", claim=CLAIMS),
+        charts=expand(f"{RESULTS}/figures/{{claim}}", claim=TESTED),
+        code=code("limitcycles.report"),
+    output:
+        page=report(
+            f"{RESULTS}/report/claims.html",
+            caption="../workflow/report/page.rst",
+            category="Verdicts",
+            labels={"what": "All claims, with interactive charts"},
+        ),
+    log:
+        f"{RESULTS}/logs/page.log",
+    message:
+        "Write the report page."
+    script:
+        "../workflow/scripts/page.py"

@@ -1,0 +1,53 @@
+"""What a person asks for by name: `snakemake figure_1`, `snakemake claim_rank_small_lenet`, ..."""
+
+
+localrules:
+    all,
+    claims,
+    theory,
+    figure_1,
+    data,
+
+
+rule claims:
+    input:
+        answered(CLAIMS),
+        table=rules.ledger.output,
+    message:
+        "All verdicts are in {input.table}."
+
+
+rule theory:
+    input:
+        answered([claim for claim, entry in CLAIMS.items() if entry["group"] == "theory"]),
+    message:
+        "The claims of the theory are judged."
+
+
+rule figure_1:
+    input:
+        answered(["rank-small-lenet", "rank-small-fc"]),
+    message:
+        "Figure 1 is drawn."
+
+
+rule data:
+    input:
+        expand(
+            f"{RESULTS}/data/{{dataset}}.zarr.zip",
+            dataset=sorted({run["dataset"] for run in config["runs"].values()}),
+        ),
+    message:
+        "The datasets of all runs are prepared."
+
+
+for CLAIM in CLAIMS:
+
+    rule:
+        name:
+            f"claim_{slug(CLAIM)}"
+        input:
+            answered([CLAIM]),
+        localrule: True
+        message:
+            "The claim is judged."

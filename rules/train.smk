@@ -1,0 +1,23 @@
+rule train:
+    input:
+        dataset=lambda wildcards: f"{RESULTS}/data/{config['runs'][wildcards.run]['dataset']}.zarr.zip",
+        code=code("limitcycles.training", "limitcycles.store"),
+    output:
+        run=f"{RESULTS}/runs/{{run}}/seed{{seed}}.zarr.zip",
+    log:
+        f"{RESULTS}/logs/train/{{run}}/seed{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train/{{run}}/seed{{seed}}.tsv"
+    # The same bits whatever the machine: the order of sums depends on the number of threads.
+    threads: 1
+    resources:
+        gpu=gpus(),
+    params:
+        run=lambda wildcards: resolved(wildcards.run),
+        device=config["device"],
+        # Not an output: Snakemake deletes the outputs of a job that was killed.
+        state=f"{STATE}/{{run}}/seed{{seed}}",
+    message:
+        "Train {wildcards.run}, seed {wildcards.seed}."
+    script:
+        "../workflow/scripts/train.py"

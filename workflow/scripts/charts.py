@@ -1,0 +1,15 @@
+from pathlib import Path
+
+from limitcycles import charts, files, store
+from limitcycles.job import logged
+
+with logged(snakemake.log[0], "charts", snakemake.threads):
+    result = files.read_json(snakemake.input.claim)
+    drawn = charts.draw(
+        result["evaluator"],
+        result,
+        store.load_snapshots(snakemake.input.get("spectra", []), snakemake.params.percents),
+        [store.load(path) for path in snakemake.input.get("runs", [])],
+    )
+    for name, chart in drawn.items():
+        charts.save(chart, Path(snakemake.output.charts) / name)

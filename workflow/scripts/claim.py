@@ -1,0 +1,30 @@
+from limitcycles import claims, files, store
+from limitcycles.job import logged
+from limitcycles.settings import digest
+
+with logged(snakemake.log[0], "claim", snakemake.threads):
+    entry, runs = snakemake.params.entry, snakemake.params.runs
+    percents = entry.get("snapshots", [])
+    evidence = claims.gather(
+        entry,
+        runs=[store.load(path) for path in snakemake.input.get("runs", [])],
+        spectra=store.load_snapshots(snakemake.input.get("spectra", []), percents),
+        sample=store.load_snapshots(snakemake.input.get("sample", []), percents[-1:]),
+    )
+    result = claims.judge(
+        snakemake.wildcards.claim,
+        entry,
+        evidence,
+        {
+            "scale": snakemake.params.scale,
+            "seeds": sorted({s for seeds in snakemake.params.seeds.values() for s in seeds}),
+            "departures": {name: run["departure"] for name, run in runs.items()},
+            "config_hash": digest([entry, runs, snakemake.params.seeds, snakemake.params.spectrum]),
+            "artefacts": [
+                path
+                for kind in ("runs", "spectra", "sample")
+                for path in snakemake.input.get(kind, [])
+            ],
+        },
+    )
+    files.write_json(snakemake.output.claim, result)

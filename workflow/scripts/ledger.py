@@ -1,0 +1,7 @@
+from limitcycles import files, report
+from limitcycles.job import logged
+
+with logged(snakemake.log[0], "ledger", snakemake.threads):
+    results = [files.read_json(path) for path in snakemake.input.claims]
+    files.write_json(snakemake.output.json, report.merge(results))
+    files.write_text(snakemake.output.csv, report.csv_table(results))

@@ -1,0 +1,17 @@
+from pathlib import Path
+
+from limitcycles import files
+from limitcycles.claims.result import untested
+from limitcycles.job import logged
+from limitcycles.settings import digest
+
+with logged(snakemake.log[0], "not_tested"):
+    for path in map(Path, snakemake.output.claims):
+        entry = snakemake.params.entries[path.stem]
+        context = {
+            "scale": snakemake.params.scale,
+            "seeds": [],
+            "config_hash": digest(entry),
+            "artefacts": [],
+        }
+        files.write_json(path, untested(path.stem, entry, context))

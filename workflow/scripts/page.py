@@ -1,0 +1,17 @@
+from pathlib import Path
+
+from limitcycles import files, report
+from limitcycles.job import logged
+
+with logged(snakemake.log[0], "page", snakemake.threads):
+    results = [files.read_json(path) for path in snakemake.input.claims]
+    drawn = {
+        folder.name: {
+            path.name.removesuffix(".vl.json"): files.read_json(path)
+            for path in sorted(folder.glob("*.vl.json"))
+        }
+        for folder in map(Path, snakemake.input.charts)
+    }
+    merged = report.merge(results)
+    meta = {key: merged[key] for key in ("scale", "code_version", "config_hash")}
+    files.write_text(snakemake.output.page, report.page(results, drawn, meta))

@@ -1,0 +1,13 @@
+from pathlib import Path
+
+from limitcycles import spectrum, store
+from limitcycles.job import logged
+
+with logged(snakemake.log[0], "spectrum", snakemake.threads):
+    for percent in snakemake.wildcards.batch.split("-"):
+        result = spectrum.of_gradients(
+            Path(snakemake.input.gradients) / f"at{percent}.zarr",
+            snakemake.params.settings,
+            snakemake.params.device,
+        )
+        store.save(result, Path(snakemake.output.spectra) / f"at{percent}.zarr.zip")

@@ -1,0 +1,15 @@
+from pathlib import Path
+
+from limitcycles import store, training
+from limitcycles.job import logged
+
+with logged(snakemake.log[0], "train", snakemake.threads):
+    run = training.train(
+        store.load(snakemake.input.dataset),
+        snakemake.params.run,
+        int(snakemake.wildcards.seed),
+        Path(snakemake.params.state),
+        name=snakemake.wildcards.run,
+        device=snakemake.params.device,
+    )
+    store.save(run, snakemake.output.run)
