@@ -1,0 +1,201 @@
+"""Every chart of every evaluator, from made-up results."""
+
+import copy
+import json
+import warnings
+
+import pytest
+import synthetic
+import vl_convert
+
+from limitcycles import charts
+from limitcycles.charts import rank, theme
+from limitcycles.claims import EVALUATORS as EVALUATORS_OF_CLAIMS
+
+EVALUATORS = list(synthetic.CASES)
+
+
+@pytest.fixture(scope="module")
+def specs():
+    """Evaluator -> chart -> spec; no warning is allowed while drawing."""
+    found = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for evaluator, case in synthetic.CASES.items():
+            drawn = charts.draw(evaluator, *case())
+            found[evaluator] = {name: chart.to_dict() for name, chart in drawn.items()}
+    return found
+
+
+def texts(spec) -> str:
+    """The text of a chart as it is drawn."""
+    return vl_convert.vegalite_to_svg(spec)
+
+
+def test_charts_are_named_beforehand(specs):
+    for evaluator in EVALUATORS:
+        assert tuple(specs[evaluator]) == charts.CHARTS[evaluator]
+    assert set(charts.CHARTS) == set(EVALUATORS)
+
+
+def test_every_evaluator_of_claims_has_charts():
+    assert set(charts.CHARTS) == set(EVALUATORS_OF_CLAIMS)
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_charts_compile_have_words_and_are_small(specs, evaluator):
+    for spec in specs[evaluator].values():
+        assert spec["title"]
+        assert spec["description"].endswith(".")
+        assert len(json.dumps(spec)) < 120_000
+        svg = texts(spec)
+        assert "NaN" not in svg
+        assert "undefined" not in svg
+
+
+@pytest.mark.parametrize("name", ["spectrum", "rank-curve", "rank-by-arm"])
+def test_rank_charts_show_the_papers_rank(specs, name):
+    spec = specs["rank"][name]
+    assert '{"datum": 1.8}' in json.dumps(spec)
+    assert "paper: 1.8 %" in texts(spec)
+    assert "1.8 % of d" in spec["description"]
+
+
+def test_the_readings_show_the_papers_mean_and_std(specs):
+    spec = specs["rank"]["mean-readings"]
+    svg = texts(spec)
+    assert "paper: 3·10⁻⁴" in svg
+    assert "paper: 2.11·10⁻³" in svg
+    for reading in rank.READINGS.values():
+        assert reading in svg
+
+
+def test_the_caption_of_the_spectrum_counts_what_is_in_the_store(specs):
+    _, spectra, _ = synthetic.rank_case()
+    attrs = next(s.attrs for s in spectra if (s.attrs["seed"], s.attrs["percent"]) == (0, 100))
+    assert (
+        f"{attrs['rank_float32']} of 13,338 eigenvalues" in specs["rank"]["spectrum"]["description"]
+    )
+
+
+def test_the_caption_by_arm_has_estimate_interval_and_n(specs):
+    result, _, _ = synthetic.rank_case()
+    value = result["arms"][0]["statistics"][0]["value"]
+    caption = specs["rank"]["rank-by-arm"]["description"]
+    assert f"text {value:.2f} % [{value - 0.2:.2f}, {value + 0.2:.2f}], n = 3" in caption
+
+
+def test_each_snapshot_has_its_line_and_threshold(specs):
+    spec = specs["rank"]["spectrum"]
+    assert len(spec["concat"]) == 2
+    svg = texts(spec)
+    for label in ("20 %", "40 %", "100 %", "arm: text", "arm: code"):
+        assert f">{label}<" in svg
+    lines = [table for table in tables(spec) if "eigenvalue" in table[0]]
+    assert {row["snapshot"] for table in lines for row in table} == {"20 %", "40 %", "100 %"}
+    assert {row["seed"] for table in lines for row in table} == {"0", "1", "2"}
+    limits = [table for table in tables(spec) if "limit" in table[0]]
+    assert [len(table) for table in limits] == [3, 3]
+
+
+def tables(spec) -> list[list[dict[str, str]]]:
+    """All embedded CSV tables of a spec."""
+    found = []
+    for text in spec["datasets"].values():
+        if isinstance(text, str):
+            head, *rows = (line.split(",") for line in text.splitlines())
+            found.append([dict(zip(head, row, strict=True)) for row in rows])
+    return found
+
+
+def test_the_distance_shows_the_threshold_of_the_rule(specs):
+    spec = specs["noise-independent-of-weights"]["distance"]
+    assert "rule: below 0.301" in texts(spec)
+    assert "lenet-code 0.510 decades" in spec["description"]
+
+
+def test_an_error_of_zero_stays_zero_in_the_tooltip(specs):
+    spec = specs["training-errors"]["error-curves"]
+    rows = [row for table in tables(spec) if "drawn" in table[0] for row in table]
+    zero = [row for row in rows if float(row["error"]) == 0]
+    assert zero
+    assert all(float(row["drawn"]) > 0 for row in zero)
+    assert "paper: 0.75 %" in texts(spec)
+
+
+def test_each_network_has_a_mark_before_and_after_training(specs):
+    spec = specs["spectrum-ranks-architectures"]["score-against-error"]
+    assert len(spec["concat"]) == 2
+    means = [table for table in tables(spec) if "seed" not in table[0]]
+    assert [len({row["network"] for row in table}) for table in means] == [6, 6]
+    assert (
+        "Kendall's τ with the score at 100 %: −0.800 [−1.00, −0.600], n = 3" in spec["description"]
+    )
+
+
+def test_leading_eigenvalues_alone_are_enough():
+    result, spectra, _ = synthetic.rank_case()
+    short = [
+        synthetic.spectrum(s.attrs["run"], s.attrs["seed"], s.attrs["percent"], leading=400)
+        for s in spectra
+    ]
+    for spectrum in short:
+        spectrum.attrs["rank_float64"] = float("nan")
+    drawn = charts.draw("rank", result, short, [])
+    spec = drawn["rank-curve"].to_dict()
+    assert "not resolved with float64" in spec["description"]
+    assert "d·ε(float64)" not in texts(spec)
+    rows = [row for table in tables(spec) if "tau" in table[0] for row in table]
+    assert all(float(row["rank"]) <= 100 * 400 / 13338 for row in rows)
+
+
+def test_one_seed_and_one_snapshot_are_enough():
+    result, spectra, _ = synthetic.rank_case()
+    few = [s for s in spectra if (s.attrs["seed"], s.attrs["percent"]) == (0, 100)]
+    for arm in result["arms"]:
+        for entry in arm["statistics"]:
+            entry |= {"interval": None, "n": 1, "values": entry["values"][:1]}
+    for chart in charts.draw("rank", result, few, []).values():
+        assert "NaN" not in texts(chart.to_dict())
+
+
+def test_the_last_snapshot_looks_the_same_alone_and_among_others(specs):
+    result, spectra, _ = synthetic.rank_case()
+    last = [s for s in spectra if s.attrs["percent"] == 100]
+    alone = texts(charts.draw("rank", result, last, [])["spectrum"].to_dict())
+    dark = theme.ORDINAL[-1]
+    assert f'stroke="{dark}"' in alone
+    assert f'stroke="{dark}"' in texts(specs["rank"]["spectrum"])
+    assert not [colour for colour in theme.ORDINAL[:-1] if colour in alone]
+
+
+def test_training_and_test_error_have_the_same_colours_in_both_charts(specs):
+    for spec in specs["training-errors"].values():
+        svg = texts(spec)
+        order = [svg.index(f">{label}<") for label in ("training error", "test error")]
+        assert order == sorted(order)
+
+
+def test_a_claim_without_a_verdict_has_no_charts():
+    assert charts.draw("rank", synthetic.not_tested("sde-limit"), [], []) == {}
+
+
+def test_an_unknown_evaluator_is_named():
+    result, spectra, _ = synthetic.rank_case()
+    with pytest.raises(charts.ChartDataError, match=r"'ranks' of rank-small-lenet .* rank, noise"):
+        charts.draw("ranks", result, spectra, [])
+
+
+def test_values_without_a_seed_are_refused():
+    result, spectra, _ = synthetic.rank_case()
+    result = copy.deepcopy(result)
+    result["arms"][0]["statistics"][0]["values"].append(1.0)
+    with pytest.raises(charts.ChartDataError, match="4 values for 3 seeds"):
+        charts.draw("rank", result, spectra, [])
+
+
+def test_a_spectrum_of_zeros_is_refused():
+    result, spectra, _ = synthetic.rank_case()
+    spectra[0]["eigenvalue"][:] = 0.0
+    with pytest.raises(charts.ChartDataError, match=r"small-lenet-text.*no positive eigenvalue"):
+        charts.draw("rank", result, spectra, [])

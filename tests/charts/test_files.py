@@ -1,0 +1,52 @@
+"""A chart as spec, page and picture."""
+
+import json
+import re
+from xml.etree import ElementTree
+
+import pytest
+import synthetic
+
+from limitcycles import charts
+from limitcycles.files import StorageError
+
+
+@pytest.fixture(scope="module")
+def chart():
+    return charts.draw("training-errors", *synthetic.training_case())["final-errors"]
+
+
+def test_spec_page_and_picture(chart, tmp_path):
+    charts.save(chart, tmp_path / "new" / "final-errors")
+    names = sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert names == sorted(f"final-errors{suffix}" for suffix in charts.SUFFIXES)
+
+    spec = json.loads((tmp_path / "new" / "final-errors.vl.json").read_text(encoding="utf-8"))
+    assert spec == chart.to_dict()
+
+    page = (tmp_path / "new" / "final-errors.html").read_text(encoding="utf-8")
+    assert not re.findall(r"<(?:script|link)[^>]+(?:src|href)=", page)
+
+    svg = ElementTree.parse(tmp_path / "new" / "final-errors.svg").getroot()
+    assert float(svg.get("width")) > 300
+    assert "paper: 0.75 %" in "".join(svg.itertext())
+
+
+def test_equal_charts_give_equal_files(chart, tmp_path):
+    for name in ("one", "two"):
+        charts.save(chart, tmp_path / name)
+    for suffix in charts.SUFFIXES:
+        assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
+
+
+def test_a_failed_save_leaves_the_old_files(chart, tmp_path, monkeypatch):
+    charts.save(chart, tmp_path / "a")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def no_space(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(chart), "save", no_space)
+    with pytest.raises(StorageError, match="No space left"):
+        charts.save(chart, tmp_path / "a")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -1,0 +1,126 @@
+"""Oracles by brute force, and made-up gradients and results, for tests of the mathematics."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import xarray as xr
+from threadpoolctl import threadpool_limits
+from torch import Tensor, nn
+
+from limitcycles import ledger
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """For modules that import it: small matrices on one thread, which no other process delays."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        yield
+    torch.set_num_threads(threads)
+
+
+def claims() -> dict:
+    """The real ledger."""
+    return ledger.load(ROOT / "config/claims.yaml", ROOT / "workflow/schemas/claims.schema.yaml")
+
+
+def row_by_row(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Per-sample gradients by autograd, one example at a time; a weight without effect has 0."""
+    model = copy.deepcopy(model).eval().requires_grad_(True)
+    parameters = list(model.parameters())
+    rows = []
+    for x, y in zip(inputs, targets, strict=True):
+        loss = F.cross_entropy(model(x[None].clone()), y[None])
+        parts = torch.autograd.grad(loss, parameters, materialize_grads=True)
+        rows.append(torch.cat([part.reshape(-1) for part in parts]))
+    return torch.stack(rows)
+
+
+def unsettle(model: nn.Module, seed: int = 0) -> nn.Module:
+    """`model` in float64 with random weights and statistics in each batch normalisation."""
+    generator = torch.Generator().manual_seed(seed)
+    model = model.double()
+    for module in model.modules():
+        if not isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            continue
+        module.running_mean.normal_(generator=generator)
+        module.running_var.uniform_(0.3, 3, generator=generator)
+        if module.affine:
+            with torch.no_grad():
+                module.weight.normal_(generator=generator)
+                module.bias.normal_(generator=generator)
+    return model
+
+
+def settle(model: nn.Module, inputs: Tensor, seed: int = 0) -> nn.Module:
+    """`model` in float64 with statistics near those of `inputs`: no unit is always off or on."""
+    generator = torch.Generator().manual_seed(seed)
+    model = model.double().train()
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    with torch.no_grad():
+        for norm in norms:
+            norm.momentum = None  # the statistics become those of the next batch
+        model(inputs)
+        for norm in norms:
+            norm.weight.uniform_(0.5, 1.5, generator=generator)
+            norm.bias.normal_(0, 0.3, generator=generator)
+            norm.running_var *= 0.8
+    return model.eval()
+
+
+def examples(*shape: int, classes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Random inputs of that shape (the first number is how many), float64, and their labels."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(*shape, generator=generator, dtype=torch.float64)
+    return inputs, torch.randint(classes, (shape[0],), generator=generator)
+
+
+def gradients(
+    eigenvalues: np.ndarray, samples: int, *, mean: float = 0.0, dtype=np.float64, seed: int = 0
+) -> np.ndarray:
+    """Rows whose D has exactly these eigenvalues (but for rounding), in random directions.
+
+    `mean` is ‖ḡ‖ in units of √tr D. There must be more samples than eigenvalues.
+    """
+    rng = np.random.default_rng(seed)
+    weights = len(eigenvalues)
+    left = rng.standard_normal((samples, weights))
+    left = np.linalg.qr(left - left.mean(0))[0] * np.sqrt(samples)
+    right = np.linalg.qr(rng.standard_normal((weights, weights)))[0]
+    shift = rng.standard_normal(weights)
+    shift *= mean * np.sqrt(np.sum(eigenvalues)) / np.linalg.norm(shift)
+    return (left * np.sqrt(eigenvalues) @ right.T + shift).astype(dtype)
+
+
+def spectrum(run: str, seed: int = 0, percent: int = 100, *, eigenvalue=(), **attrs) -> xr.Dataset:
+    """A stored spectrum with what an evaluator reads; `attrs` are added."""
+    return xr.Dataset(
+        {"eigenvalue": ("index", np.asarray(eigenvalue, dtype=float))},
+        attrs={"run": run, "seed": seed, "percent": percent} | attrs,
+    )
+
+
+def run(name: str, seed: int, train_error: list[float], test_error: list[float]) -> xr.Dataset:
+    """A stored run: errors in percent, the first one before training."""
+    return xr.Dataset(
+        {"train_error": ("epoch_end", train_error), "test_error": ("epoch_end", test_error)},
+        attrs={"run": name, "seed": seed},
+    )
+
+
+def context(departures: dict | None = None) -> dict:
+    """What the workflow adds to the result of a claim."""
+    return {
+        "scale": "laptop",
+        "seeds": [0, 1, 2],
+        "departures": departures or {},
+        "config_hash": "1f2e3d",
+        "artefacts": ["results/laptop/spectra/a/seed0/at100.zarr.zip"],
+    }

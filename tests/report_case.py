@@ -1,0 +1,37 @@
+"""A whole made-up report: 33 claims, four of them with a verdict and charts."""
+
+from functools import cache
+from typing import Any
+
+import synthetic
+
+from limitcycles import charts
+
+NOT_TESTED = {
+    "theory": ("sde-limit", "free-energy-decreases", "double-well", "local-entropy"),
+    "networks": ("gradient-norm", "autocorrelation", "linear-scaling"),
+}
+TOTAL = 33
+
+
+def results() -> list[dict[str, Any]]:
+    """Results of 33 claims; the untested ones come first, as in the paper's order."""
+    named = [
+        synthetic.not_tested(claim, group=group, source="Rem. 21")
+        for group, claims in NOT_TESTED.items()
+        for claim in claims
+    ]
+    judged = [case()[0] for case in synthetic.CASES.values()]
+    rest = TOTAL - len(named) - len(judged)
+    return [*named, *(synthetic.not_tested(f"claim-{k}") for k in range(rest)), *judged]
+
+
+@cache
+def specs() -> dict[str, dict[str, dict[str, Any]]]:
+    """Specs of all charts, by claim and name, in the order of files in a folder."""
+    found = {}
+    for evaluator, case in synthetic.CASES.items():
+        result, spectra, runs = case()
+        drawn = charts.draw(evaluator, result, spectra, runs)
+        found[result["id"]] = {name: drawn[name].to_dict() for name in sorted(drawn)}
+    return found

@@ -1,0 +1,383 @@
+"""The spectrum of D against brute force, and the matrix-free method against the exact one."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import gradients, one_thread  # noqa: F401
+
+from limitcycles import diffusion
+from limitcycles.diffusion import Rows, SpectrumError, exact, matrix_free, singular
+from limitcycles.errors import LimitcyclesError
+from limitcycles.spectrum import rank
+
+EPS = np.finfo(float).eps
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of 7 rows, so that a few dozen rows already make several blocks."""
+    monkeypatch.setattr(diffusion, "ROWS", 7)
+
+
+def by_double_loop(rows):
+    """D entry by entry, from its definition (Eq. 2)."""
+    samples, weights = rows.shape
+    mean = rows.mean(0)
+    matrix = np.empty((weights, weights))
+    for i in range(weights):
+        for j in range(weights):
+            matrix[i, j] = np.sum(rows[:, i] * rows[:, j]) / samples - mean[i] * mean[j]
+    return matrix
+
+
+def random_rows(samples, weights, mean=0.5, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((samples, weights)) * rng.uniform(0.1, 2, weights) + mean
+
+
+class TestExact:
+    @pytest.mark.parametrize("memory_mib", [100, 0])
+    def test_covariance_is_the_definition(self, small_blocks, memory_mib):
+        rows = random_rows(30, 12)
+        matrix = diffusion.covariance(Rows(rows, memory_mib=memory_mib))
+        np.testing.assert_allclose(matrix.numpy(), by_double_loop(rows), rtol=0, atol=1e-13)
+
+    @pytest.mark.parametrize("samples", [40, 12, 11, 5])
+    @pytest.mark.parametrize("memory_mib", [100, 0])
+    def test_eigenvalues_are_numpys(self, small_blocks, samples, memory_mib):
+        rows = random_rows(samples, 12)
+        spectrum = exact(Rows(rows, memory_mib=memory_mib))
+        expected = np.linalg.eigvalsh(by_double_loop(rows))[::-1]
+        assert spectrum.method == "exact"
+        assert spectrum.eigenvalue.shape == spectrum.error_bound.shape == (12,)
+        np.testing.assert_allclose(spectrum.eigenvalue, expected, rtol=0, atol=1e-13)
+        assert (np.diff(spectrum.eigenvalue) <= 0).all()
+        assert (spectrum.eigenvalue >= 0).all()
+        assert (spectrum.samples, spectrum.weights) == (samples, 12)
+
+    def test_fewer_samples_than_weights_leave_zeros(self):
+        spectrum = exact(Rows(random_rows(5, 12)))
+        assert (spectrum.eigenvalue[:4] > 1e-3).all()
+        assert (spectrum.eigenvalue[4:] <= spectrum.error_bound[4:]).all()
+        assert (spectrum.eigenvalue[5:] == 0).all()
+
+    @pytest.mark.parametrize("samples", [60, 20])
+    def test_planted_eigenvalues_lie_within_their_bound(self, samples):
+        planted = np.zeros(40)
+        planted[:15] = 10.0 ** -np.arange(15)
+        rows = gradients(planted[: min(40, samples - 1)], samples, mean=2)
+        spectrum = exact(Rows(rows))
+        count = rows.shape[1]
+        # The rows themselves are rounded: a relative 1e-16 of their length √(5 tr D).
+        error = spectrum.error_bound + 10 * EPS * np.sqrt(5 * planted[:count])
+        assert (np.abs(spectrum.eigenvalue - planted[:count]) <= error).all()
+
+    @pytest.mark.parametrize("samples", [50, 8])
+    def test_trace_and_frobenius_norm(self, samples):
+        rows = random_rows(samples, 20)
+        matrix = by_double_loop(rows)
+        spectrum = exact(Rows(rows))
+        assert spectrum.trace == pytest.approx(np.trace(matrix), rel=1e-13)
+        assert spectrum.frobenius == pytest.approx(np.linalg.norm(matrix), rel=1e-13)
+        assert spectrum.trace == pytest.approx(spectrum.eigenvalue.sum(), rel=1e-13)
+        assert spectrum.floor == 0
+
+    def test_single_precision_rows_are_taken_as_they_are(self):
+        rows = random_rows(50, 20).astype(np.float32)
+        expected = np.linalg.eigvalsh(by_double_loop(rows.astype(float)))[::-1]
+        np.testing.assert_allclose(exact(Rows(rows)).eigenvalue, expected, rtol=0, atol=1e-13)
+
+    @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+    def test_rows_of_zero_count_as_examples(self, kind):
+        rows = random_rows(30, 8)
+        rows[::3] = 0
+        spectrum = exact(Rows(kind(rows)))
+        expected = np.linalg.eigvalsh(by_double_loop(rows))[::-1]
+        np.testing.assert_allclose(spectrum.eigenvalue, expected, rtol=0, atol=1e-13)
+
+    def test_a_large_mean_does_not_spoil_the_small_eigenvalues(self):
+        planted = 10.0 ** -np.arange(8)
+        spectrum = exact(Rows(gradients(planted, 30, mean=1e3)))
+        # Rows of length 1e3 carry a rounding of 1e3 eps: 1e-13 relative to √λ_1.
+        np.testing.assert_allclose(spectrum.eigenvalue, planted, rtol=1e-8)
+        assert spectrum.trace == pytest.approx(planted.sum(), rel=1e-9)
+
+
+class TestSingular:
+    @pytest.mark.parametrize("samples", [40, 9])
+    def test_squares_are_the_eigenvalues(self, small_blocks, samples):
+        rows = random_rows(samples, 12)
+        values = singular(Rows(rows))
+        assert values.shape == (min(samples, 12),)
+        expected = np.linalg.eigvalsh(by_double_loop(rows))[::-1][: len(values)]
+        np.testing.assert_allclose(values**2, expected, rtol=0, atol=1e-13)
+
+    def test_eigenvalues_below_the_reach_of_d_are_kept(self, small_blocks):
+        planted = 10.0 ** -np.arange(0, 24, 2)
+        values = singular(Rows(gradients(planted, 40)))
+        np.testing.assert_allclose(values**2, planted, rtol=1e-2)
+        formed = exact(Rows(gradients(planted, 40))).eigenvalue
+        assert not np.allclose(formed, planted, rtol=1e-2, atol=0)
+
+    def test_exact_zeros_stand_apart(self, small_blocks):
+        # Row sums of zero: one direction in which no gradient has a component.
+        rows = random_rows(40, 10)
+        rows -= rows.mean(1, keepdims=True)
+        values = singular(Rows(rows))
+        assert np.sum(values < 1e-14 * values[0]) == 1
+        assert values[-2] > 1e-2 * values[0]
+
+
+# --------------------------------------------------------------------------- matrix-free
+
+WEIGHTS, SAMPLES = 300, 500
+INDEX = np.arange(1, WEIGHTS + 1)
+CLUSTERS = np.concatenate([np.full(12, 1.0), np.full(10, 0.4), 1e-2 / np.arange(1, WEIGHTS - 21)])
+TIGHT = np.concatenate(
+    [1 + 1e-6 * np.arange(10)[::-1], 0.5 + 1e-5 * np.arange(10)[::-1],
+     0.1 * np.exp(-np.arange(WEIGHTS - 20) / 10)]
+)  # fmt: skip
+SPECTRA = {
+    "power law": INDEX**-2.0,
+    "slow power law": INDEX**-1.0,
+    "exponential": np.exp(-INDEX / 8),
+    "clusters": CLUSTERS,
+    "tight clusters": TIGHT,
+    "pairs": np.repeat(np.arange(1.0, WEIGHTS // 2 + 1) ** -1.5, 2),
+    "planted rank and floor": np.concatenate([np.linspace(1, 0.1, 20), np.full(280, 1e-8)]),
+    "planted rank and high floor": np.concatenate([np.linspace(1, 0.1, 20), np.full(280, 1e-2)]),
+}
+LEADING, TOLERANCE = 20, 1e-3
+
+
+def compare(rows, threshold=0.0, leading=LEADING, tolerance=TOLERANCE, seed=1, **more):
+    """Exact and matrix-free spectrum, after the checks that hold for any rows."""
+    oracle = exact(Rows(rows))
+    found = matrix_free(
+        Rows(rows, **more), leading=leading, tolerance=tolerance, seed=seed, threshold=threshold
+    )
+    count = len(found.eigenvalue)
+    expected = oracle.eigenvalue[:count]
+    difference = np.abs(found.eigenvalue - expected)
+    assert found.method == "matrix-free"
+    assert found.error_bound.shape == (count,)
+    assert (np.diff(found.eigenvalue) <= 0).all()
+    assert (difference <= found.error_bound + oracle.error_bound[0]).all()
+    assert found.floor >= oracle.eigenvalue[count:].max(initial=0) - oracle.error_bound[0]
+    assert found.trace == pytest.approx(oracle.trace, rel=1e-14)
+    assert found.trace == pytest.approx(oracle.eigenvalue.sum(), rel=1e-9)
+    error = found.frobenius_error + oracle.frobenius_error
+    assert abs(found.frobenius - oracle.frobenius) <= 4 * error
+    assert found.frobenius_error < 1e-2 * found.frobenius
+    return oracle, found
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("mean", [0, 1, 10])
+@pytest.mark.parametrize("name", SPECTRA)
+def test_leading_eigenvalues(name, mean, dtype):
+    rows = gradients(SPECTRA[name], SAMPLES, mean=mean, dtype=dtype)
+    oracle, found = compare(rows)
+    assert len(found.eigenvalue) >= LEADING
+    relative = found.eigenvalue[:LEADING] / oracle.eigenvalue[:LEADING] - 1
+    assert np.abs(relative).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("name", "threshold", "count"),
+    [
+        ("power law", 7e-4, 37),
+        ("exponential", 1e-4, 74),
+        ("clusters", 3e-3, 25),
+        ("planted rank and floor", 1e-4, 20),
+        ("planted rank and high floor", 5e-2, 20),
+    ],
+)
+def test_rank_at_the_threshold_is_complete(name, threshold, count, dtype):
+    rows = gradients(SPECTRA[name], SAMPLES, mean=1, dtype=dtype)
+    oracle, found = compare(rows, threshold)
+    assert found.floor < threshold * found.eigenvalue[0]
+    assert rank(oracle, threshold) == count
+    assert rank(found, threshold) == count
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("threshold", [0.0, 1e-4])
+def test_a_rank_below_what_is_asked_for(dtype, threshold):
+    planted = np.concatenate([np.linspace(1, 0.1, 20), np.zeros(WEIGHTS - 20)])
+    oracle, found = compare(gradients(planted, SAMPLES, dtype=dtype), threshold, leading=40)
+    assert len(found.eigenvalue) >= 20
+    np.testing.assert_allclose(found.eigenvalue[:20], oracle.eigenvalue[:20], rtol=TOLERANCE)
+    assert (found.eigenvalue[20:] <= found.error_bound[20:] + 1e-12).all()
+    if threshold:
+        assert rank(found, threshold) == rank(oracle, threshold) == 20
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_fewer_samples_than_weights(dtype):
+    rows = gradients(SPECTRA["power law"][:200], 220, mean=1, dtype=dtype)
+    wide = np.concatenate([rows, np.zeros((220, 300), dtype)], axis=1)
+    oracle, found = compare(wide, threshold=2e-3)
+    assert rank(found, 2e-3) == rank(oracle, 2e-3) == 22
+
+
+@pytest.mark.parametrize("name", ["power law", "exponential", "tight clusters"])
+def test_bounds_hold_on_random_draws(name):
+    """Rows of which the eigenvalues are not planted but drawn, at loose and at sharp tolerance."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        turn = np.linalg.qr(rng.standard_normal((WEIGHTS, WEIGHTS)))[0]
+        rows = rng.standard_normal((SAMPLES, WEIGHTS)) * np.sqrt(SPECTRA[name]) @ turn.T
+        oracle, found = compare(rows, tolerance=[1e-2, 1e-3, 1e-4, 1e-5][seed], seed=seed)
+        # What is bounded is not far below its bound either: the bounds are not empty words.
+        assert found.error_bound[0] <= 0.1 * oracle.eigenvalue[0]
+
+
+def fitted(dtype, seed=0):
+    """Late in training: most examples are fitted, with gradients a thousand times as small."""
+    rows = gradients(SPECTRA["exponential"], SAMPLES, mean=1, seed=seed)
+    rng = np.random.default_rng(seed)
+    rows *= 10.0 ** -rng.choice([0, 3, 5, 12], p=[0.4, 0.2, 0.2, 0.2], size=SAMPLES)[:, None]
+    rows[:20] = 0
+    return rows.astype(dtype)
+
+
+class TestNegligibleRows:
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("share", [1e-9, 1e-5])
+    def test_left_out_is_respected(self, share, dtype):
+        rows = fitted(dtype)
+        norms = (rows.astype(float) ** 2).sum(1)
+        left = Rows(rows, negligible=share)
+        assert 0 < (~left.kept).sum() < SAMPLES
+        assert (~left.kept)[:20].all()
+        assert norms[~left.kept].max() <= norms[left.kept].min()
+        assert left.left_out == pytest.approx(norms[~left.kept].sum() / SAMPLES, rel=1e-6)
+        assert left.left_out <= share * norms.mean()
+        _, found = compare(rows, tolerance=1e-2, negligible=share)
+        assert (found.error_bound >= left.left_out).all()
+        assert left.left_out > 0
+
+    def test_the_product_is_that_of_the_kept_rows(self):
+        rows = fitted(np.float64)
+        left = Rows(rows, negligible=1e-5)
+        mean = rows.mean(0)
+        kept = rows[left.kept]
+        matrix = kept.T @ kept / SAMPLES - np.outer(mean, mean)
+        vectors = np.random.default_rng(0).standard_normal((WEIGHTS, 5))
+        product = left.multiply(torch.from_numpy(vectors)).numpy()
+        np.testing.assert_allclose(product, matrix @ vectors, rtol=0, atol=1e-13)
+        whole = rows.T @ rows / SAMPLES - np.outer(mean, mean)
+        lost = np.linalg.eigvalsh(whole - matrix)
+        assert lost.min() >= -1e-15
+        assert lost.sum() == pytest.approx(left.left_out, rel=1e-6)
+
+    def test_the_exact_methods_refuse(self):
+        rows = Rows(fitted(np.float64), negligible=1e-5)
+        for method in (exact, singular, diffusion.covariance, diffusion.gram):
+            with pytest.raises(SpectrumError, match="negligible = 0"):
+                method(rows)
+
+    def test_nothing_is_left_out_unless_asked_for(self):
+        rows = Rows(fitted(np.float64))
+        assert rows.kept.all()
+        assert rows.left_out == 0
+
+
+class TestReading:
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_streaming_gives_the_same_bits(self, monkeypatch, dtype):
+        monkeypatch.setattr(diffusion, "ROWS", 64)
+        rows = gradients(SPECTRA["exponential"], SAMPLES, mean=1, dtype=dtype)
+        resident, streamed = (Rows(rows, memory_mib=m) for m in (100, 0))
+        assert resident.resident is not None
+        assert streamed.resident is None
+        one, other = (matrix_free(r, leading=20, seed=3) for r in (resident, streamed))
+        assert np.array_equal(one.eigenvalue, other.eigenvalue)
+        assert np.array_equal(one.error_bound, other.error_bound)
+        assert (one.frobenius, one.trace) == (other.frobenius, other.trace)
+        assert np.array_equal(exact(resident).eigenvalue, exact(streamed).eigenvalue)
+
+    def test_streaming_leaves_out_the_same_rows(self, monkeypatch):
+        monkeypatch.setattr(diffusion, "ROWS", 64)
+        rows = fitted(np.float64)
+        resident, streamed = (Rows(rows, memory_mib=m, negligible=1e-5) for m in (100, 0))
+        assert np.array_equal(resident.kept, streamed.kept)
+        vectors = torch.eye(WEIGHTS, 4, dtype=torch.float64)
+        torch.testing.assert_close(
+            resident.multiply(vectors), streamed.multiply(vectors), rtol=0, atol=1e-15
+        )
+
+    def test_a_seed_decides_everything(self):
+        rows = gradients(SPECTRA["power law"], SAMPLES, dtype=np.float32)
+        first, again, other = (matrix_free(Rows(rows), leading=20, seed=s) for s in (5, 5, 6))
+        assert np.array_equal(first.eigenvalue, again.eigenvalue)
+        assert (first.frobenius, first.floor) == (again.frobenius, again.floor)
+        assert not np.array_equal(first.eigenvalue, other.eigenvalue[: len(first.eigenvalue)])
+
+    def test_known_norms_are_used(self):
+        rows = random_rows(30, 8)
+        norms = (rows**2).sum(1)
+        one, other = exact(Rows(rows)), exact(Rows(rows, square_norm=norms))
+        assert one.trace == pytest.approx(other.trace, rel=1e-14)
+        assert np.array_equal(one.eigenvalue, other.eigenvalue)
+
+
+class TestErrors:
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_a_value_that_is_not_finite(self, value):
+        rows = random_rows(30, 8)
+        rows[17, 3] = value
+        with pytest.raises(SpectrumError, match="NaN or infinite"):
+            Rows(rows)
+
+    def test_rows_that_were_damaged_after_their_norms_were_taken(self):
+        rows = random_rows(30, 8)
+        norms = (rows**2).sum(1)
+        rows[17, 3] = np.nan
+        with pytest.raises(SpectrumError, match="NaN"):
+            Rows(rows, square_norm=norms)
+
+    def test_one_row(self):
+        with pytest.raises(SpectrumError, match="at least two gradients, not 1"):
+            Rows(random_rows(1, 8))
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("samples", [2, 3, 7, 30, 999])
+    def test_equal_rows(self, samples, dtype):
+        row = np.random.default_rng(samples).standard_normal((1, 50)).astype(dtype)
+        with pytest.raises(SpectrumError, match="equal"):
+            Rows(np.repeat(row, samples, axis=0))
+
+    def test_rows_of_zero_only(self):
+        with pytest.raises(SpectrumError, match="equal"):
+            Rows(np.zeros((5, 4)))
+
+    def test_rows_that_are_almost_equal_are_taken(self):
+        rows = 1 + 1e-6 * random_rows(40, 50)
+        spectrum = exact(Rows(rows))
+        assert spectrum.trace == pytest.approx(rows.var(0).sum(), rel=1e-2)
+        assert spectrum.eigenvalue.sum() == pytest.approx(rows.var(0).sum(), rel=1e-9)
+
+    def test_too_many_leading(self):
+        rows = Rows(random_rows(30, 50))
+        with pytest.raises(SpectrumError, match=r"spectrum\.leading: 16.*exact_up_to") as error:
+            matrix_free(rows, leading=16)
+        assert isinstance(error.value, LimitcyclesError)
+
+    def test_a_flat_spectrum_cannot_be_resolved(self):
+        rows = random_rows(400, 200, mean=0)
+        with pytest.raises(SpectrumError, match=r"spectrum\.tolerance 1e-06.*exact_up_to"):
+            matrix_free(Rows(rows), leading=60, tolerance=1e-6)
+
+    def test_precision_that_does_not_reach_the_tolerance(self):
+        # ‖ḡ‖² is 1e5 tr D: in single precision the bound of products is above the tolerance.
+        rows = gradients(SPECTRA["power law"], SAMPLES, mean=300, dtype=np.float32)
+        with pytest.raises(SpectrumError, match=r"spectrum\.tolerance"):
+            matrix_free(Rows(rows), leading=20, tolerance=1e-4, threshold=1e-3)
+
+    def test_very_few_weights(self):
+        rows = gradients(10.0 ** -np.arange(5), 40)
+        found = matrix_free(Rows(rows), leading=2)
+        np.testing.assert_allclose(found.eigenvalue[:2], [1, 0.1], rtol=1e-4)

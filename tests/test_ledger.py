@@ -1,0 +1,259 @@
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from limitcycles import ledger, settings
+from limitcycles.claims import EVALUATORS
+from limitcycles.yamlfile import ConfigError
+
+ROOT = Path(__file__).parents[1]
+CLAIMS = ROOT / "config/claims.yaml"
+SCHEMA = ROOT / "workflow/schemas/claims.schema.yaml"
+
+THEORY = [
+    "noise-covariance-with-replacement",
+    "noise-covariance-without-replacement",
+    "sde-limit",
+    "fokker-planck-evolution",
+    "free-energy-decreases",
+    "energy-entropy-split",
+    "potential-equals-loss-iff-isotropic",
+    "conservative-force",
+    "closed-trajectories",
+    "jko-flow",
+    "linear-decomposition",
+    "most-likely-locations",
+    "potential-independent-of-temperature",
+    "double-well",
+    "out-of-equilibrium-grows",
+    "local-entropy",
+]
+NETWORKS = [
+    "training-errors",
+    "rank-small-lenet",
+    "rank-small-fc",
+    "rank-cifar10",
+    "rank-cifar100",
+    "rank-cifar10-augmented",
+    "noise-independent-of-weights",
+    "diversity-raises-spectrum",
+    "temperature-tracks-mean-eigenvalue",
+    "spectrum-ranks-architectures",
+    "increment-spectrum",
+    "autocorrelation",
+    "gradient-norm",
+    "network-currents",
+    "network-potential-differs",
+    "linear-scaling",
+    "replacement-regularises",
+]
+TESTED = {
+    "training-errors": {"factor"},
+    "rank-small-lenet": {"factor", "mean_factor", "contradiction_percent"},
+    "rank-small-fc": {"factor", "mean_factor", "contradiction_percent"},
+    "noise-independent-of-weights": {"threshold", "smallest_count", "negative_scale"},
+    "spectrum-ranks-architectures": {"tau", "permutations", "permuted_pass_share"},
+}
+
+
+@pytest.fixture(scope="module")
+def claims():
+    return ledger.load(CLAIMS, SCHEMA)
+
+
+@pytest.fixture
+def entry(claims):
+    return copy.deepcopy(claims["rank-small-lenet"])
+
+
+@pytest.fixture
+def errors(tmp_path):
+    """Load a ledger given as a dict; returns the lines of the error."""
+
+    def lines(content):
+        path = tmp_path / "claims.yaml"
+        path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+        with pytest.raises(ConfigError) as caught:
+            ledger.load(path, SCHEMA)
+        return [line.replace(str(path), "claims.yaml") for line in str(caught.value).splitlines()]
+
+    return lines
+
+
+def config(scale="laptop", **values):
+    return settings.load(
+        ROOT / "config/config.yaml",
+        ROOT / "config/scales",
+        ROOT / "workflow/schemas/config.schema.yaml",
+        command_line={"scale": scale, **values},
+    )
+
+
+def test_all_claims_of_the_paper_in_its_order(claims):
+    assert (len(THEORY), len(NETWORKS)) == (16, 17)
+    assert list(claims) == THEORY + NETWORKS
+    groups = [entry["group"] for entry in claims.values()]
+    assert groups == ["theory"] * 16 + ["networks"] * 17
+
+
+def test_claims_with_a_verdict(claims):
+    assert {claim for claim, entry in claims.items() if ledger.is_tested(entry)} == set(TESTED)
+
+
+def test_rule_and_controls_stand_before_the_run_for_every_claim(claims):
+    for claim, entry in claims.items():
+        assert entry["rule_parameters"], claim
+        assert "eproduced" in entry["rule"], claim
+        assert {"positive", "negative"} == set(entry["controls"]), claim
+        if not ledger.is_tested(entry):
+            assert entry["not_tested"].startswith("Needs "), claim
+
+
+def test_every_rule_says_its_numbers(claims):
+    """A number that decides may not stand in `rule_parameters` alone."""
+    for claim, entry in claims.items():
+        words = " ".join([entry["rule"], entry["statistic"], *entry["controls"].values()])
+        said = {abs(float(n)) for n in re.findall(r"\d+(?:\.\d+)?(?:e-?\d+)?", words)}
+        for name, value in entry["rule_parameters"].items():
+            assert {value, round(100 * value, 6)} & said, (claim, name, value)
+
+
+@pytest.mark.parametrize("claim", TESTED)
+def test_tested_claims_have_arms_and_parameters(claims, claim):
+    entry = claims[claim]
+    assert set(entry["rule_parameters"]) == {"level", *TESTED[claim]}
+    assert entry["rule_parameters"]["level"] == 0.95
+    assert entry["arms"]
+    assert entry["evaluator"] == ("rank" if claim.startswith("rank-") else claim)
+
+
+def test_registries_know_what_the_ledger_names(claims):
+    for claim in TESTED:
+        entry = claims[claim]
+        assert entry["evaluator"] in EVALUATORS, claim
+
+
+def test_counts_stay_whole_numbers(claims):
+    counts = claims["spectrum-ranks-architectures"]["rule_parameters"]["permutations"]
+    assert isinstance(counts, int)
+
+
+def test_spectra_need_snapshots(entry, errors):
+    del entry["snapshots"]
+    (line,) = errors({"rank-small-lenet": entry})
+    assert line.startswith("claims.yaml: rank-small-lenet.snapshots: is missing")
+
+
+def test_arms_and_snapshots_of_the_paper(claims):
+    arms = {claim: list(claims[claim]["arms"]) for claim in TESTED}
+    assert arms["rank-small-lenet"] == ["text", "code"]
+    assert arms["rank-small-fc"] == ["text", "code", "code-all-digits"]
+    assert len(arms["spectrum-ranks-architectures"]) == 6
+    assert claims["rank-small-fc"]["arms"]["code"]["run"] == "small-fc-code"
+    assert claims["noise-independent-of-weights"]["snapshots"] == [20, 40, 100]
+    assert claims["spectrum-ranks-architectures"]["snapshots"] == [0, 100]
+    assert claims["rank-small-lenet"]["snapshots"] == [100]
+    assert "small-allcnn" in claims["training-errors"]["partial"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "numbers"),
+    [
+        ("rank-small-lenet", [1.8, 0.3e-3, 2.11e-3]),
+        ("rank-small-fc", [0.6, 0.9e-3, 18.5e-3]),
+        ("rank-cifar10", [0.34, 0.27, 0.84]),
+        ("rank-cifar100", [0.47, 0.98, 2.16]),
+        ("rank-cifar10-augmented", [0.32, 0.43, 1.32]),
+        ("training-errors", [0.75, 0.75, 11, 17]),
+        ("gradient-norm", [3, 1e5]),
+    ],
+)
+def test_numbers_of_the_paper(claims, claim, numbers):
+    paper = claims[claim]["paper"]
+    assert [number["value"] for number in paper] == numbers
+    if claim.startswith("rank-"):
+        assert [n["name"] for n in paper] == ["rank", "mean eigenvalue", "std of eigenvalues"]
+
+
+@pytest.mark.parametrize("scale", ["quick", "laptop", "paper"])
+def test_every_arm_has_its_run_at_every_scale(claims, scale):
+    ledger.check_runs(claims, config(scale))
+
+
+def test_misspelt_keys(entry, errors):
+    entry["sorce"] = entry.pop("source")
+    entry["paper"][0]["vaule"] = 1
+    entry["arms"]["text"]["runn"] = "x"
+    lines = errors({"rank-small-lenet": entry})
+    assert any(
+        line.startswith("claims.yaml: rank-small-lenet.sorce: unknown key")
+        and "nearest valid key: source" in line
+        for line in lines
+    )
+    assert "claims.yaml: rank-small-lenet.source: is missing; add it" in lines
+    assert any("paper[0].vaule: unknown key" in line and "value" in line for line in lines)
+    assert any("arms.text.runn: unknown key" in line and "nearest" in line for line in lines)
+    assert len(lines) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "said"),
+    [
+        ({"group": "network"}, "group", "nearest valid value: networks"),
+        ({"rule_parameters": {"factor": "1e-1"}}, "rule_parameters.factor", "write 1.0e-1"),
+        ({"snapshots": [100, 20]}, "snapshots", "rising order"),
+        ({"controls": {"positive": "x"}}, "controls.negative", "is missing"),
+        ({"rule": ""}, "rule", "must not be empty"),
+        ({"paper": {}}, "paper", "not a list"),
+    ],
+)
+def test_bad_values(entry, errors, change, key, said):
+    (line,) = errors({"rank-small-lenet": {**entry, **change}})
+    assert line.startswith(f"claims.yaml: rank-small-lenet.{key}: ")
+    assert said in line
+
+
+def test_either_a_reason_or_an_evaluator(entry, errors):
+    (both,) = errors({"rank-small-lenet": {**entry, "not_tested": "later"}})
+    del entry["evaluator"]
+    (neither,) = errors({"rank-small-lenet": entry})
+    for line in (both, neither):
+        assert line.startswith("claims.yaml: rank-small-lenet: ")
+        assert "either `evaluator`, `arms` and `evidence`, or `not_tested`" in line
+
+
+def test_bad_claim_id(entry, errors):
+    (line,) = errors({"Rank_small_lenet": entry})
+    assert "Rank_small_lenet: is no valid name; write words of small letters" in line
+
+
+def test_claim_that_stands_twice(tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text("a: {title: x}\na: {title: y}\n")
+    with pytest.raises(ConfigError, match=r"claims\.yaml, line 2: the key 'a' stands twice"):
+        ledger.load(path, SCHEMA)
+
+
+def test_arm_with_an_unknown_run(claims):
+    changed = copy.deepcopy(claims)
+    changed["rank-small-lenet"]["arms"]["code"]["run"] = "small-lenet-cod"
+    with pytest.raises(ConfigError) as caught:
+        ledger.check_runs(changed, config(), "claims.yaml")
+    assert str(caught.value) == (
+        'claims.yaml: rank-small-lenet.arms.code.run: "small-lenet-cod" is not under runs; '
+        "nearest valid value: small-lenet-code"
+    )
+
+
+def test_arm_whose_run_lacks_a_snapshot(claims):
+    settings_ = config(runs={"small-fc-text": {"training": {"snapshots": ["0", "40", "100"]}}})
+    with pytest.raises(ConfigError) as caught:
+        ledger.check_runs(claims, settings_)
+    assert str(caught.value) == (
+        "config/claims.yaml: noise-independent-of-weights.arms.fc-text.run: the run "
+        '"small-fc-text" keeps the snapshots [0, 40, 100], the claim needs [20] too; add them to '
+        "training.snapshots"
+    )

@@ -1,0 +1,67 @@
+import sys
+
+import pytest
+
+from limitcycles import plugins
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working directory with a user's package, and sys.path as it was afterwards."""
+    package = tmp_path / "users_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "networks.py").write_text(
+        "class Small:\n    @staticmethod\n    def build():\n        return 'built'\n"
+    )
+    (package / "needy.py").write_text("import a_module_that_is_not_there\n")
+    (package / "broken.py").write_text("1 / 0\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith("users_package")]:
+        del sys.modules[name]
+
+
+def test_resolve_an_installed_function():
+    from os.path import join
+
+    assert plugins.resolve("os.path:join") is join
+
+
+def test_resolve_finds_the_working_directory_last(here):
+    before = list(sys.path)
+    assert plugins.resolve("users_package.networks:Small.build")() == "built"
+    assert sys.path == [*before, str(here)]
+
+
+@pytest.mark.parametrize(
+    ("dotted", "message"),
+    [
+        ("os.path.join", 'is not a dotted path: write "package.module:function"'),
+        ("os.path:", "is not a dotted path"),
+        (":join", "is not a dotted path"),
+        ("os..path:join", "is not a dotted path"),
+        ("os.path:join:x", "is not a dotted path"),
+        ("os.path:joint", 'module "os.path" has no "joint"; did you mean "join"'),
+        ("os.path:qqqq", 'module "os.path" has no "qqqq".'),
+        ("users_pakage.networks:Small", 'no module "users_pakage"; did you mean "users_package"'),
+        (
+            "users_package.network:Small",
+            'no module "users_package.network"; did you mean "networks"',
+        ),
+        ("users_package.needy:x", 'needs the module "a_module_that_is_not_there"'),
+        ("users_package.broken:x", "fails to import: ZeroDivisionError: division by zero"),
+        ("os.path.nothing:x", 'no module "os.path.nothing"'),
+    ],
+)
+def test_resolve_says_what_is_wrong(here, dotted, message):
+    with pytest.raises(plugins.PluginError) as caught:
+        plugins.resolve(dotted)
+    assert message in str(caught.value)
+    assert dotted in str(caught.value)
+
+
+def test_is_dotted():
+    assert plugins.is_dotted("a.b:c")
+    assert not plugins.is_dotted("small-lenet")

@@ -1,0 +1,113 @@
+"""The order of the examples: each sampler's distribution, and its batches."""
+
+import pytest
+import torch
+from scipy import stats
+
+from limitcycles.samplers import SAMPLERS, batches
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def epoch(name, examples, seed=0):
+    return SAMPLERS[name](examples, generator(seed))
+
+
+@pytest.mark.parametrize("examples", [1, 7, 1000])
+def test_without_replacement_is_a_permutation(examples):
+    order = epoch("without-replacement", examples)
+    assert torch.equal(order.sort().values, torch.arange(examples))
+
+
+def test_permutations_are_fresh_and_uniform():
+    source = generator()
+    orders = torch.stack([SAMPLERS["without-replacement"](5, source) for _ in range(4000)])
+    # How often each example stands at each place: 5 x 5 counts, 16 degrees of freedom.
+    counts = torch.stack([torch.bincount(orders[:, place], minlength=5) for place in range(5)])
+    statistic = float(((counts - 800) ** 2 / 800).sum())
+    assert 1e-4 < stats.chi2.sf(statistic, 16) < 1 - 1e-4
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_with_replacement_is_uniform_and_independent(seed):
+    examples, epochs = 50, 2000
+    source = generator(seed)
+    draws = torch.stack([SAMPLERS["with-replacement"](examples, source) for _ in range(epochs)])
+    assert draws.min() >= 0
+    assert draws.max() < examples
+    counts = torch.bincount(draws.flatten(), minlength=examples).numpy()
+    assert 1e-4 < stats.chisquare(counts).pvalue < 1 - 1e-4
+    # Two neighbours in an epoch: all 50 x 50 pairs equally often, equal ones included.
+    pairs = torch.bincount((draws[:, ::2] * examples + draws[:, 1::2]).flatten(),
+                           minlength=examples**2).numpy()  # fmt: skip
+    assert 1e-4 < stats.chisquare(pairs).pvalue < 1 - 1e-4
+    # Distinct examples in an epoch: N (1 − (1 − 1/N)^N) on average, not N.
+    distinct = torch.tensor([len(d.unique()) for d in draws], dtype=torch.float64)
+    expected = examples * (1 - (1 - 1 / examples) ** examples)
+    error = float(distinct.std()) / epochs**0.5
+    assert abs(float(distinct.mean()) - expected) < 4 * error
+
+
+class TestIndexList:
+    def test_a_list_that_fits_once_is_a_permutation(self):
+        order = epoch("index-list", 2**20)
+        assert torch.equal(order.sort().values, torch.arange(2**20))
+
+    def test_multiplicities_follow_the_remainder(self):
+        examples = 700_000
+        counts = torch.bincount(epoch("index-list", examples), minlength=examples)
+        assert len(counts) == examples
+        assert int(counts.sum()) == examples
+        remainder = 2**20 % examples
+        # The indices below the remainder stand twice in the list, the others once.
+        assert counts[:remainder].max() == 2
+        assert counts[remainder:].max() == 1
+        drawn = float(counts[:remainder].sum()), float(counts[remainder:].sum())
+        share = 2 * remainder / 2**20
+        # Hypergeometric: N of 2^20 entries, of which 2 r are those of the first kind.
+        law = stats.hypergeom(2**20, 2 * remainder, examples)
+        assert drawn[0] == pytest.approx(share * examples, abs=4 * law.std())
+
+    def test_small_data_are_drawn_almost_with_replacement(self):
+        examples, epochs = 1000, 20
+        source = generator()
+        draws = torch.stack([SAMPLERS["index-list"](examples, source) for _ in range(epochs)])
+        assert draws.max() < examples
+        counts = torch.bincount(draws.flatten(), minlength=examples).numpy()
+        assert 1e-4 < stats.chisquare(counts).pvalue < 1 - 1e-4
+        distinct = sum(len(d.unique()) for d in draws) / epochs
+        # One example stands 1048 or 1049 times in the list: e^-1 of them are missed.
+        assert distinct == pytest.approx(examples * (1 - (1 - 1 / examples) ** examples), rel=0.02)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+class TestBatches:
+    def test_batches_are_the_epoch_cut_up(self, name):
+        parts = batches(name, 1000, 128, generator())
+        assert [len(p) for p in parts] == [128] * 7 + [104]
+        assert all(p.dtype == torch.int64 for p in parts)
+        assert torch.equal(torch.cat(parts), epoch(name, 1000))
+
+    def test_a_last_batch_of_one_is_left_out(self, name):
+        assert [len(p) for p in batches(name, 257, 128, generator())] == [128, 128]
+        assert [len(p) for p in batches(name, 258, 128, generator())] == [128, 128, 2]
+
+    def test_batches_of_one_are_all_kept(self, name):
+        assert [len(p) for p in batches(name, 5, 1, generator())] == [1] * 5
+
+    def test_the_state_of_the_generator_decides(self, name):
+        source = generator()
+        first = batches(name, 100, 30, source)
+        state = source.get_state()
+        second = batches(name, 100, 30, source)
+        source.set_state(state)
+        again = batches(name, 100, 30, source)
+        assert all(torch.equal(a, b) for a, b in zip(second, again, strict=True))
+        assert not torch.equal(torch.cat(first), torch.cat(second))
+
+    def test_torchs_global_generator_is_left_alone(self, name):
+        before = torch.get_rng_state()
+        batches(name, 100, 30, generator())
+        assert torch.equal(torch.get_rng_state(), before)

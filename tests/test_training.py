@@ -1,0 +1,320 @@
+"""Training against sums by hand: momentum, schedule, snapshots, metrics, streams, divergence."""
+
+import numpy as np
+import pytest
+import small_runs
+import torch
+import torch.nn.functional as F
+from small_runs import EPOCHS, SNAPSHOT_EPOCHS, STEPS, Steps
+
+from limitcycles import networks, training
+from limitcycles.errors import LimitcyclesError
+
+LINEAR = {"builder": "small_runs:linear", "weights": 650}
+MOMENTA = [
+    {"kind": "none", "coefficient": 0.9},
+    {"kind": "heavy-ball", "coefficient": 0.9},
+    {"kind": "nesterov", "coefficient": 0.7},
+]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As in the workflow: the order of sums depends on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return small_runs.digits()
+
+
+@pytest.fixture(scope="module")
+def large_digits():
+    return small_runs.digits(28)
+
+
+@pytest.fixture
+def plans(monkeypatch):
+    """The mini-batches of each epoch, as training drew them."""
+    seen = []
+
+    def batches(*arguments):
+        seen.append(training_batches(*arguments))
+        return seen[-1]
+
+    training_batches = training.batches
+    monkeypatch.setattr(training, "batches", batches)
+    return seen
+
+
+def updated(x, velocity, gradient, rate, momentum, decay):
+    """One step of SGD as the textbooks have it: the new x and the new velocity."""
+    mu = 0.0 if momentum["kind"] == "none" else momentum["coefficient"]
+    gradient = gradient + decay * x
+    velocity = mu * velocity + gradient
+    ahead = gradient + mu * velocity if momentum["kind"] == "nesterov" else velocity
+    return x - rate * ahead, velocity
+
+
+@pytest.mark.parametrize("momentum", MOMENTA, ids=lambda m: m["kind"])
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+def test_optimizer_follows_the_textbook(momentum, decay):
+    matrix = np.array([[3.0, 1.0, 0.0], [1.0, 2.0, 0.5], [0.0, 0.5, 1.0]])
+    module = torch.nn.Module()
+    module.x = torch.nn.Parameter(torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64))
+    settings = small_runs.run(momentum=momentum, weight_decay=decay)["training"]
+    optimizer = training.make_optimizer(module, settings)
+    x, velocity = np.array([1.0, -2.0, 0.5]), np.zeros(3)
+    for _ in range(8):
+        optimizer.zero_grad()
+        (0.5 * module.x @ torch.from_numpy(matrix) @ module.x).backward()
+        optimizer.step()
+        x, velocity = updated(x, velocity, matrix @ x, 0.1, momentum, decay)
+        np.testing.assert_allclose(module.x.detach().numpy(), x, rtol=1e-12)
+
+
+def softmax_regression(images, labels, weights):
+    """Mean cross-entropy, its gradient and the predictions, in float64."""
+    matrix, bias = weights[:640].reshape(10, 64), weights[640:]
+    logits = images @ matrix.T + bias
+    logits = logits - logits.max(1, keepdims=True)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    loss = -np.log(p[np.arange(len(labels)), labels]).mean()
+    residual = (p - np.eye(10)[labels]) / len(labels)
+    return loss, np.concatenate([(residual.T @ images).ravel(), residual.sum(0)]), logits.argmax(1)
+
+
+@pytest.mark.parametrize("momentum", MOMENTA, ids=lambda m: m["kind"])
+def test_whole_runs_of_softmax_regression_by_hand(digits, plans, tmp_path, momentum):
+    """Batches, schedule, momentum, decay, snapshots and metrics are put together rightly."""
+    settings = small_runs.run(LINEAR, momentum=momentum, weight_decay=0.01)
+    result = training.train(digits, settings, 3, tmp_path)
+    images = {
+        part: digits[f"{part}_image"].values.reshape(-1, 64).astype(float)
+        for part in ("train", "test")
+    }
+    labels = {part: digits[f"{part}_label"].values for part in images}
+    weights = result["weights"].values[0].astype(float)
+    velocity = np.zeros_like(weights)
+    by_epoch = [weights]
+    assert [len(plan) for plan in plans] == [STEPS] * EPOCHS
+    for plan, rate in zip(plans, [0.1, 0.1, 0.02, 0.02, 0.004], strict=True):
+        for index in plan:
+            batch = images["train"][index], labels["train"][index]
+            gradient = softmax_regression(*batch, weights)[1]
+            weights, velocity = updated(weights, velocity, gradient, rate, momentum, 0.01)
+        by_epoch.append(weights)
+    np.testing.assert_allclose(
+        result["weights"], [by_epoch[e] for e in SNAPSHOT_EPOCHS], rtol=0, atol=2e-6
+    )
+    for part in images:
+        found = [softmax_regression(images[part], labels[part], w) for w in by_epoch]
+        losses = [loss for loss, _, _ in found]
+        errors = [100 * np.mean(guess != labels[part]) for _, _, guess in found]
+        np.testing.assert_allclose(result[f"{part}_loss"], losses, rtol=1e-5)
+        np.testing.assert_allclose(result[f"{part}_error"], errors, atol=1e-9)
+        assert errors[-1] < 40 < 80 < errors[0]
+
+
+def test_learning_rate_falls_at_the_epochs_of_the_authors():
+    schedule = {"start": 0.1, "factor": 0.2, "at": [0.3, 0.6]}
+    rates = [training.learning_rate(schedule, epoch, 100) for epoch in range(100)]
+    np.testing.assert_allclose(rates, [0.1] * 30 + [0.02] * 30 + [0.004] * 40, rtol=1e-12)
+
+
+def test_learning_rate_in_a_run_and_across_a_resume(digits, tmp_path):
+    expected = np.repeat([0.1, 0.1, 0.02, 0.02, 0.004], STEPS)
+    with Steps() as steps:
+        training.train(digits, small_runs.run(), 0, tmp_path / "whole")
+    resumed = small_runs.run(checkpoint_seconds=0)
+    np.testing.assert_allclose(steps.rates, expected, rtol=1e-12)
+    with Steps() as steps:
+        for _ in range(25):
+            with pytest.raises(TimeoutError):
+                training.train(digits, resumed, 0, tmp_path / "parts", limit_seconds=0)
+        training.train(digits, resumed, 0, tmp_path / "parts")
+    np.testing.assert_allclose(steps.rates, expected, rtol=1e-12)
+
+
+def test_snapshots_are_the_weights_after_the_right_epochs(digits, tmp_path):
+    with Steps() as steps:
+        result = training.train(digits, small_runs.run(), 0, tmp_path)
+    assert len(steps) == EPOCHS * STEPS
+    assert result["percent"].values.tolist() == [0, 20, 40, 100]
+    assert result["epoch"].values.tolist() == SNAPSHOT_EPOCHS
+    for epoch, weights in zip(SNAPSHOT_EPOCHS[1:], result["weights"].values[1:], strict=True):
+        np.testing.assert_array_equal(weights, steps.weights[epoch * STEPS - 1])
+    assert not np.array_equal(result["weights"].values[0], steps.weights[0])
+
+
+def test_metrics_are_those_of_the_snapshots_in_evaluation_mode(large_digits, tmp_path):
+    spec = small_runs.lenet(dropout=0.3)
+    result = training.train(large_digits, small_runs.run(spec), 0, tmp_path)
+    assert result.sizes["epoch_end"] == EPOCHS + 1
+    for part in ("train", "test"):
+        images = torch.from_numpy(large_digits[f"{part}_image"].values).double()
+        labels = torch.from_numpy(large_digits[f"{part}_label"].values)
+        for i, epoch in enumerate(SNAPSHOT_EPOCHS):
+            network = networks.build(spec).double()
+            networks.restore(network, result["weights"][i].values, result["buffers"][i].values)
+            logits = network.eval()(images)
+            loss = F.cross_entropy(logits, labels).item()
+            error = 100 * np.mean(logits.detach().numpy().argmax(1) != labels.numpy())
+            assert result[f"{part}_loss"].values[epoch] == pytest.approx(loss, rel=1e-4)
+            assert result[f"{part}_error"].values[epoch] == pytest.approx(error)
+
+
+def test_evaluation_changes_nothing(large_digits):
+    network = networks.build(small_runs.lenet(dropout=0.3)).train()
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    random = torch.get_rng_state()
+    training.evaluate(network, *training.tensors(large_digits, "train", "cpu"))
+    assert network.training
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+
+
+def test_error_percent():
+    truth = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7])
+    assert training.error_percent(truth, truth) == 0
+    assert training.error_percent(torch.tensor([0, 1, 2, 9, 9, 9, 6, 7]), truth) == 37.5
+    assert training.error_percent(truth + 1, truth) == 100
+
+
+def test_result_says_what_it_is(digits, tmp_path):
+    result = training.train(digits, small_runs.run(), 7, tmp_path, name="small-fc-text")
+    assert result.attrs["run"] == "small-fc-text"
+    assert result.attrs["seed"] == 7
+    assert result["weights"].dtype == np.float32
+    assert result["weights"].shape == (4, 64 * 64 + 64 + 2 * 64 + 64 * 10 + 10)
+    assert result["buffers"].values[-1, -1] == EPOCHS * STEPS  # the counter of batches
+    assert all(variable.attrs["units"] for variable in result.data_vars.values())
+
+
+def test_snapshots_on_one_epoch_are_refused(digits, tmp_path):
+    with pytest.raises(LimitcyclesError, match=r"training\.snapshots of tiny: \[0, 20, 40, 100\]"):
+        training.train(digits, small_runs.run(epochs=2), 0, tmp_path, name="tiny")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_seed_decides_everything(digits, tmp_path):
+    first = training.train(digits, small_runs.run(), 0, tmp_path / "first")
+    torch.manual_seed(1234)  # what the caller drew before plays no part
+    torch.rand(7)
+    again = training.train(digits, small_runs.run(), 0, tmp_path / "again")
+    assert again.identical(first)
+
+
+def test_seeds_differ_in_weights_and_order(digits, plans, tmp_path):
+    first = training.train(digits, small_runs.run(epochs=1, snapshots=[0]), 0, tmp_path)
+    second = training.train(digits, small_runs.run(epochs=1, snapshots=[0]), 1, tmp_path)
+    weights = first["weights"].values[0], second["weights"].values[0]
+    assert np.mean(weights[0] == weights[1]) < 0.1  # those of batch normalisation start at 1 and 0
+    assert not torch.equal(torch.cat(plans[0]), torch.cat(plans[1]))
+
+
+def test_dropout_changes_neither_initial_weights_nor_order(large_digits, plans, tmp_path):
+    settings = {"epochs": 2, "snapshots": [0, 100]}
+    without = training.train(
+        large_digits, small_runs.run(small_runs.lenet(0.0), **settings), 0, tmp_path
+    )
+    dropped = training.train(
+        large_digits, small_runs.run(small_runs.lenet(0.5), **settings), 0, tmp_path
+    )
+    np.testing.assert_array_equal(without["weights"][0], dropped["weights"][0])
+    assert not np.array_equal(without["weights"][1], dropped["weights"][1])
+    orders = [torch.cat(plan) for plan in plans]
+    assert torch.equal(orders[0], orders[2])
+    assert torch.equal(orders[1], orders[3])
+    assert not torch.equal(orders[0], orders[1])
+
+
+def test_streams_of_a_seed_are_distinct():
+    purposes = ("initialisation", "sampler", "dropout")
+    streams = {training.stream(seed, purpose) for seed in range(50) for purpose in purposes}
+    assert len(streams) == 150
+
+
+@pytest.mark.parametrize("sampler", ["without-replacement", "with-replacement", "index-list"])
+def test_sampler_of_the_settings_is_used(digits, plans, tmp_path, sampler):
+    settings = small_runs.run(LINEAR, epochs=2, snapshots=[100], sampler=sampler)
+    training.train(digits, settings, 0, tmp_path)
+    each_once = [len(torch.cat(plan).unique()) == 320 for plan in plans]
+    assert each_once == [sampler == "without-replacement"] * 2
+
+
+def finite_or_absent(folder):
+    """Whether every number of every checkpoint in the folder is finite."""
+    states = [torch.load(path, weights_only=True) for path in folder.glob("*.pt")]
+    snapshots = [s for state in states for s in state["record"]["snapshots"].values()]
+    return all(
+        torch.isfinite(tensor).all()
+        for mapping in [*(state["network"] for state in states), *snapshots]
+        for tensor in mapping.values()
+    )
+
+
+def test_loss_that_overflows_names_epoch_and_step(large_digits, tmp_path):
+    rate = {"start": 1e9, "factor": 1, "at": []}
+    settings = small_runs.run(small_runs.lenet(0.1), learning_rate=rate, checkpoint_seconds=0)
+    with pytest.raises(training.DivergenceError) as first:
+        training.train(large_digits, settings, 4, tmp_path, name="wild")
+    assert "wild, seed 4: " in str(first.value)
+    assert "training.learning_rate.start" in str(first.value)
+    assert finite_or_absent(tmp_path)
+    with pytest.raises(training.DivergenceError) as again:
+        training.train(large_digits, settings, 4, tmp_path, name="wild")
+    assert str(again.value) == str(first.value)  # found again where it was, after the checkpoint
+
+
+def test_divergence_is_found_at_the_step_where_it_happens(digits, tmp_path, monkeypatch):
+    real, batches = F.cross_entropy, []
+
+    def cross_entropy(logits, target, **more):
+        loss = real(logits, target, **more)
+        if more:  # an evaluation
+            return loss
+        batches.append(len(target))
+        return loss * torch.nan if len(batches) == STEPS + 4 else loss
+
+    monkeypatch.setattr(training.F, "cross_entropy", cross_entropy)
+    settings = small_runs.run()
+    with pytest.raises(training.DivergenceError, match=r"the loss is nan in epoch 2, step 4\."):
+        training.train(digits, settings, 0, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_spoilt_by_a_step_are_not_kept(digits, tmp_path):
+    """The loss of the step, taken before it, is finite; the next would not be."""
+    grey = digits.assign(train_image=255 * digits["train_image"])
+    settings = small_runs.run(
+        LINEAR, checkpoint_seconds=0, learning_rate={"start": 3e38, "factor": 1, "at": []}
+    )
+    with pytest.raises(
+        training.DivergenceError, match=r"a weight is not finite after epoch 1, step 1\."
+    ):
+        training.train(grey, settings, 0, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_pixel_that_is_no_number_is_found(digits, tmp_path, part):
+    spoilt = digits.copy(deep=True)
+    spoilt[f"{part}_image"][5, 0, 3, 3] = np.nan
+    with pytest.raises(
+        training.DivergenceError,
+        match=rf"the {part} loss is nan before epoch 1, step 1\. .*pixels of the dataset",
+    ):
+        training.train(spoilt, small_runs.run(), 0, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_that_is_not_there(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(LimitcyclesError, match="use auto or cpu"):
+        training.train(digits, small_runs.run(), 0, tmp_path, device="cuda")
+    assert training.pick_device("auto").type == "cpu"
