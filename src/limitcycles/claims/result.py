@@ -107,8 +107,8 @@ def assemble(claim: str, entry: dict, outcome: Outcome, context: dict) -> dict:
     """The result file of a claim.
 
     `context` has scale, seeds, config_hash, artefacts, and `departures`: by run, how it departs
-    from the paper (None: not at all). A claim whose controls did not all behave cannot be
-    "reproduced"; one with a caveat, a departure or a part not yet tested cannot be without one.
+    from the paper (None: not at all). A claim whose controls did not all behave is
+    "not reproduced"; one with a caveat, a departure or a part not yet tested cannot be without one.
     """
     arms = [a | {"departure": context["departures"].get(a["run"])} for a in outcome.arms]
     caveats = list(outcome.caveats)
@@ -121,8 +121,7 @@ def assemble(claim: str, entry: dict, outcome: Outcome, context: dict) -> dict:
     failed = [c["name"] for c in outcome.controls if not c["passed"]]
     if failed:
         caveats.insert(0, f"the controls did not behave: {', '.join(failed)}")
-        if verdict in (REPRODUCED, WITH_CAVEAT):
-            verdict = NOT_REPRODUCED
+        verdict = NOT_REPRODUCED  # a broken instrument neither confirms nor contradicts
     elif verdict == REPRODUCED and caveats:
         verdict = WITH_CAVEAT
     return _header(claim, entry, context) | {
