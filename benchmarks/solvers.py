@@ -18,7 +18,7 @@ import torch
 from processes import memory_mib
 from torch import Tensor
 
-from limitcycles import diffusion, gradient_store
+from limitcycles import diffusion, gradient_store, krylov
 from limitcycles.spectrum import NEGLIGIBLE, paper_threshold
 
 SUBSET = 500  # eigenvalues that the contestant with a subset asks for
@@ -38,16 +38,15 @@ def ours(path: Path, leading: int, tolerance: float, memory: int) -> dict:
     """As `limitcycles.spectrum.of_gradients` calls the matrix-free method."""
     start = time.perf_counter()
     store = gradient_store.open_store(path)
+    threshold = paper_threshold(store["gradient"].shape[1])
     rows = CountingRows(
         store["gradient"],
         square_norm=store["square_norm"][:],
-        negligible=NEGLIGIBLE * tolerance,
+        negligible=NEGLIGIBLE * tolerance * threshold,
         memory_mib=memory,
     )
     loaded = time.perf_counter()
-    result = diffusion.matrix_free(
-        rows, leading=leading, tolerance=tolerance, threshold=paper_threshold(rows.weights)
-    )
+    result = krylov.matrix_free(rows, leading=leading, tolerance=tolerance, threshold=threshold)
     end = time.perf_counter()
     return {
         "eigenvalue": result.eigenvalue,
@@ -56,7 +55,7 @@ def ours(path: Path, leading: int, tolerance: float, memory: int) -> dict:
         "solve_s": end - loaded,
         "rows_kept": int(rows.kept.sum()),
         "columns_multiplied": rows.columns,
-        "krylov_space": rows.columns - diffusion.PROBES,
+        "krylov_space": rows.columns - krylov.PROBES,
     }
 
 

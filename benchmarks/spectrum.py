@@ -25,7 +25,7 @@ from limitcycles.spectrum import paper_threshold
 HERE = Path(__file__).resolve().parent
 OURS, EXACT = "limitcycles", "dense float64"
 WHAT = {
-    OURS: "diffusion.Rows and diffusion.matrix_free, with reading",
+    OURS: "diffusion.Rows and krylov.matrix_free, with reading",
     EXACT: "torch: addmm in float64, linalg.eigvalsh",
     "dense float32": "torch: addmm in float32, linalg.eigvalsh; faster, and less exact",
     "scipy subset": "BLAS dsyrk (half the arithmetic of a product), scipy.linalg.eigh for the "

@@ -99,6 +99,35 @@ def gradients(
     return (left * np.sqrt(eigenvalues) @ right.T + shift).astype(dtype)
 
 
+# Spectra that D may have, with WEIGHTS eigenvalues, for SAMPLES examples.
+WEIGHTS, SAMPLES = 300, 500
+INDEX = np.arange(1, WEIGHTS + 1)
+CLUSTERS = np.concatenate([np.full(12, 1.0), np.full(10, 0.4), 1e-2 / np.arange(1, WEIGHTS - 21)])
+TIGHT = np.concatenate(
+    [1 + 1e-6 * np.arange(10)[::-1], 0.5 + 1e-5 * np.arange(10)[::-1],
+     0.1 * np.exp(-np.arange(WEIGHTS - 20) / 10)]
+)  # fmt: skip
+SPECTRA = {
+    "power law": INDEX**-2.0,
+    "slow power law": INDEX**-1.0,
+    "exponential": np.exp(-INDEX / 8),
+    "clusters": CLUSTERS,
+    "tight clusters": TIGHT,
+    "pairs": np.repeat(np.arange(1.0, WEIGHTS // 2 + 1) ** -1.5, 2),
+    "planted rank and floor": np.concatenate([np.linspace(1, 0.1, 20), np.full(280, 1e-8)]),
+    "planted rank and high floor": np.concatenate([np.linspace(1, 0.1, 20), np.full(280, 1e-2)]),
+}
+
+
+def fitted(dtype, seed=0):
+    """Late in training: most examples are fitted, with gradients a thousand times as small."""
+    rows = gradients(SPECTRA["exponential"], SAMPLES, mean=1, seed=seed)
+    rng = np.random.default_rng(seed)
+    rows *= 10.0 ** -rng.choice([0, 3, 5, 12], p=[0.4, 0.2, 0.2, 0.2], size=SAMPLES)[:, None]
+    rows[:20] = 0
+    return rows.astype(dtype)
+
+
 def spectrum(run: str, seed: int = 0, percent: int = 100, *, eigenvalue=(), **attrs) -> xr.Dataset:
     """A stored spectrum with what an evaluator reads; `attrs` are added."""
     return xr.Dataset(

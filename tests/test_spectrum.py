@@ -9,8 +9,9 @@ import zarr
 from helpers import gradients, one_thread  # noqa: F401
 
 from limitcycles import gradient_store, spectrum
-from limitcycles.diffusion import Rows, Spectrum, exact, matrix_free
+from limitcycles.diffusion import Rows, Spectrum, exact
 from limitcycles.files import StorageError
+from limitcycles.krylov import matrix_free
 
 EPS32, EPS64 = 2.0**-23, 2.0**-52
 
@@ -245,7 +246,7 @@ class TestOfGradients:
         assert result.attrs["method"] == "exact"
         assert "exact method instead" in capsys.readouterr().err
         assert np.array_equal(result["eigenvalue"], exact(Rows(rows)).eigenvalue)
-        with pytest.raises(spectrum.diffusion.KrylovSpaceFullError, match="exact_up_to above 200"):
+        with pytest.raises(spectrum.krylov.UnresolvedError, match="exact_up_to above 200"):
             spectrum.of_gradients(path, SETTINGS | {"memory_mib": 0}, "cpu")
 
     def damage(self, path, how):

@@ -21,12 +21,14 @@ class StorageError(LimitcyclesError):
 
 
 @contextlib.contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
+def replacing(path: Path | str, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary name near `path`; on success it takes the place of `path`, at once.
 
     On any error the temporary file or folder is removed and what stood at `path` still stands.
     What a killed process left of an earlier try at `path` is removed first. A folder that stands
-    at `path` is moved aside just before the new one comes.
+    at `path` is moved aside just before the new one comes. `durable` False is for large results
+    that are soon deleted and whose reader finds damage: a power cut may spoil them, but what is
+    deleted in time never reaches the disk.
 
     Raises StorageError: the disk is full or the folder cannot be written.
     """
@@ -36,7 +38,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
         with _workspace(path) as folder:
             temporary = folder / path.name
             yield temporary
-            _sync(temporary)
+            if durable:
+                _sync(temporary)
             if path.is_dir() and not path.is_symlink():
                 os.replace(path, folder / f"{path.name}.old")
             os.replace(temporary, path)

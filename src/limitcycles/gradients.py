@@ -68,7 +68,7 @@ def write(
     generator = np.random.default_rng(stream(run.attrs["seed"], "gradient sample"))
     chosen = np.sort(generator.permutation(len(images))[:keep_samples])
     kept = np.empty((len(chosen), rows.weights), dtype=precision)
-    with replacing(path) as temporary:
+    with replacing(path, durable=False) as temporary:  # `diffusion.Rows` finds damage
         shape = (len(images), rows.weights)
         group = gradient_store.create(temporary, shape, shard, precision, attrs)
         array = group["gradient"]

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from limitcycles import diffusion, gradient_store
+from limitcycles import diffusion, gradient_store, krylov
 from limitcycles.devices import pick_device
 from limitcycles.diffusion import Rows, Spectrum
 
 TAU = np.logspace(-16, -1, 151)
-# Share of the trace, relative to the tolerance, that rows left out of products may carry: the
-# eigenvalues asked for are above about a thousandth of the largest, which is a tenth of the trace.
-NEGLIGIBLE = 1e-4
+# Rows left out of products carry this share of the trace, times the tolerance and the threshold of
+# the rank. The trace is about ten times the largest eigenvalue, so that they cost about half of the
+# error allowed at the threshold.
+NEGLIGIBLE = 1 / 20
 EPS = {"float32": float(np.finfo(np.float32).eps), "float64": float(np.finfo(np.float64).eps)}
 
 
@@ -144,15 +145,16 @@ def of_gradients(path: Path | str, settings: dict, device: str = "auto") -> xr.D
 
     if min(samples, weights) > settings["exact_up_to"]:
         try:
-            found = diffusion.matrix_free(
-                rows(NEGLIGIBLE * settings["tolerance"]),
+            threshold = paper_threshold(weights)
+            found = krylov.matrix_free(
+                rows(NEGLIGIBLE * settings["tolerance"] * threshold),
                 leading=settings["leading"],
                 tolerance=settings["tolerance"],
                 seed=settings["seed"],
-                threshold=paper_threshold(weights),
+                threshold=threshold,
             )
             return summarise(found, **origin)
-        except diffusion.KrylovSpaceFullError as error:
+        except krylov.UnresolvedError as error:
             if 2 * 8 * min(samples, weights) ** 2 > settings["memory_mib"] * 2**20:
                 raise
             print(f"taking the exact method instead: {error}", file=sys.stderr)
