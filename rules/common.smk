@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from limitcycles import imports, ledger, settings
+import psutil
+from limitcycles import imports, ledger, plugins, settings
 from limitcycles.errors import LimitcyclesError
 from snakemake.exceptions import WorkflowError
 
@@ -26,7 +27,12 @@ SCALE = config["scale"]
 RESULTS = f"results/{SCALE}"
 STATE = f"state/{SCALE}"
 IMAGES = {"digits": 1437, "mnist": 60_000, "fashion-mnist": 60_000}  # training images at most
-LARGE = 5000  # weights from which a job uses two threads for its linear algebra
+LARGE = 5000  # weights from which the exact spectrum takes all cores
+PROCESS = 1200  # MiB that a job needs beside its data
+
+# On this machine (no cluster): no more memory than it has, less a tenth for the system.
+if workflow.global_resources["_nodes"].value is None and "mem_mb" not in workflow.global_resources:
+    workflow.register_resource("mem_mb", int(0.9 * psutil.virtual_memory().total / 1e6))
 
 
 wildcard_constraints:
@@ -40,6 +46,12 @@ wildcard_constraints:
 def code(*modules):
     """The source files that a job depends on: a changed one makes the job run again."""
     return imports.closure(*modules)
+
+
+def own_code(run):
+    """The file of the user's own network of a run, if it has one."""
+    builder = config["networks"][config["runs"][run]["network"]]["builder"]
+    return list(map(str, plugins.source(builder)))
 
 
 def slug(claim):
@@ -57,10 +69,36 @@ def resolved(run):
     return settings.canonical(settings.resolve_run(config, run))
 
 
-def linear_algebra_threads(wildcards):
-    """Two threads where the matrices are large; else two jobs side by side are faster."""
-    weights = config["networks"][config["runs"][wildcards.run]["network"]]["weights"]
-    return 1 if weights and weights < LARGE else 2
+def gradient_mib(run):
+    """Size of the gradients of one snapshot; of the largest that are held where it is unknown."""
+    spec = resolved(run)
+    images = IMAGES.get(spec["dataset"]["source"], float("inf"))
+    size = 4 if spec["gradients"]["precision"] == "float32" else 8
+    return images * (spec["network"]["weights"] or float("inf")) * size / 2**20
+
+
+def is_exact(run):
+    """Whether the exact spectrum is taken."""
+    return (resolved(run)["network"]["weights"] or 0) <= config["spectrum"]["exact_up_to"]
+
+
+def spectrum_threads(wildcards):
+    """One: jobs side by side beat threads within one. All for the exact spectrum of a large D."""
+    weights = resolved(wildcards.run)["network"]["weights"] or 0
+    return workflow.cores if weights > LARGE and is_exact(wildcards.run) else 1
+
+
+def spectrum_mb(wildcards):
+    """Memory: the gradients, and D twice where it is formed."""
+    held = min(gradient_mib(wildcards.run), config["spectrum"]["memory_mib"])
+    weights = resolved(wildcards.run)["network"]["weights"] or 0
+    return int(PROCESS + held + (is_exact(wildcards.run) and 16 * weights**2 / 2**20))
+
+
+def gradients_mb(wildcards):
+    """Memory: that of the blocks, and the store, which should stay in the page cache."""
+    stored = min(gradient_mib(wildcards.run), config["spectrum"]["memory_mib"])
+    return int(PROCESS + config["gradients"]["memory_mib"] + stored)
 
 
 def gpus():
@@ -82,11 +120,7 @@ def needed_percents(run):
 
 def batches(run):
     """Snapshots that share a gradient job, as texts like "20-40-100"."""
-    spec = resolved(run)
-    images = IMAGES.get(spec["dataset"]["source"], float("inf"))
-    size = 4 if spec["gradients"]["precision"] == "float32" else 8
-    weights = spec["network"]["weights"] or float("inf")
-    fit = config["gradients"]["disk_mib"] * 2**20 / (images * weights * size)
+    fit = config["gradients"]["disk_mib"] / gradient_mib(run)
     percents, count = needed_percents(run), max(1, int(min(fit, 100)))
     parts = [percents[i : i + count] for i in range(0, len(percents), count)]
     return ["-".join(map(str, part)) for part in parts]

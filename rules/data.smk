@@ -1,6 +1,9 @@
 rule dataset:
     input:
         code=code("limitcycles.datasets", "limitcycles.store"),
+        own=lambda wildcards: map(
+            str, plugins.source(config["datasets"][wildcards.dataset]["source"])
+        ),
     output:
         dataset=f"{RESULTS}/data/{{dataset}}.zarr.zip",
     log:

@@ -3,6 +3,7 @@ rule gradients:
         run=f"{RESULTS}/runs/{{run}}/seed{{seed}}.zarr.zip",
         dataset=lambda wildcards: f"{RESULTS}/data/{config['runs'][wildcards.run]['dataset']}.zarr.zip",
         code=code("limitcycles.gradients", "limitcycles.store"),
+        own=lambda wildcards: own_code(wildcards.run),
     output:
         full=temp(directory(f"{RESULTS}/gradients/{{run}}/seed{{seed}}/{{batch}}/full")),
         sample=directory(f"{RESULTS}/gradients/{{run}}/seed{{seed}}/{{batch}}/sample"),
@@ -10,9 +11,10 @@ rule gradients:
         f"{RESULTS}/logs/gradients/{{run}}/seed{{seed}}/{{batch}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/gradients/{{run}}/seed{{seed}}/{{batch}}.tsv"
-    threads: linear_algebra_threads
+    threads: 1
     resources:
         gpu=gpus(),
+        mem_mb=gradients_mb,
     params:
         precision=lambda wildcards: resolved(wildcards.run)["gradients"]["precision"],
         memory_mib=config["gradients"]["memory_mib"],

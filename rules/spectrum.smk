@@ -10,10 +10,10 @@ rule spectrum:
         f"{RESULTS}/benchmarks/spectrum/{{run}}/seed{{seed}}/{{batch}}.tsv"
     # The full gradients of a finished snapshot are deleted before those of the next are made.
     priority: 10
-    threads: linear_algebra_threads
+    threads: spectrum_threads
     resources:
         gpu=gpus(),
-        mem_mb=6000,
+        mem_mb=spectrum_mb,
     params:
         settings=settings.canonical(config["spectrum"]),
         device=config["device"],

@@ -2,6 +2,7 @@ rule train:
     input:
         dataset=lambda wildcards: f"{RESULTS}/data/{config['runs'][wildcards.run]['dataset']}.zarr.zip",
         code=code("limitcycles.training", "limitcycles.store"),
+        own=lambda wildcards: own_code(wildcards.run),
     output:
         run=f"{RESULTS}/runs/{{run}}/seed{{seed}}.zarr.zip",
     log:

@@ -65,8 +65,9 @@ def test_a_file_appears_whole_and_in_new_folders(tmp_path):
     assert names(path.parent) == ["text.txt"]
 
 
+@pytest.mark.parametrize("durable", [True, False])
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch, kind):
+def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch, kind, durable):
     """Else a power cut could leave the name without the bytes."""
     calls = []
     for name in ("fsync", "replace"):
@@ -74,14 +75,15 @@ def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch, kin
         monkeypatch.setattr(
             files.os, name, lambda *a, name=name, real=real: (calls.append(name), real(*a))
         )
-    with replacing(tmp_path / "thing") as temporary:
+    with replacing(tmp_path / "thing", durable) as temporary:
         if kind == "file":
             temporary.write_text("x")
         else:
             (temporary / "deep").mkdir(parents=True)
             (temporary / "a").touch()
             (temporary / "deep" / "b").touch()
-    assert calls == ["fsync"] * (1 if kind == "file" else 2) + ["replace"]
+    syncs = (1 if kind == "file" else 2) if durable else 0
+    assert calls == ["fsync"] * syncs + ["replace"]
 
 
 def test_permissions_are_those_of_any_new_file(tmp_path):

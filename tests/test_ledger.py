@@ -155,7 +155,7 @@ def test_arms_and_snapshots_of_the_paper(claims):
     assert claims["rank-small-fc"]["arms"]["code"]["run"] == "small-fc-code"
     assert claims["noise-independent-of-weights"]["snapshots"] == [20, 40, 100]
     assert claims["spectrum-ranks-architectures"]["snapshots"] == [0, 100]
-    assert claims["rank-small-lenet"]["snapshots"] == [100]
+    assert claims["rank-small-lenet"]["snapshots"] == [20, 40, 100]
     assert "small-allcnn" in claims["training-errors"]["partial"]
 
 
@@ -252,8 +252,9 @@ def test_arm_whose_run_lacks_a_snapshot(claims):
     settings_ = config(runs={"small-fc-text": {"training": {"snapshots": ["0", "40", "100"]}}})
     with pytest.raises(ConfigError) as caught:
         ledger.check_runs(claims, settings_)
-    assert str(caught.value) == (
-        "config/claims.yaml: noise-independent-of-weights.arms.fc-text.run: the run "
-        '"small-fc-text" keeps the snapshots [0, 40, 100], the claim needs [20] too; add them to '
-        "training.snapshots"
-    )
+    keys = ("rank-small-fc.arms.text.run", "noise-independent-of-weights.arms.fc-text.run")
+    assert str(caught.value).splitlines() == [
+        f'config/claims.yaml: {key}: the run "small-fc-text" keeps the snapshots [0, 40, 100], '
+        "the claim needs [20] too; add them to training.snapshots"
+        for key in keys
+    ]

@@ -65,3 +65,20 @@ def test_resolve_says_what_is_wrong(here, dotted, message):
 def test_is_dotted():
     assert plugins.is_dotted("a.b:c")
     assert not plugins.is_dotted("small-lenet")
+
+
+def test_source_is_the_file_of_the_module_without_running_it(here):
+    package = here / "users_package"
+    assert plugins.source("users_package.networks:Small.build") == [package / "networks.py"]
+    assert plugins.source("users_package.broken:x") == [package / "broken.py"]
+    assert plugins.source("users_package:x") == [package / "__init__.py"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["small-lenet", "math:sqrt", "nowhere:x", "users_package.nowhere:x", "broken_parent.a:x"],
+)
+def test_source_of_what_has_none(here, name):
+    (here / "broken_parent").mkdir()
+    (here / "broken_parent" / "__init__.py").write_text("1 / 0\n")
+    assert plugins.source(name) == []

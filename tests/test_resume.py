@@ -351,6 +351,21 @@ def test_changed_settings_never_continue_another_run(one_thread, digits, tmp_pat
     assert after.identical(fresh)
 
 
+def test_a_changed_network_of_the_user_never_continues(one_thread, digits, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "net_of_a_user.py"
+    file.write_text("from small_runs import linear\n")
+    run = small_runs.run({"builder": "net_of_a_user:linear"}, checkpoint_seconds=0)
+    stop(digits, run, tmp_path / "state", times=3)
+    with Steps() as steps:
+        stop(digits, run, tmp_path / "state", times=2)
+    assert len(steps) == 2  # it goes on
+    file.write_text("from small_runs import linear  # changed\n")
+    with Steps() as steps:
+        training.train(digits, run, 5, tmp_path / "state")
+    assert len(steps) == TOTAL
+
+
 def test_changed_interval_continues(one_thread, digits, tmp_path):
     stop(digits, small_runs.run(checkpoint_seconds=0), tmp_path, times=30)
     with Steps() as steps:

@@ -255,6 +255,12 @@ class TestOfGradients:
             shard.unlink()
         elif how == "a shard is cut off":
             shard.write_bytes(shard.read_bytes()[:-30])
+        elif how == "a shard is full of zeros":  # as after a power cut
+            shard.write_bytes(bytes(shard.stat().st_size))
+        elif how == "a byte is changed":
+            content = bytearray(shard.read_bytes())
+            content[10_002] ^= 0x40  # the exponent of a number
+            shard.write_bytes(content)
         elif how == "an array is missing":
             (path / "square_norm/zarr.json").unlink()
         elif how == "the norms are missing":
@@ -269,6 +275,8 @@ class TestOfGradients:
         [
             "a shard is missing",
             "a shard is cut off",
+            "a shard is full of zeros",
+            "a byte is changed",
             "an array is missing",
             "a description is cut off",
             "a row is NaN",

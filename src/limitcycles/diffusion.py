@@ -18,7 +18,7 @@ from torch import Tensor
 from limitcycles.errors import LimitcyclesError
 
 PANELS = 8  # columns of D are formed in so many parts: 9/16 of the work of the full product
-ROWS = 4096
+ROWS = 1024  # of a block: few enough that its copies cost little memory
 NORM_TOLERANCE = 1e-10  # relative, in float64; another device adds in another order
 ROUNDING = 1e-14  # relative error, in float64, of a mean over all examples
 
@@ -105,7 +105,8 @@ class Rows:
             if known:
                 _check_norms(block, square_norm[start : start + ROWS], start)
             total += block.sum(0, dtype=torch.float64)
-            short_total += block[~keep].sum(0, dtype=torch.float64)
+            if not keep.all():
+                short_total += block[~keep].sum(0, dtype=torch.float64)
             if resident is not None:
                 count = int(keep.sum())
                 resident[filled : filled + count] = block if keep.all() else block[keep]

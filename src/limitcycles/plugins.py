@@ -2,10 +2,12 @@
 
 import difflib
 import importlib
+import importlib.util
 import os
 import pkgutil
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from limitcycles.errors import LimitcyclesError
@@ -49,17 +51,38 @@ def resolve(dotted: str) -> Any:
     return found
 
 
+def source(name: str) -> list[Path]:
+    """The file of the module that a dotted path names; empty for one of our own names.
+
+    Only that file: what it imports is not followed. Empty, too, for a module without source, and
+    for one that is not there, which `resolve` reports.
+    """
+    if not is_dotted(name):
+        return []
+    _search_here()
+    try:
+        found = importlib.util.find_spec(name.partition(":")[0])
+    except Exception:  # the packages above it are imported, and may fail in any way
+        return []
+    origin = Path(found.origin) if found is not None and found.origin else None
+    return [origin] if origin is not None and origin.suffix == ".py" else []
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """'; did you mean "x"?' without the question mark, or nothing where no choice is near."""
     near = difflib.get_close_matches(name, list(choices), n=1)
     return f'; did you mean "{near[0]}"' if near else ""
 
 
-def _module(name: str, dotted: str) -> Any:
+def _search_here() -> None:
     # Appended, never put first, and for good: a user's module may import its neighbours late.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     importlib.invalidate_caches()
+
+
+def _module(name: str, dotted: str) -> Any:
+    _search_here()
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

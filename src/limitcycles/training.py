@@ -20,7 +20,7 @@ import torch.nn.functional as F
 import xarray as xr
 from torch import Tensor, nn
 
-from limitcycles import networks
+from limitcycles import networks, plugins
 from limitcycles.checkpoint import Checkpoint
 from limitcycles.devices import pick_device
 from limitcycles.errors import LimitcyclesError
@@ -143,6 +143,7 @@ def train(
         "torch": torch.__version__,
         "device": device.type,
         "code": code_version(),
+        "own code": [file.read_text() for file in plugins.source(run["network"]["builder"])],
     }
     checkpoint = Checkpoint(state, digest(key))
 

@@ -30,8 +30,10 @@ def evidence(text, code, text_mean=PAPER_MEAN, code_mean=PAPER_MEAN, reading="cl
             attrs = {"rank_percent_float32": percent_of_d, "participation_ratio": 20.0, **means}
             run = ENTRY["arms"][name]["run"]
             spectra.append(spectrum(run, seed, 100, **attrs))
-            # Another snapshot, which the claim does not look at.
-            spectra.append(spectrum(run, seed, 20, **attrs | {"rank_percent_float32": 77.0}))
+            # Other snapshots, which the chart shows and the rule does not look at.
+            for percent in (20, 40):
+                other = attrs | {"rank_percent_float32": 77.0}
+                spectra.append(spectrum(run, seed, percent, **other))
     return gather(ENTRY, spectra=spectra)
 
 
@@ -83,6 +85,21 @@ class TestVerdicts:
     @pytest.mark.parametrize("ranks", [(2.69, 2.69, 2.69), (1.21, 1.21, 1.21), (0.6, 1.8, 5.4)])
     def test_the_band_holds_the_geometric_mean(self, ranks):
         assert decide(ranks, ranks)["verdict"] == REPRODUCED
+
+    @pytest.mark.parametrize(
+        ("text", "code", "holds", "words"),
+        [
+            (GOOD, GOOD, True, "text: within the band; code: within the band"),
+            (GOOD, (0.6, 1.8, 5.4), False, "text: within the band; code: not within it"),
+            (GOOD, (10, 11, 12), True, "1.8 %: text: within the band"),
+            ((1.8,), (1.8,), False, "text: not within it; code: not within it"),
+            ((10, 11, 12), (10, 11, 12), False, "no arm"),
+        ],
+    )
+    def test_the_whole_interval_is_judged_apart(self, text, code, holds, words):
+        check = decide(text, code)["checks"][1]
+        assert check["holds"] is holds
+        assert check["detail"].endswith(words)
 
     def test_contradicted(self):
         assert decide((60, 61, 62), (90, 91, 92))["verdict"] == CONTRADICTED

@@ -89,9 +89,27 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
             "holds": any(means_hold.values()),
             "detail": f"readings within a factor {parameters['mean_factor']:g} of the paper's "
             f"{paper_mean:g}: {detail}",
-        }
+        },
+        _precision(arms, paper, parameters["factor"]),
     ]
     return Outcome(verdict, main[0], arms, _controls(entry, paper), checks, caveats)
+
+
+def _precision(arms: list[dict], paper: float, factor: float) -> dict:
+    """The stricter reading of the rule: not only the estimate but its whole interval agrees."""
+    inside = {
+        a["name"]: all(within(end, paper, factor) for end in a["statistics"][0]["interval"] or ())
+        and a["statistics"][0]["interval"] is not None
+        for a in arms
+        if a["agrees"]
+    }
+    words = {True: "within the band", False: "not within it"}
+    return {
+        "name": "whole interval",
+        "holds": bool(inside) and all(inside.values()),
+        "detail": f"intervals of the agreeing arms within a factor {factor:g} of the paper's "
+        f"{paper:g} %: " + ("; ".join(f"{k}: {words[v]}" for k, v in inside.items()) or "no arm"),
+    }
 
 
 def within(value: float, target: float, factor: float) -> bool:
