@@ -11,15 +11,11 @@ rule claim:
     params:
         entry=lambda wildcards: CLAIMS[wildcards.claim],
         scale=SCALE,
-        runs=lambda wildcards: {
-            arm["run"]: resolved(arm["run"])
-            for arm in CLAIMS[wildcards.claim].get("arms", {}).values()
-        },
-        seeds=lambda wildcards: {
-            arm["run"]: seeds(arm["run"])
-            for arm in CLAIMS[wildcards.claim].get("arms", {}).values()
-        },
-        spectrum=settings.canonical(config["spectrum"]),
+        runs=lambda wildcards: {run: resolved(run) for run in runs_of(wildcards.claim)},
+        seeds=lambda wildcards: {run: seeds(run) for run in runs_of(wildcards.claim)},
+        sections=lambda wildcards: settings.canonical(
+            {name: config[name] for name in sections(wildcards.claim)}
+        ),
     message:
         "Judge the claim {wildcards.claim}."
     script:

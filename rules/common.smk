@@ -111,8 +111,8 @@ def needed_percents(run):
     asked = {
         percent
         for claim in TESTED
-        for arm in CLAIMS[claim]["arms"].values()
-        if arm["run"] == run
+        for arm in CLAIMS[claim].get("arms", {}).values()
+        if arm.get("run") == run
         for percent in CLAIMS[claim].get("snapshots", ())
     }
     return sorted(asked) or resolved(run)["training"]["snapshots"]
@@ -126,12 +126,24 @@ def batches(run):
     return ["-".join(map(str, part)) for part in parts]
 
 
+def runs_of(claim):
+    """The runs of a claim's arms; none for a claim of the theory."""
+    return [arm["run"] for arm in CLAIMS[claim].get("arms", {}).values() if "run" in arm]
+
+
+def sections(claim):
+    """Sections of the configuration, beside those of its runs, that decide a claim's numbers."""
+    return ["theory"] if "study" in CLAIMS[claim].get("evidence", ()) else ["spectrum"]
+
+
 def evidence(claim):
     """The stored results that a claim reads, by kind, as lists of paths."""
     entry = CLAIMS[claim]
     kinds, wanted = entry.get("evidence", ()), set(map(str, entry.get("snapshots", ())))
-    arms = [arm["run"] for arm in entry.get("arms", {}).values()]
+    arms = runs_of(claim)
     found = {"runs": [], "spectra": [], "sample": []}
+    if "study" in kinds:
+        found["study"] = [f"{RESULTS}/studies/{entry['study']}"]
     for run in arms:
         if "runs" in kinds:
             found["runs"] += expand(f"{RESULTS}/runs/{run}/seed{{seed}}.zarr.zip", seed=seeds(run))

@@ -201,3 +201,20 @@ def test_a_real_disk_that_is_full(tmp_path):
         assert list(disk.iterdir()) == []
         store.save(example(), disk / "a.zarr.zip")
         assert store.load(disk / "a.zarr.zip").attrs["seed"] == 3
+
+
+def test_parts_come_back_by_name(tmp_path):
+    parts = {"fine": xr.Dataset({"a": ("x", [1.0, 2.0])}), "coarse": xr.Dataset({"a": 3})}
+    store.save_parts(parts, tmp_path / "study")
+    found = store.load_parts([tmp_path / "study"])
+    assert sorted(found) == ["coarse", "fine"]
+    assert all(np.array_equal(found[name]["a"], parts[name]["a"]) for name in parts)
+    assert store.load_parts([]) == {}
+
+
+def test_a_folder_without_parts(tmp_path):
+    with pytest.raises(StorageError, match="there is no file"):
+        store.load_parts([tmp_path / "nowhere"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StorageError, match="holds no"):
+        store.load_parts([tmp_path / "empty"])

@@ -28,6 +28,13 @@ def load(path: Path, schema: Path) -> dict[str, dict[str, Any]]:
         if {"spectra", "sample"} & set(entry.get("evidence", ())) and "snapshots" not in entry:
             text = "is missing, but evidence names spectra or sample; add the percents"
             found.append(Problem((claim, "snapshots"), text))
+        if ("study" in entry) != ("study" in entry.get("evidence", ())):
+            text = "goes with evidence: [study]; write both or neither"
+            found.append(Problem((claim, "study"), text))
+        for arm, content in entry.get("arms", {}).items():
+            if ("run" in content) == ("study" in entry):
+                text = "is missing" if "study" not in entry else "does not go with a study"
+                found.append(Problem((claim, "arms", arm, "run"), text))
     fail_on(found, [(str(path), ledger)])
     return ledger
 
@@ -50,6 +57,8 @@ def check_runs(
     found = []
     for claim, entry in ledger.items():
         for arm, content in entry.get("arms", {}).items():
+            if "run" not in content:  # a system of the theory
+                continue
             run, key = content["run"], (claim, "arms", arm, "run")
             if run not in config["runs"]:
                 text = f"{show(run)} is not under runs; {suggestion(run, config['runs'])}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import xarray as xr
@@ -49,6 +49,23 @@ def load(path: Path | str) -> xr.Dataset:
             return xr.open_zarr(store, chunks=None).load()
     except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise unreadable(path, error) from error
+
+
+def save_parts(parts: Mapping[str, xr.Dataset], folder: Path | str) -> None:
+    """Write each Dataset to `<folder>/<part>.zarr.zip`. Raises StorageError."""
+    for name, part in parts.items():
+        save(part, Path(folder) / f"{name}.zarr.zip")
+
+
+def load_parts(folders: Iterable[Path | str]) -> dict[str, xr.Dataset]:
+    """What `save_parts` wrote to these folders, by name. Raises StorageError: nothing there."""
+    parts = {}
+    for folder in folders:
+        paths = sorted(Path(folder).glob("*.zarr.zip"))
+        if not paths:
+            raise unreadable(folder, FileNotFoundError("it holds no .zarr.zip file"))
+        parts |= {path.name.removesuffix(".zarr.zip"): load(path) for path in paths}
+    return parts
 
 
 def load_snapshots(folders: Iterable[Path | str], percents: Iterable[int]) -> list[xr.Dataset]:

@@ -10,6 +10,7 @@ with logged(snakemake.log[0], "charts", snakemake.threads):
         result,
         store.load_snapshots(snakemake.input.get("spectra", []), snakemake.params.percents),
         [store.load(path) for path in snakemake.input.get("runs", [])],
+        store.load_parts(snakemake.input.get("study", [])),
     )
     for name, chart in drawn.items():
         charts.save(chart, Path(snakemake.output.charts) / name)

@@ -10,6 +10,7 @@ with logged(snakemake.log[0], "claim", snakemake.threads):
         runs=[store.load(path) for path in snakemake.input.get("runs", [])],
         spectra=store.load_snapshots(snakemake.input.get("spectra", []), percents),
         sample=store.load_snapshots(snakemake.input.get("sample", []), percents[-1:]),
+        study=store.load_parts(snakemake.input.get("study", [])),
     )
     result = claims.judge(
         snakemake.wildcards.claim,
@@ -19,10 +20,10 @@ with logged(snakemake.log[0], "claim", snakemake.threads):
             "scale": snakemake.params.scale,
             "seeds": sorted({s for seeds in snakemake.params.seeds.values() for s in seeds}),
             "departures": {name: run["departure"] for name, run in runs.items()},
-            "config_hash": digest([entry, runs, snakemake.params.seeds, snakemake.params.spectrum]),
+            "config_hash": digest([entry, runs, snakemake.params.seeds, snakemake.params.sections]),
             "artefacts": [
                 path
-                for kind in ("runs", "spectra", "sample")
+                for kind in ("runs", "spectra", "sample", "study")
                 for path in snakemake.input.get(kind, [])
             ],
         },

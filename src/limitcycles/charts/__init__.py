@@ -28,7 +28,11 @@ __all__ = ["CHARTS", "SUFFIXES", "ChartDataError", "draw", "save"]
 
 
 def draw(
-    evaluator: str, result: dict[str, Any], spectra: list[xr.Dataset], runs: list[xr.Dataset]
+    evaluator: str,
+    result: dict[str, Any],
+    spectra: list[xr.Dataset],
+    runs: list[xr.Dataset],
+    study: dict[str, xr.Dataset] | None = None,
 ) -> dict[str, alt.TopLevelMixin]:
     """Charts of one claim, by name, in the order of ``CHARTS[evaluator]``.
 
@@ -42,6 +46,8 @@ def draw(
         The claim's result (the JSON file of the claim).
     spectra, runs
         The stores that the claim was judged on; attrs hold run, seed (and percent).
+    study
+        The parts of its study, for a claim of the theory.
 
     Raises
     ------
@@ -55,4 +61,6 @@ def draw(
             f"the evaluator '{evaluator}' of {result['id']} has no charts; "
             f"those that have: {', '.join(_MODULES)}."
         )
+    if study:
+        return _MODULES[evaluator].draw(result, study)
     return _MODULES[evaluator].draw(result, spectra, runs)

@@ -1,13 +1,13 @@
 """Claims: stored results in, a verdict with its numbers, controls and caveats out.
 
-An evaluator never trains. It applies the rule of the ledger, written before the run, to runs and
-spectra that are already stored. To add one, write a module with `evaluate(entry, evidence)` and
-name it in EVALUATORS.
+An evaluator never trains. It applies the rule of the ledger, written before the run, to runs,
+spectra and studies that are already stored. To add one, write a module with
+`evaluate(entry, evidence)` and name it in EVALUATORS.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import xarray as xr
 
@@ -29,10 +29,13 @@ def gather(
     runs: Sequence[xr.Dataset] = (),
     spectra: Sequence[xr.Dataset] = (),
     sample: Sequence[xr.Dataset] = (),
+    study: Mapping[str, xr.Dataset] | None = None,
 ) -> Evidence:
     """Sort stored results by arm, percent and seed, as their attributes say."""
-    evidence = Evidence(sample=sample[0] if sample else None)
+    evidence = Evidence(sample=sample[0] if sample else None, study=dict(study or {}))
     for name, spec in entry.get("arms", {}).items():
+        if "run" not in spec:
+            continue
         mine = [r for r in runs if r.attrs["run"] == spec["run"]]
         evidence.runs[name] = sorted(mine, key=lambda r: r.attrs["seed"])
         by_percent: dict[int, list[xr.Dataset]] = {}

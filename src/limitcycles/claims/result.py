@@ -19,11 +19,15 @@ NOT_TESTED = "not tested"
 
 @dataclass
 class Evidence:
-    """Stored results by arm: runs (one a seed), spectra (by percent, one a seed), kept rows."""
+    """Stored results by arm: runs (one a seed), spectra (by percent, one a seed), kept rows.
+
+    `study` has the parts of a study of the theory by name; it is empty for claims on networks.
+    """
 
     runs: dict[str, list[xr.Dataset]] = field(default_factory=dict)
     spectra: dict[str, dict[int, list[xr.Dataset]]] = field(default_factory=dict)
     sample: xr.Dataset | None = None
+    study: dict[str, xr.Dataset] = field(default_factory=dict)
 
 
 @dataclass
@@ -96,7 +100,7 @@ def arm(entry: dict, name: str, agrees: bool | None, statistics: list[dict]) -> 
     spec = entry["arms"][name]
     return {
         "name": name,
-        "run": spec["run"],
+        "run": spec.get("run"),  # none: a system of the theory
         "description": spec["description"],
         "agrees": agrees,
         "statistics": statistics,
