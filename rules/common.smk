@@ -113,7 +113,7 @@ def needed_percents(run):
         for claim in TESTED
         for arm in CLAIMS[claim].get("arms", {}).values()
         if arm.get("run") == run
-        for percent in CLAIMS[claim].get("snapshots", ())
+        for percent in arm.get("snapshots", CLAIMS[claim].get("snapshots", ()))
     }
     return sorted(asked) or resolved(run)["training"]["snapshots"]
 

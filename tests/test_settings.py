@@ -68,9 +68,12 @@ def test_quick_runs_need_no_download():
 def test_laptop_says_where_it_departs_from_the_paper():
     config, paper = load(scale="laptop"), load(scale="paper")
     for run in config["runs"]:
+        resolved = settings.resolve_run(config, run)
         epochs, full = (settings.resolve_run(c, run)["training"]["epochs"] for c in (config, paper))
         assert epochs < full == 100
-        assert settings.resolve_run(config, run)["departure"] == f"{epochs} epochs instead of 100"
+        seeds = "" if resolved["seeds"] == config["seeds"] == [0, 1] else ", one seed"
+        assert len(resolved["seeds"]) == (1 if seeds else 2)
+        assert resolved["departure"] == f"{epochs} epochs instead of 100{seeds}"
         assert settings.resolve_run(paper, run)["departure"] is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import traceback
 from collections.abc import Iterator
@@ -49,6 +50,8 @@ def logged(log: str | Path, name: str, threads: int = 1) -> Iterator[None]:
     """
     torch.set_num_threads(threads)
     keep_freed()
+    gc.freeze()  # what was imported stays: no collection need look at it
+    gc.enable()
     before = sys.stderr
     with _opened(Path(log), name) as file:
         sys.stderr = _Both(before, file)

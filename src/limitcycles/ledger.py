@@ -65,7 +65,7 @@ def check_runs(
                 found.append(Problem(key, text))
                 continue
             kept = resolve_run(config, run)["training"]["snapshots"]
-            missing = sorted(set(entry.get("snapshots", ())) - set(kept))
+            missing = sorted(set(content.get("snapshots", entry.get("snapshots", ()))) - set(kept))
             if missing:
                 text = (
                     f"the run {show(run)} keeps the snapshots {kept}, the claim needs {missing} "

@@ -1,3 +1,7 @@
+import gc
+
+gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
+
 from pathlib import Path
 
 from limitcycles import charts, files, store

@@ -1,3 +1,7 @@
+import gc
+
+gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
+
 from limitcycles import claims, files, store
 from limitcycles.job import logged
 from limitcycles.settings import digest

@@ -1,3 +1,7 @@
+import gc
+
+gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
+
 import sys
 from pathlib import Path
 
