@@ -97,7 +97,7 @@ def timed(workers: Team, images: int, batch: int, copied: bool) -> float:
 def sweep(name: str, layouts: list[bool], arguments: argparse.Namespace) -> list[dict]:
     """Every configuration of a contestant, fastest first, with its µs an image (best of two)."""
     found = []
-    divisions = (1,) if name == OURS or arguments.cores == 1 else (1, arguments.cores)
+    divisions = (1,) if arguments.cores == 1 else (1, arguments.cores)
     settings = [
         {"processes": p, "channels_last": channels} for channels in layouts for p in divisions
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import time
 from pathlib import Path
 
@@ -54,7 +55,8 @@ class Ours:
     """`PerSampleGradients.blocks` as `limitcycles.gradients.write` uses it, without the disk."""
 
     def __init__(self, network, images, labels, threads: int):
-        keep_freed()  # as every job of the workflow does; the peers run as they come
+        keep_freed()  # this and the next as every job does; the peers run as they come
+        gc.freeze()
         self.rows = PerSampleGradients(network, images, labels)
         self.threads = threads
 

@@ -56,6 +56,7 @@ TESTED = {
     "rank-small-fc": {"factor", "mean_factor", "contradiction_percent"},
     "noise-independent-of-weights": {"threshold", "smallest_count", "negative_scale"},
     "spectrum-ranks-architectures": {"tau", "permutations", "permuted_pass_share"},
+    "linear-decomposition": {"residual", "half_width"},
 }
 
 
@@ -258,3 +259,17 @@ def test_arm_whose_run_lacks_a_snapshot(claims):
         "the claim needs [20] too; add them to training.snapshots"
         for key in keys
     ]
+
+
+def test_a_study_goes_with_its_evidence_and_without_runs(claims, tmp_path):
+    entry = claims["linear-decomposition"]
+    arm = {"run": "small-lenet-text", "description": "A run has no place here."}
+    for change, words in (
+        ({"evidence": ["runs"]}, "linear-decomposition.study: goes with evidence: [study]"),
+        ({"arms": {"d2": arm}}, "linear-decomposition.arms.d2.run: does not go with a study"),
+    ):
+        path = tmp_path / "claims.yaml"
+        path.write_text(yaml.safe_dump({"linear-decomposition": entry | change}))
+        with pytest.raises(ConfigError) as caught:
+            ledger.load(path, SCHEMA)
+        assert words in str(caught.value)

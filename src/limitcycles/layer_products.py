@@ -214,25 +214,30 @@ def _conv(
     if x.shape[1] == 1:
         view = x.as_strided([sizes[o] for o in "niklyx"], [strides[o] for o in "niklyx"])
         g = g.contiguous()
-        product = g.new_empty(n, g.shape[1], kh * kw)
+        product = g.new_empty(n, g.shape[1], kh * kw + 1)
         part = max(1, CACHED // (kh * kw * height * width * x.itemsize))
-        buffer = view.new_empty(min(part, n), *view.shape[1:])
+        buffer = g.new_ones(min(part, n), kh * kw + 1, height * width)  # the last row: the bias
+        unfolded = buffer[:, :-1].view(-1, *view.shape[1:])
         for start in range(0, n, part):
             some = slice(start, min(start + part, n))
-            unfolded = buffer[: some.stop - start].copy_(view[some]).flatten(4).flatten(1, 3)
-            torch.bmm(g[some].flatten(2), unfolded.mT, out=product[some])
+            size = some.stop - start
+            unfolded[:size] = view[some]
+            torch.bmm(g[some].flatten(2), buffer[:size].mT, out=product[some])
+        product, bias = product[..., :-1], product[..., -1]
     else:  # channels last: the copy moves whole runs of channels
         view = x.as_strided([sizes[o] for o in "nyxkli"], [strides[o] for o in "nyxkli"])
         product = torch.bmm(
             g.permute(0, 2, 3, 1).reshape(n, height * width, -1).mT,
             view.reshape(n, height * width, -1),
         )
-        product = product.unflatten(2, (kh * kw, -1)).mT.flatten(2)  # channel, then kernel
-    bias = g.sum((2, 3))
-    weight = columns["weight"].unflatten(1, product.shape[1:])
+        bias = g.sum((2, 3))
+    # `product` is (n, output, kernel · input channel); the weights have the channel first.
+    product = product.unflatten(2, (kh * kw, -1))
+    weight = columns["weight"].unflatten(1, (len(layer.weight), -1, kh * kw)).mT
     if fold is not None:
-        fold.write(torch.linalg.vecdot(product, fold.weight), bias, columns)
-        torch.mul(product, fold.scale[:, None], out=weight)
+        matrix = fold.weight.unflatten(1, (-1, kh * kw)).mT.flatten(1)
+        fold.write(torch.linalg.vecdot(product.flatten(2), matrix), bias, columns)
+        torch.mul(product, fold.scale[:, None, None], out=weight)
     else:
         weight.copy_(product)
         if layer.bias is not None:

@@ -8,13 +8,24 @@ from collections.abc import Iterable
 from tqdm import tqdm
 
 
-def track(iterable: Iterable | None = None, *, total: int | None = None, unit: str, what: str):
-    """A tqdm bar on standard error; in a log file, one line every ten seconds instead."""
+def track(
+    iterable: Iterable | None = None,
+    *,
+    total: int | None = None,
+    unit: str,
+    what: str,
+    delay: float = 0.0,
+):
+    """A tqdm bar on standard error; in a log file, one line every ten seconds instead.
+
+    Nothing is shown in the first `delay` seconds.
+    """
     interactive = sys.stderr.isatty()
     return tqdm(
         iterable,
         total=total,
         unit=unit,
+        delay=delay,
         desc=what,
         mininterval=0.2 if interactive else 10.0,
         maxinterval=10.0,

@@ -35,7 +35,8 @@ def texts(spec) -> str:
 def test_charts_are_named_beforehand(specs):
     for evaluator in EVALUATORS:
         assert tuple(specs[evaluator]) == charts.CHARTS[evaluator]
-    assert set(charts.CHARTS) == set(EVALUATORS)
+    # Claims of the theory draw from their studies: see tests/claims.
+    assert set(charts.CHARTS) - set(EVALUATORS) == {"linear-decomposition"}
 
 
 def test_every_evaluator_of_claims_has_charts():

@@ -40,7 +40,8 @@ def test_every_claim_of_the_ledger_has_a_result(quick):
         else:
             assert {c["kind"] for c in claim["controls"]} == {"positive", "negative"}
             assert claim["scale"] == "quick"
-            assert claim["caveat"] or claim["verdict"] != "reproduced"  # digits are not MNIST
+            if claim["group"] == "networks":  # digits are not MNIST
+                assert claim["caveat"] or claim["verdict"] != "reproduced"
             for name in claim["artefacts"]:
                 assert (quick.folder / name).exists()
         if not all(c["passed"] for c in claim["controls"]):

@@ -22,7 +22,7 @@ with logged(snakemake.log[0], "claim", snakemake.threads):
         evidence,
         {
             "scale": snakemake.params.scale,
-            "seeds": sorted({s for seeds in snakemake.params.seeds.values() for s in seeds}),
+            "seeds": snakemake.params.all_seeds,
             "departures": {name: run["departure"] for name, run in runs.items()},
             "config_hash": digest([entry, runs, snakemake.params.seeds, snakemake.params.sections]),
             "artefacts": [

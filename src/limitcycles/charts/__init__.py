@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 import xarray as xr
 
-from limitcycles.charts import architectures, noise, rank, training
+from limitcycles.charts import architectures, linear_decomposition, noise, rank, training
 from limitcycles.charts.data import ChartDataError
 from limitcycles.charts.files import SUFFIXES, save
 
@@ -20,6 +20,7 @@ _MODULES: dict[str, ModuleType] = {
     "noise-independent-of-weights": noise,
     "training-errors": training,
     "spectrum-ranks-architectures": architectures,
+    "linear-decomposition": linear_decomposition,
 }
 
 CHARTS: dict[str, tuple[str, ...]] = {name: module.NAMES for name, module in _MODULES.items()}

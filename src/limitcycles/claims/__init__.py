@@ -11,7 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import xarray as xr
 
-from limitcycles.claims import architectures, noise, rank, training_errors
+from limitcycles.claims import (
+    architectures,
+    linear_decomposition,
+    noise,
+    rank,
+    training_errors,
+)
 from limitcycles.claims.result import Evidence, Outcome, assemble, untested
 from limitcycles.errors import LimitcyclesError
 
@@ -20,6 +26,7 @@ EVALUATORS: dict[str, Callable[[dict, Evidence], Outcome]] = {
     "training-errors": training_errors.evaluate,
     "noise-independent-of-weights": noise.evaluate,
     "spectrum-ranks-architectures": architectures.evaluate,
+    "linear-decomposition": linear_decomposition.evaluate,
 }
 
 

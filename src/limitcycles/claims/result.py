@@ -65,6 +65,21 @@ def statistic(
     }
 
 
+def largest(name: str, values: Sequence[float], *, unit: str, level: float) -> dict:
+    """The largest of some numbers, for a rule that bounds each of them; it has no interval."""
+    values = [float(v) for v in values]
+    return {
+        "name": f"largest {name}",
+        "value": max(values),
+        "interval": None,
+        "level": level,
+        "unit": unit,
+        "n": len(values),
+        "paper": None,
+        "values": values,
+    }
+
+
 def control(name: str, kind: str, expectation: str, what: str, value: float, passed: bool) -> dict:
     """A control; `passed` says whether it behaved as `expectation` says."""
     return {

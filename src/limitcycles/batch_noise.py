@@ -1,0 +1,230 @@
+"""Covariance of mini-batch gradients at fixed weights (Def. 1, App. A): exact and from draws.
+
+g_k are the N per-sample gradients, the rows of an array of shape (N, d); ḡ their mean;
+D = (1/N) Σ_k (g_k − ḡ)(g_k − ḡ)ᵀ and D' = N/(N − 1) D. A mini-batch gradient is the mean of b
+of them. What the paper claims for its covariance is `predicted_covariance`; nothing else here uses
+these formulas.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from limitcycles.errors import LimitcyclesError
+from limitcycles.progress import track
+from limitcycles.statistics import t_interval
+
+SAMPLINGS = ("with-replacement", "without-replacement")
+MOST_BATCHES = 2_000_000  # about a minute
+BLOCK_BYTES = 64 * 2**20
+
+
+class BatchNoiseError(LimitcyclesError):
+    """Mini-batches that cannot be drawn or counted as asked."""
+
+
+def check_batch(samples: int, batch: int, sampling: str) -> None:
+    """Raises BatchNoiseError unless batches of this size can be drawn in this way."""
+    if sampling not in SAMPLINGS:
+        raise BatchNoiseError(f"the sampling is one of {', '.join(SAMPLINGS)}, not {sampling!r}")
+    if batch < 1 or batch != int(batch):
+        raise BatchNoiseError(f"a mini-batch holds a whole number of examples ≥ 1, not {batch}")
+    if sampling == "without-replacement" and batch > samples:
+        raise BatchNoiseError(
+            f"{batch} of {samples} examples cannot be drawn without replacement: use b ≤ {samples}"
+        )
+
+
+def _gradients(gradients) -> np.ndarray:
+    gradients = np.asarray(gradients, dtype=np.float64)
+    if gradients.ndim != 2 or len(gradients) < 2:
+        raise BatchNoiseError(
+            f"gradients have shape (N, d) with N ≥ 2, one row per example, not {gradients.shape}"
+        )
+    if not np.isfinite(gradients).all():
+        raise BatchNoiseError("a per-sample gradient is NaN or infinite")
+    return gradients
+
+
+def predicted_covariance(gradients, batch: int, sampling: str) -> np.ndarray:
+    """What the paper claims: D/b (Def. 1), or (1/b)(1 − b/N) D' (A2). Shape (d, d), float64."""
+    gradients = _gradients(gradients)
+    samples = len(gradients)
+    check_batch(samples, batch, sampling)
+    centred = gradients - gradients.mean(0)
+    if sampling == "with-replacement":
+        return centred.T @ centred / (samples * batch)
+    return (1 - batch / samples) / batch * (centred.T @ centred) / (samples - 1)
+
+
+def batch_covariance_by_enumeration(gradients, batch: int, sampling: str) -> np.ndarray:
+    """Covariance of the mini-batch gradient by going through every mini-batch.
+
+    Subsets of b examples, equally likely; or multisets, each with the number of orders in which it
+    can be drawn as its weight. Shape (d, d), float64, exact but for rounding, from the definition
+    alone. Raises BatchNoiseError: more than 2 million batches.
+    """
+    gradients = _gradients(gradients)
+    samples = len(gradients)
+    check_batch(samples, batch, sampling)
+    replace = sampling == "with-replacement"
+    count = math.comb(samples + batch - 1, batch) if replace else math.comb(samples, batch)
+    if count > MOST_BATCHES:
+        raise BatchNoiseError(
+            f"there are {count} mini-batches of {batch} of {samples} examples, more than "
+            f"{MOST_BATCHES}: take fewer examples, or draw (`batch_noise`)"
+        )
+    choose = itertools.combinations_with_replacement if replace else itertools.combinations
+    orders = math.factorial(batch)
+    centred = gradients - gradients.mean(0)  # covariance does not change, rounding shrinks
+    weight_sum, mean, square = 0.0, np.zeros(gradients.shape[1]), 0.0
+    batches = choose(range(samples), batch)
+    while chosen := list(itertools.islice(batches, 4096)):
+        means = centred[np.array(chosen)].mean(1)
+        weights = np.array([orders / _repeats(c) if replace else 1.0 for c in chosen])
+        weight_sum += weights.sum()
+        mean = mean + weights @ means
+        square = square + (means.T * weights) @ means
+    mean = mean / weight_sum
+    return square / weight_sum - np.outer(mean, mean)
+
+
+def _repeats(chosen: tuple[int, ...]) -> int:
+    """Π n_k! over how often each example occurs in a sorted tuple."""
+    return math.prod(math.factorial(len(list(run))) for _, run in itertools.groupby(chosen))
+
+
+@dataclass(frozen=True)
+class BatchNoise:
+    """Drawn mini-batch gradients against a predicted covariance C.
+
+    `ratio` is tr(cov)/tr(C) with its `interval` (None where C = 0: b = N without replacement),
+    `distance` ‖cov − C‖_F/‖C‖_F and `envelope` the (lower, upper) bounds of it in simulated draws
+    whose covariance is C. `full_batch_ratio` is tr(cov)/tr(D').
+    """
+
+    batch: int
+    draws: int
+    ratio: float | None
+    interval: tuple[float, float] | None
+    distance: float | None
+    envelope: tuple[float, float] | None
+    full_batch_ratio: float
+
+
+def draw_batches(
+    samples: int, batch: int, draws: int, sampling: str, rng: np.random.Generator
+) -> np.ndarray:
+    """Indices of independent mini-batches, shape (draws, b), int64."""
+    check_batch(samples, batch, sampling)
+    if sampling == "with-replacement":
+        return rng.integers(samples, size=(draws, batch))
+    if batch == samples:
+        return np.tile(np.arange(samples), (draws, 1))
+    keys = rng.random((draws, samples))
+    return np.argpartition(keys, batch - 1, axis=1)[:, :batch]
+
+
+def batch_noise(
+    gradients,
+    batch: int,
+    *,
+    draws: int,
+    claim: str,
+    seed: int,
+    indices=None,
+    sampling: str | None = None,
+    replications: int = 100,
+    level: float = 0.95,
+) -> BatchNoise:
+    """Draw mini-batches and compare their covariance with `predicted_covariance` of `claim`.
+
+    cov = (1/M) Σ_m (g_m − ḡ)(g_m − ḡ)ᵀ over M = `draws` mini-batch gradients g_m, whose mean ḡ is
+    known; the trace is a mean of M independent values, hence its Student t interval. The batches
+    are drawn by `sampling` (by default as `claim` says; another for a negative control), or given
+    as `indices`, shape (M, b), for instance from the sampler that a training used.
+
+    The envelope holds the middle `level` of ‖cov − C‖_F/‖C‖_F in `replications` repetitions with
+    fresh draws by `claim`. Gaussian draws would not do: for small b the gradients' heavy tails
+    widen the distance. It shares the draws' code, so that what it tests is C, or a sampler that
+    is given by `indices`; `batch_covariance_by_enumeration` tests C by itself.
+
+    Works in min(N, d) dimensions; time O(replications · M · N · min(N, d)). Raises
+    BatchNoiseError: sizes that do not fit, an index outside 0 … N − 1, gradients all equal.
+    """
+    gradients = _gradients(gradients)
+    samples = len(gradients)
+    check_batch(samples, batch, claim)
+    rng, null = np.random.default_rng(seed).spawn(2)
+    if indices is not None:
+        indices = np.asarray(indices)
+        if indices.shape != (draws, batch) or indices.min() < 0 or indices.max() >= samples:
+            raise BatchNoiseError(
+                f"indices must have shape ({draws}, {batch}) and lie in 0 … {samples - 1}, not "
+                f"shape {indices.shape} from {indices.min()} to {indices.max()}"
+            )
+    centred = gradients - gradients.mean(0)
+    spread = float((centred**2).sum())
+    if spread <= 1e-14 * float((gradients**2).sum()):
+        raise BatchNoiseError("all per-sample gradients are equal: there is no noise to compare")
+    if gradients.shape[1] > samples:  # a rotation of the rows: lengths and angles stay
+        values, vectors = np.linalg.eigh(centred @ centred.T)
+        centred = vectors * np.sqrt(np.maximum(values, 0))
+
+    predicted = predicted_covariance(centred, batch, claim)
+    drawn = _deviations(centred, batch, draws, sampling or claim, rng, indices)
+    covariance, squares = _moments(drawn)
+    trace, trace_interval = t_interval(squares, level)
+    full_batch_ratio = trace / (spread / (samples - 1))
+    if batch == samples and claim == "without-replacement":
+        return BatchNoise(batch, draws, None, None, None, None, full_batch_ratio)
+
+    def distance(matrix):
+        return float(np.linalg.norm(matrix - predicted) / np.linalg.norm(predicted))
+
+    simulated = [
+        distance(_moments(_deviations(centred, batch, draws, claim, null))[0])
+        for _ in track(range(replications), unit="replication", what=f"envelope for b = {batch}")
+    ]
+    total = float(np.trace(predicted))
+    tail = (1 - level) / 2
+    low, high = np.quantile(simulated, [tail, 1 - tail])
+    return BatchNoise(
+        batch=batch,
+        draws=draws,
+        ratio=trace / total,
+        interval=trace_interval and tuple(v / total for v in trace_interval),
+        distance=distance(covariance),
+        envelope=(float(low), float(high)),
+        full_batch_ratio=full_batch_ratio,
+    )
+
+
+def _moments(blocks: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Σ_m δ_m δ_mᵀ/M and the |δ_m|² of all rows δ_m."""
+    total, squares = 0.0, []
+    for deviations in blocks:
+        total = total + deviations.T @ deviations
+        squares.append((deviations**2).sum(1))
+    squares = np.concatenate(squares)
+    return total / squares.size, squares
+
+
+def _deviations(centred, batch, draws, sampling, rng, indices=None) -> Iterator[np.ndarray]:
+    """Blocks of mini-batch gradients minus ḡ: how often each example occurs, times its row."""
+    samples = len(centred)
+    size = max(1, BLOCK_BYTES // (8 * max(samples, batch)))
+    for start in range(0, draws, size):
+        count = min(size, draws - start)
+        if indices is not None:
+            drawn = indices[start : start + count]
+        else:
+            drawn = draw_batches(samples, batch, count, sampling, rng)
+        cells = (drawn + samples * np.arange(count)[:, None]).ravel()
+        occurs = np.bincount(cells, minlength=count * samples).reshape(count, samples)
+        yield occurs.astype(np.float64) @ centred / batch
