@@ -13,7 +13,9 @@ rule claim:
         scale=SCALE,
         runs=lambda wildcards: {run: resolved(run) for run in runs_of(wildcards.claim)},
         seeds=lambda wildcards: {run: seeds(run) for run in runs_of(wildcards.claim)},
-        all_seeds=lambda wildcards: sorted({s for run in runs_of(wildcards.claim) for s in seeds(run)})
+        all_seeds=lambda wildcards: sorted(
+            {s for run in runs_of(wildcards.claim) for s in seeds(run)}
+        )
         or [config["theory"]["seed"]],
         sections=lambda wildcards: settings.canonical(
             {name: config[name] for name in sections(wildcards.claim)}
