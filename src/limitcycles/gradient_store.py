@@ -34,7 +34,7 @@ def create(
         compressors=None,
         fill_value=np.nan,  # a missing shard must not read as zeros
         dimension_names=("sample", "weight"),
-        config={"write_empty_chunks": True},  # to look for empty ones would double the time
+        config={"write_empty_chunks": True},  # none is empty, and looking costs time
     )
     array.attrs["units"] = UNITS
     return group
