@@ -2,28 +2,16 @@
 
 from limitcycles.systems.catalogue import (
     SYSTEMS,
-    WELLS_BOX,
-    anisotropic_equilibrium,
     coupled_oscillators,
-    double_well,
-    double_well_dulac,
-    from_potential,
-    gradient_double_well,
     hopf_ring,
-    isotropic_from_loss,
     linear_commuting,
     linear_isotropic,
     linear_non_commuting,
-    make,
     multiplicative_mode,
     multiplicative_noise,
-    ornstein_uhlenbeck,
     pure_rotation,
-    rotating_wells,
-    rotation_varying,
     rotational_ou,
     rotational_ou_3d,
-    rotationally_invariant,
     sharp_and_wide,
     sharp_and_wide_local_entropy,
     slow_spiral,
@@ -32,10 +20,8 @@ from limitcycles.systems.catalogue import (
     torus_flow,
     two_rotations,
     van_der_pol,
-    variables,
-    varying_from_potential,
-    wells_loss,
 )
+from limitcycles.systems.constructors import from_potential, make, ornstein_uhlenbeck, variables
 from limitcycles.systems.system import (
     Box,
     Expression,
@@ -48,6 +34,19 @@ from limitcycles.systems.system import (
     is_zero,
     tensor_divergence,
     vector_divergence,
+)
+from limitcycles.systems.wells import (
+    WELLS_BOX,
+    anisotropic_equilibrium,
+    double_well,
+    double_well_dulac,
+    gradient_double_well,
+    isotropic_from_loss,
+    rotating_wells,
+    rotation_varying,
+    rotationally_invariant,
+    varying_from_potential,
+    wells_loss,
 )
 
 __all__ = [
