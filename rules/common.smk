@@ -27,7 +27,7 @@ SCALE = config["scale"]
 RESULTS = f"results/{SCALE}"
 STATE = f"state/{SCALE}"
 IMAGES = {"digits": 1437, "mnist": 60_000, "fashion-mnist": 60_000}  # training images at most
-LARGE = 5000  # weights from which the exact spectrum takes all cores
+LARGE = 5000  # rows from which the exact spectrum takes all cores
 PROCESS = 1200  # MiB that a job needs beside its data
 
 # On this machine (no cluster): no more memory than it has, less a tenth for the system.
@@ -77,22 +77,23 @@ def gradient_mib(run):
     return images * (spec["network"]["weights"] or float("inf")) * size / 2**20
 
 
-def is_exact(run):
-    """Whether the exact spectrum is taken."""
-    return (resolved(run)["network"]["weights"] or 0) <= config["spectrum"]["exact_up_to"]
+def exact_order(run):
+    """Rows of the matrix that the exact spectrum forms, min(N, d); 0 where none is formed."""
+    spec = resolved(run)
+    images = IMAGES.get(spec["dataset"]["source"], float("inf"))
+    order = min(images, spec["network"]["weights"] or 0)
+    return order if order <= config["spectrum"]["exact_up_to"] else 0
 
 
 def spectrum_threads(wildcards):
     """One: jobs side by side beat threads within one. All for the exact spectrum of a large D."""
-    weights = resolved(wildcards.run)["network"]["weights"] or 0
-    return workflow.cores if weights > LARGE and is_exact(wildcards.run) else 1
+    return workflow.cores if exact_order(wildcards.run) > LARGE else 1
 
 
 def spectrum_mb(wildcards):
-    """Memory: the gradients, and D twice where it is formed."""
+    """Memory: the gradients, and the matrix twice where it is formed."""
     held = min(gradient_mib(wildcards.run), config["spectrum"]["memory_mib"])
-    weights = resolved(wildcards.run)["network"]["weights"] or 0
-    return int(PROCESS + held + (is_exact(wildcards.run) and 16 * weights**2 / 2**20))
+    return int(PROCESS + held + 16 * exact_order(wildcards.run) ** 2 / 2**20)
 
 
 def gradients_mb(wildcards):
