@@ -105,7 +105,8 @@ class BatchNoise:
 
     `ratio` is tr(cov)/tr(C) with its `interval` (None where C = 0: b = N without replacement),
     `distance` ‖cov − C‖_F/‖C‖_F and `envelope` the (lower, upper) bounds of it in simulated draws
-    whose covariance is C. `full_batch_ratio` is tr(cov)/tr(D').
+    whose covariance is C; `p_value` is the two-sided rank of the distance among them, at least
+    2/(replications + 1). `full_batch_ratio` is tr(cov)/tr(D').
     """
 
     batch: int
@@ -114,6 +115,7 @@ class BatchNoise:
     interval: tuple[float, float] | None
     distance: float | None
     envelope: tuple[float, float] | None
+    p_value: float | None
     full_batch_ratio: float
 
 
@@ -182,7 +184,7 @@ def batch_noise(
     trace, trace_interval = t_interval(squares, level)
     full_batch_ratio = trace / (spread / (samples - 1))
     if batch == samples and claim == "without-replacement":
-        return BatchNoise(batch, draws, None, None, None, None, full_batch_ratio)
+        return BatchNoise(batch, draws, None, None, None, None, None, full_batch_ratio)
 
     def distance(matrix):
         return float(np.linalg.norm(matrix - predicted) / np.linalg.norm(predicted))
@@ -194,13 +196,16 @@ def batch_noise(
     total = float(np.trace(predicted))
     tail = (1 - level) / 2
     low, high = np.quantile(simulated, [tail, 1 - tail])
+    measured = distance(covariance)
+    beyond = min(sum(d >= measured for d in simulated), sum(d <= measured for d in simulated))
     return BatchNoise(
         batch=batch,
         draws=draws,
         ratio=trace / total,
         interval=trace_interval and tuple(v / total for v in trace_interval),
-        distance=distance(covariance),
+        distance=measured,
         envelope=(float(low), float(high)),
+        p_value=min(1.0, 2 * (1 + beyond) / (1 + replications)),
         full_batch_ratio=full_batch_ratio,
     )
 
