@@ -156,7 +156,7 @@ def batch_noise(
     widen the distance. It shares the draws' code, so that what it tests is C, or a sampler that
     is given by `indices`; `batch_covariance_by_enumeration` tests C by itself.
 
-    Works in min(N, d) dimensions; time O(replications · M · N · min(N, d)). Raises
+    Works in min(N, d) dimensions; time O(replications · M · N²). Raises
     BatchNoiseError: sizes that do not fit, an index outside 0 … N − 1, gradients all equal.
     """
     gradients = _gradients(gradients)
@@ -190,7 +190,7 @@ def batch_noise(
         return float(np.linalg.norm(matrix - predicted) / np.linalg.norm(predicted))
 
     simulated = [
-        distance(_moments(_deviations(centred, batch, draws, claim, null))[0])
+        distance(_simulated_covariance(centred, batch, draws, claim, null))
         for _ in track(range(replications), unit="replication", what=f"envelope for b = {batch}")
     ]
     total = float(np.trace(predicted))
@@ -222,7 +222,18 @@ def _moments(blocks: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 def _deviations(centred, batch, draws, sampling, rng, indices=None) -> Iterator[np.ndarray]:
     """Blocks of mini-batch gradients minus ḡ: how often each example occurs, times its row."""
-    samples = len(centred)
+    for occurs in _occurrences(len(centred), batch, draws, sampling, rng, indices):
+        yield occurs @ centred / batch
+
+
+def _simulated_covariance(centred, batch, draws, sampling, rng) -> np.ndarray:
+    """Σ_m δ_m δ_mᵀ/M without the δ_m: how often each pair of examples occurs, once for all rows."""
+    pairs = sum(o.T @ o for o in _occurrences(len(centred), batch, draws, sampling, rng))
+    return centred.T @ pairs @ centred / (draws * batch**2)
+
+
+def _occurrences(samples, batch, draws, sampling, rng, indices=None) -> Iterator[np.ndarray]:
+    """Blocks of how often each example is in each mini-batch, shape (≤ draws, N), float64."""
     size = max(1, BLOCK_BYTES // (8 * max(samples, batch)))
     for start in range(0, draws, size):
         count = min(size, draws - start)
@@ -232,4 +243,4 @@ def _deviations(centred, batch, draws, sampling, rng, indices=None) -> Iterator[
             drawn = draw_batches(samples, batch, count, sampling, rng)
         cells = (drawn + samples * np.arange(count)[:, None]).ravel()
         occurs = np.bincount(cells, minlength=count * samples).reshape(count, samples)
-        yield occurs.astype(np.float64) @ centred / batch
+        yield occurs.astype(np.float64)
