@@ -128,6 +128,11 @@ def draw_batches(
         return rng.integers(samples, size=(draws, batch))
     if batch == samples:
         return np.tile(np.arange(samples), (draws, 1))
+    if batch**2 < samples:  # most draws with replacement have no example twice: redo the others
+        drawn = rng.integers(samples, size=(draws, batch))
+        while (twice := (np.diff(np.sort(drawn, axis=1), axis=1) == 0).any(1)).any():
+            drawn[twice] = rng.integers(samples, size=(int(twice.sum()), batch))
+        return drawn
     keys = rng.random((draws, samples))
     return np.argpartition(keys, batch - 1, axis=1)[:, :batch]
 
@@ -156,7 +161,7 @@ def batch_noise(
     widen the distance. It shares the draws' code, so that what it tests is C, or a sampler that
     is given by `indices`; `batch_covariance_by_enumeration` tests C by itself.
 
-    Works in min(N, d) dimensions; time O(replications · M · N²). Raises
+    Works in min(N, d) dimensions; time O(replications · M · min(b², N²)). Raises
     BatchNoiseError: sizes that do not fit, an index outside 0 … N − 1, gradients all equal.
     """
     gradients = _gradients(gradients)
@@ -222,25 +227,36 @@ def _moments(blocks: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 def _deviations(centred, batch, draws, sampling, rng, indices=None) -> Iterator[np.ndarray]:
     """Blocks of mini-batch gradients minus ḡ: how often each example occurs, times its row."""
-    for occurs in _occurrences(len(centred), batch, draws, sampling, rng, indices):
-        yield occurs @ centred / batch
+    for drawn in _drawn(len(centred), batch, draws, sampling, rng, indices):
+        yield _occurrences(drawn, len(centred)) @ centred / batch
 
 
 def _simulated_covariance(centred, batch, draws, sampling, rng) -> np.ndarray:
     """Σ_m δ_m δ_mᵀ/M without the δ_m: how often each pair of examples occurs, once for all rows."""
-    pairs = sum(o.T @ o for o in _occurrences(len(centred), batch, draws, sampling, rng))
+    samples = len(centred)
+    pairs = np.zeros((samples, samples))
+    for drawn in _drawn(samples, batch, draws, sampling, rng):
+        if batch**2 < samples:  # fewer pairs than entries of a row
+            cells = (samples * drawn[:, :, None] + drawn[:, None, :]).ravel()
+            pairs += np.bincount(cells, minlength=samples**2).reshape(samples, samples)
+        else:
+            occurs = _occurrences(drawn, samples).astype(np.float32)  # exact: small whole numbers
+            pairs += occurs.T @ occurs
     return centred.T @ pairs @ centred / (draws * batch**2)
 
 
-def _occurrences(samples, batch, draws, sampling, rng, indices=None) -> Iterator[np.ndarray]:
-    """Blocks of how often each example is in each mini-batch, shape (≤ draws, N), float64."""
+def _drawn(samples, batch, draws, sampling, rng, indices=None) -> Iterator[np.ndarray]:
+    """Blocks of mini-batches, shape (≤ draws, b): those given, or fresh ones."""
     size = max(1, BLOCK_BYTES // (8 * max(samples, batch)))
     for start in range(0, draws, size):
-        count = min(size, draws - start)
         if indices is not None:
-            drawn = indices[start : start + count]
+            yield indices[start : start + size]
         else:
-            drawn = draw_batches(samples, batch, count, sampling, rng)
-        cells = (drawn + samples * np.arange(count)[:, None]).ravel()
-        occurs = np.bincount(cells, minlength=count * samples).reshape(count, samples)
-        yield occurs.astype(np.float64)
+            yield draw_batches(samples, batch, min(size, draws - start), sampling, rng)
+
+
+def _occurrences(drawn, samples: int) -> np.ndarray:
+    """How often each example is in each mini-batch, shape (draws, N), float64."""
+    cells = (drawn + samples * np.arange(len(drawn))[:, None]).ravel()
+    occurs = np.bincount(cells, minlength=len(drawn) * samples)
+    return occurs.reshape(len(drawn), samples).astype(np.float64)
