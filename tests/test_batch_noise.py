@@ -80,6 +80,7 @@ def test_draws_agree_with_their_claim(gradients, claim, batch):
     assert found.interval[0] < 1 < found.interval[1]
     assert found.interval[1] - found.interval[0] < 0.2
     assert found.envelope[0] * 0.7 <= found.distance <= found.envelope[1] * 1.3
+    assert 2 / 41 <= found.p_value <= 1
     scale = np.trace(noise.predicted_covariance(gradients, batch, claim)) / (
         np.trace(noise.predicted_covariance(gradients, 1, "with-replacement")) * 64 / 63
     )
@@ -97,6 +98,7 @@ def test_the_other_sampling_fails_at_half_the_examples(gradients, claim, other):
     low, high = found.interval
     assert high < 0.95 or low > 1.05
     assert found.distance > found.envelope[1]
+    assert found.p_value == pytest.approx(2 / 51)  # beyond all of 50
 
 
 @pytest.mark.parametrize("claim", noise.SAMPLINGS)
@@ -180,3 +182,23 @@ def test_every_batch_is_as_likely(sampling):
 def test_batches_that_cannot_be(gradients, call, message):
     with pytest.raises(BatchNoiseError, match=message):
         call(gradients)
+
+
+@pytest.mark.parametrize("sampling", noise.SAMPLINGS)
+@pytest.mark.parametrize("batch", [1, 3, 20])
+def test_simulated_covariances_are_those_of_the_draws(gradients, sampling, batch):
+    """Pairs of examples are counted in two ways; 3² < 64 < 20²."""
+    centred = gradients - gradients.mean(0)
+    found = noise._simulated_covariance(centred, batch, 500, sampling, np.random.default_rng(7))
+    drawn = noise.draw_batches(64, batch, 500, sampling, np.random.default_rng(7))
+    means = centred[drawn].mean(1)
+    np.testing.assert_allclose(found, means.T @ means / 500, atol=1e-12 * np.abs(found).max())
+
+
+@pytest.mark.parametrize("batch", [5, 20])
+def test_batches_without_replacement_are_uniform_subsets(batch):
+    drawn = noise.draw_batches(36, batch, 20_000, "without-replacement", np.random.default_rng(0))
+    assert (np.diff(np.sort(drawn, axis=1), axis=1) > 0).all()
+    counts = np.bincount(drawn.ravel(), minlength=36)
+    expected = 20_000 * batch / 36
+    assert np.abs(counts - expected).max() < 4.5 * np.sqrt(expected * (1 - batch / 36))

@@ -51,6 +51,9 @@ NETWORKS = [
     "replacement-regularises",
 ]
 TESTED = {
+    "noise-covariance-with-replacement": {"half_width", "enumerated"},
+    "noise-covariance-without-replacement": {"half_width", "full_batch", "enumerated"},
+    "sde-limit": {"slope", "no_slope"},
     "training-errors": {"factor"},
     "rank-small-lenet": {"factor", "mean_factor", "contradiction_percent"},
     "rank-small-fc": {"factor", "mean_factor", "contradiction_percent"},

@@ -11,11 +11,20 @@ from typing import Any
 import altair as alt
 import xarray as xr
 
-from limitcycles.charts import architectures, linear_decomposition, noise, rank, training
+from limitcycles.charts import (
+    architectures,
+    linear_decomposition,
+    noise,
+    noise_covariance,
+    rank,
+    training,
+)
 from limitcycles.charts.data import ChartDataError
 from limitcycles.charts.files import SUFFIXES, save
 
 _MODULES: dict[str, ModuleType] = {
+    "noise-covariance-with-replacement": noise_covariance,
+    "noise-covariance-without-replacement": noise_covariance,
     "rank": rank,
     "noise-independent-of-weights": noise,
     "training-errors": training,

@@ -15,6 +15,7 @@ from limitcycles.claims import (
     architectures,
     linear_decomposition,
     noise,
+    noise_covariance,
     rank,
     training_errors,
 )
@@ -22,6 +23,8 @@ from limitcycles.claims.result import Evidence, Outcome, assemble, untested
 from limitcycles.errors import LimitcyclesError
 
 EVALUATORS: dict[str, Callable[[dict, Evidence], Outcome]] = {
+    "noise-covariance-with-replacement": noise_covariance.evaluate,
+    "noise-covariance-without-replacement": noise_covariance.evaluate,
     "rank": rank.evaluate,
     "training-errors": training_errors.evaluate,
     "noise-independent-of-weights": noise.evaluate,

@@ -1,0 +1,224 @@
+"""Is the covariance of a mini-batch gradient D/b, or (1/b)(1 − b/N) D'? (Def. 1, App. A)"""
+
+from __future__ import annotations
+
+import xarray as xr
+from scipy import stats
+
+from limitcycles import wording
+from limitcycles.claims.result import (
+    CONTRADICTED,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    WITH_CAVEAT,
+    Evidence,
+    Outcome,
+    arm,
+    control,
+    largest,
+    paper_value,
+)
+
+RARE = 1e-3  # a true control fails by chance this often
+
+
+def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+    """Judge every batch size by itself; the sampling follows from the entry's evaluator."""
+    parameters = entry["rule_parameters"]
+    sampling = entry["evaluator"].removeprefix("noise-covariance-")
+    network, enumeration, closed_form = (
+        evidence.study[part].sel(sampling=sampling)
+        for part in ("network", "enumeration", "closed_form")
+    )
+    network = network.sortby("batch")
+    holds = passes(network, parameters)
+    full = float(network["full_batch_ratio"])
+    exact = bool((enumeration["error"] <= parameters["enumerated"]).all())
+    missing = misses(network, parameters["half_width"])
+    caveats = _failures(network, holds, parameters)
+    chance = _chance(network, parameters["level"])
+    if caveats and chance["holds"]:
+        caveats.append("as many misses of several intervals and envelopes occur by chance (checks)")
+    vanishes = sampling == "with-replacement" or full < parameters["full_batch"]
+    if not vanishes:
+        caveats.append(f"at b = N the covariance is {full:.3g} of D' and not zero")
+    if not exact:
+        caveats.append("the covariance over all mini-batches differs from the formula")
+
+    if bool(missing.all()):
+        verdict = CONTRADICTED
+    elif not bool(holds.any()):
+        verdict = NOT_REPRODUCED
+    else:
+        verdict = REPRODUCED if bool(holds.all()) and vanishes and exact else WITH_CAVEAT
+    statistics = [
+        _ratio(network.isel(size=i), entry, parameters["level"])
+        for i in range(network.sizes["size"])
+    ]
+    if sampling == "without-replacement":
+        statistics.append(
+            _plain(
+                "tr(cov)/tr(D') at b = N",
+                full,
+                parameters["level"],
+                int(network.attrs["full_batch_draws"]),
+            )
+        )
+    errors = largest(
+        "error of the enumerated covariance relative to D/b",
+        enumeration["error"].values,
+        unit="1",
+        level=parameters["level"],
+    )
+    arms = [
+        arm(entry, "network", bool(holds.all()) and vanishes, statistics),
+        arm(entry, "enumerated", exact, [errors]),
+    ]
+    ratios = statistics[: network.sizes["size"]]
+    return Outcome(
+        verdict,
+        max(ratios, key=lambda s: abs(s["value"] - s["paper"])),
+        arms,
+        _controls(entry, network, closed_form),
+        [
+            chance,
+            _enumerated(enumeration, exact),
+            _draws(network, parameters["half_width"]),
+        ],
+        caveats,
+    )
+
+
+def _part(network: xr.Dataset, prefix: str) -> tuple[xr.DataArray, ...]:
+    names = ("low", "high", "distance", "envelope_low", "envelope_high")
+    return tuple(network[f"{prefix}{name}"] for name in names)
+
+
+def passes(network: xr.Dataset, parameters: dict, prefix: str = "") -> xr.DataArray:
+    """Which batch sizes meet the rule; `prefix` "control_" for the other sampler."""
+    low, high, distance, near, far = _part(network, prefix)
+    contains = (low <= 1) & (high >= 1) & ((high - low) / 2 <= parameters["half_width"])
+    return contains & (distance >= near) & (distance <= far)
+
+
+def misses(network: xr.Dataset, distance: float) -> xr.DataArray:
+    """For which batch sizes the interval of the ratio lies further than `distance` from 1."""
+    return (network["low"] > 1 + distance) | (network["high"] < 1 - distance)
+
+
+def _ratio(at: xr.Dataset, entry: dict, level: float) -> dict:
+    (number,) = entry["paper"]
+    return _plain(
+        f"{number['name']}, b = {int(at['batch'])}", float(at["ratio"]), level, int(at["draws"])
+    ) | {
+        "interval": [float(at["low"]), float(at["high"])],
+        "paper": paper_value(entry, number["name"]),
+    }
+
+
+def _plain(name: str, value: float, level: float, samples: int) -> dict:
+    return {
+        "name": name,
+        "value": value,
+        "interval": None,
+        "level": level,
+        "unit": "1",
+        "n": samples,
+        "paper": None,
+        "values": [value],
+    }
+
+
+def _failures(network: xr.Dataset, holds: xr.DataArray, parameters: dict) -> list[str]:
+    """In words, what each batch size that fails has missed."""
+    found = []
+    for i in range(network.sizes["size"]):
+        if bool(holds[i]):
+            continue
+        low, high, distance, near, far = (float(v[i]) for v in _part(network, ""))
+        what = []
+        if not low <= 1 <= high:
+            what.append(f"the interval of the ratio misses 1 by {max(low - 1, 1 - high):.2g}")
+        if (high - low) / 2 > parameters["half_width"]:
+            what.append(f"its half-width is {(high - low) / 2:.2g}")
+        if not near <= distance <= far:
+            side = (
+                "above its envelope" if distance > far else "below its envelope: closer than most"
+            )
+            what.append(f"the distance {distance:.3g} from the formula lies {side}")
+        found.append(f"b = {int(network['batch'][i])}: {' and '.join(what)}")
+    return found
+
+
+def _chance(network: xr.Dataset, level: float) -> dict:
+    """How likely as many misses are if the claim is true: each b has its own two intervals."""
+    low, high, distance, near, far = _part(network, "")
+    out = int(((low > 1) | (high < 1)).sum() + ((distance < near) | (distance > far)).sum())
+    count = 2 * network.sizes["size"]
+    chance = float(stats.binom.sf(out - 1, count, 1 - level))
+    smallest = {name: float(network[f"{name}_p"].min()) for name in ("ratio", "distance")}
+    return {
+        "name": "several batch sizes",
+        "holds": chance > 1 - level,
+        "detail": f"{out} of {count} intervals and envelopes of {wording.percent(level)} each are "
+        f"missed; so many or more would be in {wording.number(100 * chance)} % of repetitions if "
+        f"the claim is true and they are independent. Smallest p: {smallest['ratio']:.2g} of a "
+        f"ratio, {smallest['distance']:.2g} of a distance (with {network.attrs['replications']} "
+        f"simulated draws none is below {2 / (1 + network.attrs['replications']):.2g})",
+    }
+
+
+def _enumerated(enumeration: xr.Dataset, exact: bool) -> dict:
+    several = enumeration.sel(batch=enumeration["batch"] > 1)
+    return {
+        "name": "second rule: every mini-batch, without draws",
+        "holds": exact,
+        "detail": f"largest error {float(enumeration['error'].max()):.2g} of D/b over "
+        f"b = {', '.join(str(b) for b in enumeration['batch'].values)} of "
+        f"{enumeration.attrs['samples']} examples; with the formula of the other sampling it is at "
+        f"least {float(several['other'].min()):.2g} for b > 1",
+    }
+
+
+def _draws(network: xr.Dataset, most: float) -> dict:
+    half = (network["high"] - network["low"]) / 2
+    words = "; ".join(
+        f"b = {int(b)}: {int(m):,}, ± {float(h):.3f}"
+        for b, m, h in zip(network["batch"], network["draws"], half, strict=True)
+    )
+    return {
+        "name": "enough draws",
+        "holds": bool((half <= most).all()),
+        "detail": f"mini-batches drawn, and the half-width of the ratio: {words}. D of the "
+        f"{network.attrs['samples']} gradients in {network.attrs['weights']:,} dimensions has "
+        f"{network.attrs['directions']:.1f} effective directions; training error "
+        f"{network.attrs['train_error']:.1f} %",
+    }
+
+
+def _controls(entry: dict, network: xr.Dataset, closed_form: xr.Dataset) -> list[dict]:
+    parameters = entry["rule_parameters"]
+    level = parameters["level"]
+    passed = passes(closed_form, parameters)
+    # The ratio and the envelope of a true claim are missed in 1 − level each, at most.
+    needed = stats.binom.ppf(RARE, passed.size, 2 * level - 1)
+    known = float(closed_form["formula_error"]) <= parameters["enumerated"]
+    fooled = passes(network, parameters, "control_")
+    return [
+        control(
+            f"{passed.size} repetitions with a known D: at least {needed:.0f} pass",
+            "positive",
+            entry["controls"]["positive"],
+            "repetitions that pass",
+            float(passed.sum()),
+            known and int(passed.sum()) >= needed,
+        ),
+        control(
+            f"the other sampler at b = {int(network['control_batch'])}",
+            "negative",
+            entry["controls"]["negative"],
+            "ratio of the traces",
+            float(network["control_ratio"]),
+            not bool(fooled),
+        ),
+    ]

@@ -1,0 +1,176 @@
+"""The verdicts on the covariance of mini-batch gradients from made-up studies."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from helpers import claims, context
+
+from limitcycles import charts
+from limitcycles.claims import gather, judge
+from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+
+SAMPLINGS = ("with-replacement", "without-replacement")
+LEDGER = claims()
+NAMES = [f"noise-covariance-{sampling}" for sampling in SAMPLINGS]
+SIZES = ["1", "8", "32", "128", "last"]
+
+
+def study(half=0.02, **changes) -> dict[str, xr.Dataset]:
+    """All as the paper claims; `changes` are {name: {size: value}}, of both samplings."""
+    ratio = np.tile(np.linspace(0.99, 1.01, 5), (2, 1))
+    values = {"ratio": ratio, "low": ratio - half, "high": ratio + half}
+    values |= {name: np.full((2, 5), 0.5) for name in ("ratio_p", "distance_p")}
+    values |= {"distance": np.full((2, 5), 0.05), "draws": np.full((2, 5), 1000)}
+    values |= {"envelope_low": np.full((2, 5), 0.03), "envelope_high": np.full((2, 5), 0.08)}
+    values["batch"] = np.array([[1, 8, 32, 128, 200], [1, 8, 32, 128, 100]])
+    network = xr.Dataset(
+        {name: (("sampling", "size"), value) for name, value in values.items()},
+        coords={"sampling": list(SAMPLINGS), "size": SIZES},
+        attrs={
+            "samples": 200,
+            "weights": 917,
+            "train_error": 4.0,
+            "level": 0.95,
+            "replications": 100,
+            "full_batch_draws": 100,
+            "directions": 4.0,
+        },
+    )
+    control = {"ratio": [0.5, 2.0], "low": [0.48, 1.9], "high": [0.52, 2.1], "batch": [100, 100]}
+    control |= {"distance": [0.5, 1.0], "envelope_low": [0.03] * 2, "envelope_high": [0.08] * 2}
+    network = network.assign(
+        {f"control_{name}": ("sampling", value) for name, value in control.items()}
+    ).assign(full_batch_ratio=1e-18)
+    closed = network[[name for name in control if name != "batch"]].isel(size=[2] * 20)
+    closed = closed.rename(size="repetition").drop_vars("repetition").copy(deep=True)
+    closed["formula_error"] = ("sampling", [1e-16] * 2)
+    enumeration = xr.Dataset(
+        {
+            "error": (("sampling", "batch"), np.full((2, 3), 1e-16)),
+            "other": (("sampling", "batch"), [[0.0, 0.2, 0.4]] * 2),
+        },
+        coords={"sampling": list(SAMPLINGS), "batch": [1, 2, 3]},
+        attrs={"samples": 6, "weights": 3},
+    )
+    for name, by_size in changes.items():
+        for size, value in by_size.items():
+            network[name].values[:, SIZES.index(size)] = value
+    return {"network": network, "closed_form": closed, "enumeration": enumeration}
+
+
+def decide(found, name=NAMES[0]) -> dict:
+    entry = LEDGER[name]
+    return judge(name, entry, gather(entry, study=found), context())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reproduced(name):
+    result = decide(study(), name)
+    assert result["verdict"] == REPRODUCED
+    assert result["caveat"] is None
+    assert [a["agrees"] for a in result["arms"]] == [True, True]
+    assert [c["passed"] for c in result["controls"]] == [True, True]
+    assert all(c["holds"] for c in result["checks"])
+    ratios = [s for s in result["arms"][0]["statistics"] if s["paper"] == 1]
+    last = "100" if name == NAMES[1] else "200"
+    assert {s["name"].rsplit(" ", 1)[1] for s in ratios} == {"1", "8", "32", "128", last}
+    assert result["statistic"]["value"] in (0.99, 1.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"low": {"32": 1.001}}, "b = 32: the interval of the ratio misses 1 by 0.001"),
+        ({"high": {"32": 0.999}}, "b = 32: the interval of the ratio misses 1 by 0.001"),
+        ({"high": {"32": 1.2}}, "b = 32: its half-width is 0.11"),
+        ({"distance": {"32": 0.09}}, "lies above its envelope"),
+        ({"distance": {"32": 0.02}}, "lies below its envelope"),
+    ],
+)
+def test_one_size_that_fails_is_a_caveat(change, words):
+    result = decide(study(**change))
+    assert result["verdict"] == WITH_CAVEAT
+    assert words in result["caveat"]
+    assert [a["agrees"] for a in result["arms"]] == [False, True]
+
+
+def test_chance_explains_one_miss_and_not_three():
+    one = decide(study(distance={"1": 0.02}))
+    assert one["checks"][0]["holds"]
+    assert "by chance" in one["caveat"]
+    three = decide(study(distance={"1": 0.02, "8": 0.09, "32": 0.09}))
+    assert three["verdict"] == WITH_CAVEAT
+    assert not three["checks"][0]["holds"]
+    assert "by chance" not in three["caveat"]
+
+
+def test_wide_intervals_say_nothing():
+    result = decide(study(half=0.06))
+    assert result["verdict"] == NOT_REPRODUCED
+    assert not next(c for c in result["checks"] if c["name"] == "enough draws")["holds"]
+
+
+def test_contradicted_where_every_size_misses_by_far():
+    found = study()
+    for name in ("ratio", "low", "high"):
+        found["network"][name] += 0.1
+    assert decide(found)["verdict"] == CONTRADICTED
+    found["network"]["low"].values[:, 0] = 1.04
+    assert decide(found)["verdict"] == NOT_REPRODUCED
+
+
+def test_noise_of_the_full_batch_counts_without_replacement_only():
+    found = study()
+    found["network"]["full_batch_ratio"] = 1e-9
+    assert decide(found, NAMES[0])["verdict"] == REPRODUCED
+    result = decide(found, NAMES[1])
+    assert result["verdict"] == WITH_CAVEAT
+    assert "b = N" in result["caveat"]
+
+
+def test_the_second_rule_takes_the_verdict_to_a_caveat_at_best():
+    found = study()
+    found["enumeration"]["error"].values[:, 1] = 2e-10
+    result = decide(found)
+    assert result["verdict"] == WITH_CAVEAT
+    assert [a["agrees"] for a in result["arms"]] == [True, False]
+
+
+def fooled(found):
+    for name in ("ratio", "low", "high", "distance"):
+        found["network"][f"control_{name}"] = found["network"][name].isel(size=2)
+
+
+def wrong_formula(found):
+    found["closed_form"]["formula_error"] += 1e-3
+
+
+def few_repetitions(found):
+    found["closed_form"]["distance"].values[:, :8] = 0.2  # 12 of 20 are left
+
+
+@pytest.mark.parametrize("misbehave", [fooled, wrong_formula, few_repetitions])
+def test_controls_that_misbehave_decide(misbehave):
+    found = study()
+    misbehave(found)
+    result = decide(found)
+    assert result["verdict"] == NOT_REPRODUCED
+    assert result["caveat"].startswith("the controls did not behave")
+
+
+def test_a_few_repetitions_of_the_control_may_miss():
+    found = study()
+    found["closed_form"]["distance"].values[:, :4] = 0.2
+    assert decide(found)["verdict"] == REPRODUCED
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_charts_are_drawn_from_the_study(name):
+    found = study()
+    drawn = charts.draw(name, decide(found, name), [], [], found)
+    assert tuple(drawn) == charts.CHARTS[name]
+    for chart in drawn.values():
+        spec = chart.to_dict()
+        assert spec["title"]
+        assert len(spec["description"]) > 60
+    assert "5 of 5 batch sizes lie inside" in drawn["matrix-distance"].to_dict()["description"]
