@@ -17,6 +17,7 @@ from limitcycles.charts import (
     noise,
     noise_covariance,
     rank,
+    sde_limit,
     training,
 )
 from limitcycles.charts.data import ChartDataError
@@ -25,6 +26,7 @@ from limitcycles.charts.files import SUFFIXES, save
 _MODULES: dict[str, ModuleType] = {
     "noise-covariance-with-replacement": noise_covariance,
     "noise-covariance-without-replacement": noise_covariance,
+    "sde-limit": sde_limit,
     "rank": rank,
     "noise-independent-of-weights": noise,
     "training-errors": training,

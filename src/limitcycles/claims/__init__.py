@@ -17,6 +17,7 @@ from limitcycles.claims import (
     noise,
     noise_covariance,
     rank,
+    sde_limit,
     training_errors,
 )
 from limitcycles.claims.result import Evidence, Outcome, assemble, untested
@@ -25,6 +26,7 @@ from limitcycles.errors import LimitcyclesError
 EVALUATORS: dict[str, Callable[[dict, Evidence], Outcome]] = {
     "noise-covariance-with-replacement": noise_covariance.evaluate,
     "noise-covariance-without-replacement": noise_covariance.evaluate,
+    "sde-limit": sde_limit.evaluate,
     "rank": rank.evaluate,
     "training-errors": training_errors.evaluate,
     "noise-independent-of-weights": noise.evaluate,
