@@ -113,16 +113,17 @@ def extrapolated_steady_state(
 
 def _refinement(cells: int, periodic: bool) -> np.ndarray:
     """Interpolation from `cells` centres to twice as many, shape (2 cells, cells), degree five."""
+    fine = np.arange(2 * cells)
+    position = (fine - 0.5) / 2  # of the fine centres, in coarse cells
+    first = np.floor(position).astype(int) - 2
+    if not periodic:
+        first = np.clip(first, 0, cells - 6)
+    nodes = first[:, None] + np.arange(6)
     matrix = np.zeros((2 * cells, cells))
-    for k in range(2 * cells):
-        position = (k - 0.5) / 2  # of the fine centre, in coarse cells
-        first = int(np.floor(position)) - 2
-        if not periodic:
-            first = min(max(first, 0), cells - 6)
-        nodes = np.arange(first, first + 6)
-        for node in nodes:
-            others = nodes[nodes != node]
-            matrix[k, node % cells] += np.prod((position - others) / (node - others))
+    for k in range(6):
+        others = np.delete(nodes, k, axis=1)
+        weights = np.prod((position[:, None] - others) / (nodes[:, [k]] - others), axis=1)
+        matrix[fine, nodes[:, k] % cells] += weights
     return matrix
 
 
