@@ -12,6 +12,7 @@ from limitcycles.fokker_planck.grid import Grid
 
 NODES = 6  # of the interpolation
 MOST = 1 / 3  # that log ρ is changed by at most, in far tails
+RESOLVED = 1.0  # change of log ρ from the mean of a coarser cell to its centre
 LEAST = 12  # cells along an axis
 
 
@@ -37,7 +38,7 @@ def restricted(grid: Grid, density: np.ndarray) -> tuple[np.ndarray, float]:
     """The density at the centres of `half(grid)`, and the mass in cells where it is not resolved.
 
     These are cells where the interpolated value differs from the mean of the four (two) finer cells
-    by more than a factor e^{1/3}; there it is the mean times at most that factor.
+    by more than a factor e; there it is the mean times at most that factor.
     """
     logs, mean = _logs(density), density
     for axis, periodic in enumerate(grid.periodic):
@@ -46,9 +47,11 @@ def restricted(grid: Grid, density: np.ndarray) -> tuple[np.ndarray, float]:
         logs = _along(_interpolation(cells, positions, periodic), logs, axis)
         mean = _along(np.kron(np.eye(cells // 2), [[0.5, 0.5]]), mean, axis)
     correction = logs - _logs(mean)
-    result = mean * np.exp(np.clip(correction, -MOST, MOST))
+    result = mean * np.exp(np.clip(correction, -RESOLVED, RESOLVED))
     coarse = half(grid)
-    return coarse.normalise(result), float(mean[np.abs(correction) > MOST].sum() * coarse.volume)
+    return coarse.normalise(result), float(
+        mean[np.abs(correction) > RESOLVED].sum() * coarse.volume
+    )
 
 
 def _logs(density: np.ndarray) -> np.ndarray:

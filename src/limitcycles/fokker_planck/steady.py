@@ -130,7 +130,7 @@ def _one_closed_class(generator: Generator) -> None:
 def _near_mode(generator: Generator) -> int:
     """A cell with much probability: the mode of the chain lumped into blocks of cells."""
     grid = generator.grid
-    factor = -(-np.array(grid.shape) // COARSE_CELLS)
+    factor = np.maximum(-(-np.array(grid.shape) // COARSE_CELLS), 2)
     coarse_shape = -(-np.array(grid.shape) // factor)
     block = np.zeros(grid.shape, dtype=np.int64)
     for axis, f in enumerate(factor):
