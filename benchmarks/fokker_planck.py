@@ -214,6 +214,9 @@ def costs(arguments, cores, clock) -> dict:
                     ask(worker, ("rotation", task), cells, 1e-4, arguments.time)
                     for _ in range(count)
                 ]
+            except ContestantError as error:  # memory, most likely
+                clock.step(f"{name}, {task}, {cells} x {cells}: {error}")
+                continue
             finally:
                 worker.close()
             rows.append(
