@@ -24,6 +24,10 @@ PACKAGES = (
     "opacus",
     "jax",
     "jaxlib",
+    "fplanck",
+    "fipy",
+    "py-pde",
+    "numba",
 )
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# All benchmarks in one command: the environment of the peers, if it is missing, then both.
-# Options go to both: --data-folder, --cores, --run, --scale, --epochs, --seed, --peak-seconds.
+# All benchmarks in one command: the environment of the peers, if it is missing, then all three.
+# Options go to the first two: --data-folder, --cores, --run, --scale, --epochs, --seed, --peak-seconds.
 set -eu
 cd "$(dirname "$0")/.."
 venv=benchmarks/.venv
@@ -12,3 +12,4 @@ if ! cmp -s benchmarks/requirements.txt "$venv/requirements.txt"; then
 fi
 "$venv/bin/python" benchmarks/per_sample_gradients.py "$@"
 "$venv/bin/python" benchmarks/spectrum.py "$@"
+"$venv/bin/python" benchmarks/fokker_planck.py

@@ -13,6 +13,7 @@ from limitcycles.fokker_planck import (
     Grid,
     GridError,
     evolve,
+    extrapolated_evolve,
     generator,
     steady_state,
 )
@@ -146,3 +147,61 @@ def test_density_that_reaches_the_side():
     made = generator(grid, lambda x: 2 + 0 * x)
     with pytest.warns(EdgeMassWarning):
         evolve(made, gaussian(grid, 0, 0.1 * np.eye(1)), [0, 1])
+
+
+def rotating_errors(n, evolve_with):
+    ou = OrnsteinUhlenbeck(np.array([[1, 0.3], [-0.6, 2]]), FULL)
+    mean, spread = np.array([0.7, -0.3]), np.diag([0.8, 0.5])
+    grid = Grid(*ou.box(6), (n, n))
+    times = [0.0, 0.4, 1.0]
+    result = evolve_with(
+        generator(grid, ou.drift, FULL), gaussian(grid, mean, spread), times, tolerance=1e-6
+    )
+    return [
+        total_variation(grid, rho, gaussian(grid, *ou.at(t, mean, spread)))
+        for t, rho in zip(times, result.densities, strict=True)
+    ]
+
+
+def test_extrapolation_is_of_fourth_order():
+    errors = np.array([rotating_errors(n, extrapolated_evolve) for n in (48, 96)])
+    assert (errors[:, 0] < 1e-14).all()
+    assert (orders(errors[:, 1:]) > 3.4).all()
+    assert (errors[-1, 1:] < np.array(rotating_errors(96, evolve))[1:] / 10).all()
+
+
+def test_extrapolation_on_a_circle():
+    """Periodic: the drifting and spreading wave of constant drift and diffusion."""
+    errors = []
+    for n in (16, 32):
+        grid = Grid(0, 2 * np.pi, n, True)
+        made = generator(grid, lambda x: np.full_like(x, 0.7), 1.0, 0.3)
+        x = grid.axes[0]
+        start = (1 + 0.5 * np.cos(x)) / (2 * np.pi)
+        exact = (1 + 0.5 * np.exp(-0.3) * np.cos(x - 0.7)) / (2 * np.pi)
+        result = extrapolated_evolve(made, start, [0, 1], tolerance=1e-9)
+        errors.append(total_variation(grid, result.densities[-1], exact))
+    assert errors[-1] < 3e-5
+    assert orders(errors)[0] > 3.4
+
+
+def test_extrapolation_keeps_sign_and_mass():
+    grid = Grid(-6, 6, (40, 40))
+    made = generator(grid, lambda x: -x, 1.0, 0.5)
+    result = extrapolated_evolve(made, gaussian(grid, [1, 0], 0.5 * np.eye(2)), [0, 1, 1, 50])
+    assert result.densities.min() >= 0
+    np.testing.assert_allclose(result.densities.sum(axis=(1, 2)) * grid.volume, 1, rtol=1e-12)
+    assert total_variation(grid, result.densities[-1], gaussian(grid, 0, 0.5 * np.eye(2))) < 1e-6
+
+
+def test_what_cannot_be_extrapolated_is_refused():
+    odd = Grid(-6, 6, (24, 25))
+    with pytest.raises(EvolutionError, match="even"):
+        extrapolated_evolve(
+            generator(odd, lambda x: -x), gaussian(odd, 0, np.eye(2)), [0, 1], tolerance=1e-3
+        )
+    grid = Grid(-6, 6, (24, 24))
+    sharp = np.zeros(grid.shape)
+    sharp[12, 12] = 1 / grid.volume
+    with pytest.raises(EvolutionError, match="does not resolve"):
+        extrapolated_evolve(generator(grid, lambda x: -x), sharp, [0, 1])

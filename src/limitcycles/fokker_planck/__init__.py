@@ -4,7 +4,12 @@
 `evolve` solve it, and the functions of `analysis` take the results apart.
 """
 
-from limitcycles.fokker_planck.evolution import Evolution, EvolutionError, evolve
+from limitcycles.fokker_planck.evolution import (
+    Evolution,
+    EvolutionError,
+    evolve,
+    extrapolated_evolve,
+)
 from limitcycles.fokker_planck.generator import Generator, GeneratorError, GridWarning, generator
 from limitcycles.fokker_planck.grid import EdgeMassWarning, Grid, GridError
 from limitcycles.fokker_planck.steady import (
@@ -24,6 +29,7 @@ __all__ = [
     "GridWarning",
     "SteadyStateError",
     "evolve",
+    "extrapolated_evolve",
     "extrapolated_steady_state",
     "generator",
     "steady_state",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -16,8 +17,10 @@ import numpy as np
 import scipy.sparse
 
 from limitcycles.errors import LimitcyclesError
+from limitcycles.fokker_planck.extrapolation import LEAST, extrapolated, half, restricted
 from limitcycles.fokker_planck.factors import Factors, dissection
 from limitcycles.fokker_planck.generator import Generator
+from limitcycles.fokker_planck.generator import generator as make_generator
 from limitcycles.fokker_planck.grid import EDGE_TOLERANCE
 from limitcycles.progress import track
 
@@ -27,6 +30,7 @@ KEPT_FACTORS = 3  # LU factors in memory, of the last step sizes
 HALVINGS = 60  # of the interval between two times, at most
 SAFETY = 0.8
 NEGATIVE = 1e-3  # share of the tolerance that may be cut off as negative mass in a step
+UNRESOLVED = 1e-3  # mass of a first density in cells where the coarser grid does not resolve it
 
 
 class EvolutionError(LimitcyclesError):
@@ -114,6 +118,56 @@ def evolve(
     grid.warn_about_edge(result[-1], edge_tolerance)
     generator.warn_if_coarse(result[-1])
     return Evolution(np.array(kept_times), result, run.error, run.steps, run.rejected, run.computed)
+
+
+def extrapolated_evolve(
+    generator: Generator,
+    density: np.ndarray,
+    times,
+    *,
+    tolerance: float = 1e-6,
+    edge_tolerance: float = EDGE_TOLERANCE,
+) -> Evolution:
+    """`evolve` to fourth order in the cells too: extrapolated from this grid and one half as fine.
+
+    The extrapolation is that of `extrapolated_steady_state`, at each of `times` but the first; the
+    fields must be smooth, and the density at `times[0]` must be so on the grid half as fine. The
+    errors in time of both grids come on top: `error` is that of (4ρ_h − ρ_2h)/3, while `steps`,
+    `rejected` and `factorisations` count those on both grids. Costs a quarter more.
+
+    Raises EvolutionError: an odd number of cells or fewer than twelve along an axis, or a first
+    density that the grid half as fine does not resolve; errors and warnings as `evolve`.
+    """
+    grid = generator.grid
+    coarser = half(grid)
+    if coarser is None:
+        raise EvolutionError(
+            f"the extrapolation needs an even number of cells, at least {LEAST}, not {grid.cells}"
+        )
+    start = grid.density(density)
+    coarse_start, unresolved = restricted(grid, start)
+    if unresolved > UNRESOLVED:
+        raise EvolutionError(
+            f"the grid of {coarser.cells} cells does not resolve {unresolved:.3g} of the mass of "
+            "the first density, so that there is nothing to extrapolate: use evolve, or more cells"
+        )
+    fine = evolve(generator, start, times, tolerance=tolerance, edge_tolerance=edge_tolerance)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the finer grid is the one that matters
+        made = make_generator(coarser, *generator.fields, generator.temperature)
+        coarse = evolve(made, coarse_start, times, tolerance=tolerance)
+    densities = [
+        start if time == fine.times[0] else extrapolated(grid, *pair)
+        for time, *pair in zip(fine.times, fine.densities, coarse.densities, strict=True)
+    ]
+    return Evolution(
+        fine.times,
+        np.stack(densities),
+        (4 * fine.error + coarse.error) / 3,
+        fine.steps + coarse.steps,
+        fine.rejected + coarse.rejected,
+        fine.factorisations + coarse.factorisations,
+    )
 
 
 class _Run:

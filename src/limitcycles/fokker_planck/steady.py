@@ -9,10 +9,11 @@ import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 
 from limitcycles.errors import LimitcyclesError
+from limitcycles.fokker_planck.extrapolation import LEAST, extrapolated, half
 from limitcycles.fokker_planck.factors import Factors, dissection
 from limitcycles.fokker_planck.generator import Generator
 from limitcycles.fokker_planck.generator import generator as make_generator
-from limitcycles.fokker_planck.grid import EDGE_TOLERANCE, Grid
+from limitcycles.fokker_planck.grid import EDGE_TOLERANCE
 
 COARSE_CELLS = 48  # along each axis, of the chain in which the mode is looked for
 SHIFT = 1e-12  # of the inverse iteration on that chain, relative to its largest rate
@@ -93,37 +94,16 @@ def extrapolated_steady_state(
     warnings as `steady_state`.
     """
     grid = generator.grid
-    if any(cells % 2 or cells < 12 for cells in grid.cells):
+    coarser = half(grid)
+    if coarser is None:
         raise SteadyStateError(
-            f"the extrapolation needs an even number of cells, at least 12, not {grid.cells}"
+            f"the extrapolation needs an even number of cells, at least {LEAST}, not {grid.cells}"
         )
     fine = steady_state(generator, edge_tolerance=edge_tolerance)
-    half = Grid(grid.low, grid.high, tuple(cells // 2 for cells in grid.cells), grid.periodic)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the finer grid is the one that matters
-        coarse = steady_state(make_generator(half, *generator.fields, generator.temperature))
-    floor = np.finfo(np.float64).tiny
-    logs = np.log(np.maximum(coarse, floor))
-    for axis, periodic in enumerate(grid.periodic):
-        refine = _refinement(half.cells[axis], periodic)
-        logs = np.moveaxis(np.tensordot(refine, logs, axes=(1, axis)), 0, axis)
-    correction = (np.log(np.maximum(fine, floor)) - logs) / 3
-    return grid.normalise(fine * np.exp(np.clip(correction, -1 / 3, 1 / 3)))
-
-
-def _refinement(cells: int, periodic: bool) -> np.ndarray:
-    """Interpolation from `cells` centres to twice as many, shape (2 cells, cells), degree five."""
-    matrix = np.zeros((2 * cells, cells))
-    for k in range(2 * cells):
-        position = (k - 0.5) / 2  # of the fine centre, in coarse cells
-        first = int(np.floor(position)) - 2
-        if not periodic:
-            first = min(max(first, 0), cells - 6)
-        nodes = np.arange(first, first + 6)
-        for node in nodes:
-            others = nodes[nodes != node]
-            matrix[k, node % cells] += np.prod((position - others) / (node - others))
-    return matrix
+        coarse = steady_state(make_generator(coarser, *generator.fields, generator.temperature))
+    return extrapolated(grid, fine, coarse)
 
 
 def _one_closed_class(generator: Generator) -> None:
@@ -150,7 +130,7 @@ def _one_closed_class(generator: Generator) -> None:
 def _near_mode(generator: Generator) -> int:
     """A cell with much probability: the mode of the chain lumped into blocks of cells."""
     grid = generator.grid
-    factor = -(-np.array(grid.shape) // COARSE_CELLS)
+    factor = np.maximum(-(-np.array(grid.shape) // COARSE_CELLS), 2)
     coarse_shape = -(-np.array(grid.shape) // factor)
     block = np.zeros(grid.shape, dtype=np.int64)
     for axis, f in enumerate(factor):
