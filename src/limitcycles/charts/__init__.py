@@ -11,7 +11,17 @@ from typing import Any
 import altair as alt
 import xarray as xr
 
-from limitcycles.charts import architectures, linear_decomposition, noise, rank, training
+from limitcycles.charts import (
+    architectures,
+    energy_entropy_split,
+    fokker_planck_evolution,
+    free_energy_decreases,
+    jko_flow,
+    linear_decomposition,
+    noise,
+    rank,
+    training,
+)
 from limitcycles.charts.data import ChartDataError
 from limitcycles.charts.files import SUFFIXES, save
 
@@ -20,6 +30,10 @@ _MODULES: dict[str, ModuleType] = {
     "noise-independent-of-weights": noise,
     "training-errors": training,
     "spectrum-ranks-architectures": architectures,
+    "fokker-planck-evolution": fokker_planck_evolution,
+    "free-energy-decreases": free_energy_decreases,
+    "energy-entropy-split": energy_entropy_split,
+    "jko-flow": jko_flow,
     "linear-decomposition": linear_decomposition,
 }
 
