@@ -30,6 +30,7 @@ LINE, BINS = (-5.0, 5.0), 128  # where masses on the line are compared
 REACH = 7.5  # deviations from the centre of the start to its first and last quantile
 
 PLANE = ((-2.4, 2.4), (-2.7, 2.7))  # walls for the steps and for the solver
+WALL = 1e-3  # mass in the outermost cells, which real walls may have
 PLANE_CELLS = (38, 44)  # as many as the shortest of these steps needs
 FINER = 4  # cells of the solver along each side of one of these
 ENTROPIC = 0.6
@@ -182,7 +183,8 @@ def _solved_plane() -> _Fine:
     made = generator(grid, system.drift, 1.0, TEMPERATURE)
     away = (grid.centres - START) / DEVIATION
     start = grid.normalise(np.exp(-(away**2).sum(1) / 2).reshape(grid.shape))
-    solved = evolve(made, start, [0.0, *TIMES], tolerance=TOLERANCE)
+    times = [0.0, *TIMES]
+    solved = evolve(made, start, times, tolerance=TOLERANCE, edge_tolerance=WALL)
     return _Fine(grid, solved.densities * grid.volume)
 
 
