@@ -59,6 +59,10 @@ TESTED = {
     "rank-small-fc": {"factor", "mean_factor", "contradiction_percent"},
     "noise-independent-of-weights": {"threshold", "smallest_count", "negative_scale"},
     "spectrum-ranks-architectures": {"tau", "permutations", "permuted_pass_share"},
+    "fokker-planck-evolution": set(),
+    "free-energy-decreases": {"increase", "end", "clear_increase"},
+    "energy-entropy-split": {"spread", "clear_spread", "order"},
+    "jko-flow": {"slope", "no_slope", "distance"},
     "linear-decomposition": {"residual", "half_width"},
 }
 

@@ -40,6 +40,10 @@ def test_charts_are_named_beforehand(specs):
         "noise-covariance-with-replacement",
         "noise-covariance-without-replacement",
         "sde-limit",
+        "fokker-planck-evolution",
+        "free-energy-decreases",
+        "energy-entropy-split",
+        "jko-flow",
         "linear-decomposition",
     }
 

@@ -13,6 +13,10 @@ import xarray as xr
 
 from limitcycles.charts import (
     architectures,
+    energy_entropy_split,
+    fokker_planck_evolution,
+    free_energy_decreases,
+    jko_flow,
     linear_decomposition,
     noise,
     noise_covariance,
@@ -31,6 +35,10 @@ _MODULES: dict[str, ModuleType] = {
     "noise-independent-of-weights": noise,
     "training-errors": training,
     "spectrum-ranks-architectures": architectures,
+    "fokker-planck-evolution": fokker_planck_evolution,
+    "free-energy-decreases": free_energy_decreases,
+    "energy-entropy-split": energy_entropy_split,
+    "jko-flow": jko_flow,
     "linear-decomposition": linear_decomposition,
 }
 

@@ -93,15 +93,21 @@ def fading(choice: alt.Parameter, shown: float = 1.0) -> alt.When:
 
 
 def legend(
-    title: str | None, lines: bool = False, values: Sequence[str] | None = None
+    title: str | None,
+    lines: bool = False,
+    values: Sequence[str] | None = None,
+    below: bool = False,
 ) -> alt.Legend:
     """A legend whose symbols keep their full colour where marks are faint.
 
-    `lines` draws lines instead of circles; `values` are the entries, if not all.
+    `lines` draws lines instead of circles; `values` are the entries, if not all. `below` puts it
+    under the chart: a second legend beside a long one would make the chart wider.
     """
     shape = {"symbolType": "stroke", "symbolSize": 500} if lines else {}
     if values is not None:
         shape["values"] = list(values)
+    if below:
+        shape["orient"] = "bottom"
     return alt.Legend(title=title, symbolOpacity=1, **shape)
 
 

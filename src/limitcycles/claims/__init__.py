@@ -13,6 +13,10 @@ import xarray as xr
 
 from limitcycles.claims import (
     architectures,
+    energy_entropy_split,
+    fokker_planck_evolution,
+    free_energy_decreases,
+    jko_flow,
     linear_decomposition,
     noise,
     noise_covariance,
@@ -31,6 +35,10 @@ EVALUATORS: dict[str, Callable[[dict, Evidence], Outcome]] = {
     "training-errors": training_errors.evaluate,
     "noise-independent-of-weights": noise.evaluate,
     "spectrum-ranks-architectures": architectures.evaluate,
+    "fokker-planck-evolution": fokker_planck_evolution.evaluate,
+    "free-energy-decreases": free_energy_decreases.evaluate,
+    "energy-entropy-split": energy_entropy_split.evaluate,
+    "jko-flow": jko_flow.evaluate,
     "linear-decomposition": linear_decomposition.evaluate,
 }
 

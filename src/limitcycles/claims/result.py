@@ -65,7 +65,7 @@ def statistic(
     }
 
 
-def largest(name: str, values: Sequence[float], *, unit: str, level: float) -> dict:
+def largest(name: str, values: Sequence[float], *, unit: str, level: float | None) -> dict:
     """The largest of some numbers, for a rule that bounds each of them; it has no interval."""
     values = [float(v) for v in values]
     return {

@@ -1,0 +1,140 @@
+"""F(ρ) = E_ρ[Φ] − T H(ρ) up to a constant (11)."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from limitcycles import wording
+from limitcycles.claims.free_energy_decreases import given, order
+from limitcycles.claims.result import (
+    CONTRADICTED,
+    WITH_CAVEAT,
+    Evidence,
+    Outcome,
+    arm,
+    by_agreement,
+    control,
+    largest,
+)
+
+ROUNDING = 1e-12  # a smaller spread has no order
+IDENTITY = {
+    "name": "an identity",
+    "holds": True,
+    "detail": "once Φ is defined as −T log ρ^ss, (11) is algebra for every density: the first rule "
+    "tests the arithmetic alone. The second can fail: its Φ is written down, and the solver only "
+    "knows the drift and D",
+}
+
+
+def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+    """An arm agrees where the spread is small, and with Φ in closed form an error of the grid."""
+    parameters = entry["rule_parameters"]
+    limit = parameters["spread"]
+    steps = evidence.study["steps"]
+    cells = steps["cells"].values
+    arms, clear = [], []
+    for name in entry["arms"]:
+        discrete = spreads(steps, name, "energy")
+        closed = spreads(steps, name, "closed_energy")
+        power = order(cells, closed)
+        finest = closed[int(np.argmax(cells))]
+        small = max(discrete) <= limit
+        vanishes = finest <= limit or power >= parameters["order"]
+        statistics = [
+            largest("spread, Φ of the solver", discrete, unit="1", level=None) | {"paper": 0.0},
+            largest("spread, Φ in closed form", closed, unit="1", level=None) | {"paper": 0.0},
+            {
+                "name": "power of the spacing, Φ in closed form",
+                "value": power if finest > ROUNDING else None,
+                "interval": None,
+                "level": None,
+                "unit": "1",
+                "n": len(cells),
+                "paper": None,
+                "values": closed,
+            },
+        ]
+        arms.append(arm(entry, name, small and vanishes, statistics))
+        clear.append(min(discrete) > parameters["clear_spread"])
+    verdict, caveats = by_agreement(arms)
+    slow = [a for a in arms if not a["agrees"] and a["statistics"][0]["value"] <= limit]
+    if verdict == WITH_CAVEAT and slow:
+        caveats.append(
+            f"the first rule holds for {', '.join(a['name'] for a in slow)} too; with Φ in closed "
+            f"form the spread on grids of {cells.min()} to {cells.max()} cells a side falls with "
+            f"the power {', '.join(wording.number(a['statistics'][2]['value']) for a in slow)} only"
+        )
+    if all(clear):
+        verdict = CONTRADICTED
+    worst = max((a["statistics"][0] for a in arms), key=lambda s: s["value"])
+    controls = _controls(entry, steps, evidence.study["gaussian"])
+    checks = [IDENTITY, _second(arms, cells)]
+    return Outcome(verdict, worst, arms, controls, checks, caveats)
+
+
+def spread(F: np.ndarray, energy: np.ndarray, entropy: np.ndarray) -> float:
+    """Largest minus smallest F − E + T·H over time, over the largest F; `entropy` is T·H."""
+    return float(np.ptp(F - energy + entropy) / F.max())
+
+
+def spreads(steps: xr.Dataset, system: str, energy: str) -> list[float]:
+    """One for each grid of a system."""
+    names = ("free_energy", energy, "entropy")
+    return [
+        spread(*(given(steps, system, cells, name) for name in names))
+        for cells in steps["cells"].values
+    ]
+
+
+def _controls(entry: dict, steps: xr.Dataset, gaussian: xr.Dataset) -> list[dict]:
+    limit = entry["rule_parameters"]["spread"]
+    energy, entropy = gaussian["energy"].values, gaussian["entropy"].values
+    exact = [
+        spread(gaussian[name].values, energy, entropy)
+        for name in ("free_energy", "sum_free_energy")
+    ]
+    anisotropic = [
+        str(name)
+        for name in steps["system"].values[~steps["isotropic"].values.astype(bool)]
+        if np.isfinite(steps["loss_energy"].sel(system=name).values).any()
+    ]
+    with_loss = [spreads(steps, name, "loss_energy") for name in anisotropic]
+    powers = [order(steps["cells"].values, errors) for errors in with_loss]
+    wrong = min(min(errors) for errors in with_loss)
+    return [
+        control(
+            "a Gaussian in closed form, with F by formula and by sums over the grid",
+            "positive",
+            entry["controls"]["positive"],
+            "largest spread",
+            max(exact),
+            max(exact) <= limit,
+        ),
+        control(
+            "the loss f in place of Φ: " + ", ".join(anisotropic),
+            "negative",
+            entry["controls"]["negative"],
+            "smallest spread",
+            wrong,
+            wrong > limit and max(powers) < entry["rule_parameters"]["order"],
+        ),
+    ]
+
+
+def _second(arms: list[dict], cells: np.ndarray) -> dict:
+    finest = int(np.argmax(cells))
+    parts = []
+    for a in arms:
+        _, closed, power = a["statistics"]
+        last = closed["values"][finest]
+        words = f"{a['name']} {wording.number(last)}"
+        known = power["value"] is not None
+        parts.append(f"{words} (power {wording.number(power['value'])})" if known else words)
+    return {
+        "name": "second rule, Φ in closed form",
+        "holds": all(a["agrees"] for a in arms),
+        "detail": f"spread on the grid of {cells[finest]}² cells, and the power of the spacing "
+        "with which it falls: " + "; ".join(parts),
+    }

@@ -1,0 +1,92 @@
+"""The verdict on (11) from made-up studies."""
+
+import numpy as np
+import pytest
+from claims.free_energies import CELLS, made_up
+from helpers import claims, context
+
+from limitcycles import charts
+from limitcycles.claims import gather, judge
+from limitcycles.claims.energy_entropy_split import spread
+from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+
+NAME = "energy-entropy-split"
+ENTRY = claims()[NAME]
+
+
+def decide(study: dict) -> dict:
+    return judge(NAME, ENTRY, gather(ENTRY, study=study), context())
+
+
+def test_spread_by_hand():
+    F, energy, entropy = np.array([4.0, 2.0]), np.array([5.0, 3.5]), np.array([0.0, 1.0])
+    assert spread(F, energy, entropy) == pytest.approx((-0.5 + 1) / 4)
+
+
+def test_reproduced():
+    result = decide(made_up())
+    assert result["verdict"] == REPRODUCED
+    assert all(c["passed"] for c in result["controls"])
+    assert [c["holds"] for c in result["checks"]] == [True, True]
+    _, closed, power = result["arms"][0]["statistics"]
+    assert closed["value"] == pytest.approx(0.1 / CELLS.min() ** 2, rel=1e-6)
+    assert power["value"] == pytest.approx(2, abs=1e-6)
+    assert result["controls"][1]["name"].endswith("linear, varying-diagonal, varying-tensor")
+
+
+def test_first_rule_fails():
+    study = made_up()
+    study["steps"]["energy"].values[1, 2, 3] += 2e-6
+    result = decide(study)
+    assert result["verdict"] == WITH_CAVEAT
+    assert result["caveat"] == (
+        "holds for wells, rotation-varying, linear, varying-diagonal, varying-tensor; "
+        "not for example-19"
+    )
+
+
+def test_second_rule_fails_where_the_error_does_not_fall_with_the_grid():
+    study = made_up()
+    study["steps"]["closed_energy"].values[1, 2, 0] += 0.01
+    result = decide(study)
+    assert result["verdict"] == WITH_CAVEAT
+    assert "the first rule holds for example-19 too" in result["caveat"]
+    assert not result["checks"][1]["holds"]
+
+
+def test_an_error_of_rounding_needs_no_order():
+    study = made_up()
+    study["steps"]["closed_energy"][0] = study["steps"]["energy"][0]
+    result = decide(study)
+    assert result["verdict"] == REPRODUCED
+    assert result["arms"][0]["statistics"][2]["value"] is None
+
+
+def test_contradicted_where_it_is_clear_on_every_system():
+    study = made_up()
+    study["steps"]["energy"].values[..., 0] += 0.02
+    assert decide(study)["verdict"] == CONTRADICTED
+    study["steps"]["energy"].values[0, :, 0] -= 0.015
+    assert decide(study)["verdict"] == NOT_REPRODUCED
+
+
+@pytest.mark.parametrize("wrong", ["sum_free_energy", "loss"])
+def test_controls_that_misbehave_decide(wrong):
+    study = made_up()
+    if wrong == "loss":
+        study["steps"]["loss_energy"][3] = study["steps"]["energy"][3]
+    else:
+        study["gaussian"][wrong].values[3] += 1e-5
+    result = decide(study)
+    assert result["verdict"] == NOT_REPRODUCED
+    assert result["caveat"].startswith("the controls did not behave")
+
+
+def test_charts_are_drawn_from_the_study():
+    study = made_up()
+    drawn = charts.draw(ENTRY["evaluator"], decide(study), [], [], study)
+    assert tuple(drawn) == charts.CHARTS[ENTRY["evaluator"]]
+    for chart in drawn.values():
+        spec = chart.to_dict()
+        assert spec["title"]
+        assert len(spec["description"]) > 60
