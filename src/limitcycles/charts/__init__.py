@@ -11,7 +11,14 @@ from typing import Any
 import altair as alt
 import xarray as xr
 
-from limitcycles.charts import architectures, linear_decomposition, noise, rank, training
+from limitcycles.charts import (
+    architectures,
+    linear_decomposition,
+    noise,
+    potential_and_loss,
+    rank,
+    training,
+)
 from limitcycles.charts.data import ChartDataError
 from limitcycles.charts.files import SUFFIXES, save
 
@@ -20,6 +27,7 @@ _MODULES: dict[str, ModuleType] = {
     "noise-independent-of-weights": noise,
     "training-errors": training,
     "spectrum-ranks-architectures": architectures,
+    "potential-equals-loss-iff-isotropic": potential_and_loss,
     "linear-decomposition": linear_decomposition,
 }
 

@@ -15,6 +15,7 @@ from limitcycles.claims import (
     architectures,
     linear_decomposition,
     noise,
+    potential_and_loss,
     rank,
     training_errors,
 )
@@ -26,6 +27,7 @@ EVALUATORS: dict[str, Callable[[dict, Evidence], Outcome]] = {
     "training-errors": training_errors.evaluate,
     "noise-independent-of-weights": noise.evaluate,
     "spectrum-ranks-architectures": architectures.evaluate,
+    "potential-equals-loss-iff-isotropic": potential_and_loss.evaluate,
     "linear-decomposition": linear_decomposition.evaluate,
 }
 
