@@ -13,6 +13,7 @@ import xarray as xr
 
 from limitcycles.charts import (
     architectures,
+    conservative_force,
     linear_decomposition,
     noise,
     potential_and_loss,
@@ -28,6 +29,7 @@ _MODULES: dict[str, ModuleType] = {
     "training-errors": training,
     "spectrum-ranks-architectures": architectures,
     "potential-equals-loss-iff-isotropic": potential_and_loss,
+    "conservative-force": conservative_force,
     "linear-decomposition": linear_decomposition,
 }
 

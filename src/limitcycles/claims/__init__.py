@@ -13,6 +13,7 @@ import xarray as xr
 
 from limitcycles.claims import (
     architectures,
+    conservative_force,
     linear_decomposition,
     noise,
     potential_and_loss,
@@ -28,6 +29,7 @@ EVALUATORS: dict[str, Callable[[dict, Evidence], Outcome]] = {
     "noise-independent-of-weights": noise.evaluate,
     "spectrum-ranks-architectures": architectures.evaluate,
     "potential-equals-loss-iff-isotropic": potential_and_loss.evaluate,
+    "conservative-force": conservative_force.evaluate,
     "linear-decomposition": linear_decomposition.evaluate,
 }
 
