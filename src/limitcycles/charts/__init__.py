@@ -15,6 +15,7 @@ from limitcycles.charts import (
     architectures,
     conservative_force,
     linear_decomposition,
+    most_likely_locations,
     noise,
     potential_and_loss,
     rank,
@@ -31,6 +32,7 @@ _MODULES: dict[str, ModuleType] = {
     "potential-equals-loss-iff-isotropic": potential_and_loss,
     "conservative-force": conservative_force,
     "linear-decomposition": linear_decomposition,
+    "most-likely-locations": most_likely_locations,
 }
 
 CHARTS: dict[str, tuple[str, ...]] = {name: module.NAMES for name, module in _MODULES.items()}

@@ -15,6 +15,7 @@ from limitcycles.claims import (
     architectures,
     conservative_force,
     linear_decomposition,
+    most_likely_locations,
     noise,
     potential_and_loss,
     rank,
@@ -31,6 +32,7 @@ EVALUATORS: dict[str, Callable[[dict, Evidence], Outcome]] = {
     "potential-equals-loss-iff-isotropic": potential_and_loss.evaluate,
     "conservative-force": conservative_force.evaluate,
     "linear-decomposition": linear_decomposition.evaluate,
+    "most-likely-locations": most_likely_locations.evaluate,
 }
 
 
