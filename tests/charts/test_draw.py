@@ -36,7 +36,14 @@ def test_charts_are_named_beforehand(specs):
     for evaluator in EVALUATORS:
         assert tuple(specs[evaluator]) == charts.CHARTS[evaluator]
     # Claims of the theory draw from their studies: see tests/claims.
-    assert set(charts.CHARTS) - set(EVALUATORS) == {"linear-decomposition"}
+    assert set(charts.CHARTS) - set(EVALUATORS) == {
+        "potential-equals-loss-iff-isotropic",
+        "conservative-force",
+        "linear-decomposition",
+        "most-likely-locations",
+        "potential-independent-of-temperature",
+        "out-of-equilibrium-grows",
+    }
 
 
 def test_every_evaluator_of_claims_has_charts():

@@ -17,7 +17,9 @@ from limitcycles.charts import (
     linear_decomposition,
     most_likely_locations,
     noise,
+    out_of_equilibrium,
     potential_and_loss,
+    potential_independent,
     rank,
     training,
 )
@@ -33,6 +35,8 @@ _MODULES: dict[str, ModuleType] = {
     "conservative-force": conservative_force,
     "linear-decomposition": linear_decomposition,
     "most-likely-locations": most_likely_locations,
+    "potential-independent-of-temperature": potential_independent,
+    "out-of-equilibrium-grows": out_of_equilibrium,
 }
 
 CHARTS: dict[str, tuple[str, ...]] = {name: module.NAMES for name, module in _MODULES.items()}

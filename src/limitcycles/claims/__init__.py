@@ -17,7 +17,9 @@ from limitcycles.claims import (
     linear_decomposition,
     most_likely_locations,
     noise,
+    out_of_equilibrium,
     potential_and_loss,
+    potential_independent,
     rank,
     training_errors,
 )
@@ -33,6 +35,8 @@ EVALUATORS: dict[str, Callable[[dict, Evidence], Outcome]] = {
     "conservative-force": conservative_force.evaluate,
     "linear-decomposition": linear_decomposition.evaluate,
     "most-likely-locations": most_likely_locations.evaluate,
+    "potential-independent-of-temperature": potential_independent.evaluate,
+    "out-of-equilibrium-grows": out_of_equilibrium.evaluate,
 }
 
 
