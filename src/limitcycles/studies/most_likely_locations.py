@@ -42,7 +42,7 @@ SYSTEMS = {
     ),
     "varying-tensor": (
         lambda: WELLS("varying tensor", temperature=0.25),
-        ((-2.3, 2.3), (-3.0, 3.0)),
+        ((-2.3, 2.3), (-2.7, 3.3)),
     ),
     "from-potential": (systems.varying_from_potential, ((-2.5, 2.5), (-4.2, 4.2))),
     "rotation-varying": (systems.rotation_varying, ((-2.7, 2.7), (-4.6, 4.6))),

@@ -71,7 +71,7 @@ def study(settings: dict) -> dict[str, xr.Dataset]:
 
 def start_box(temperature: float) -> _grids.Box:
     """A box that is certainly wide enough for the two-dimensional systems; see `_grids.fitted`."""
-    wide = 1.25 * np.sqrt(1 + np.sqrt(64 * temperature))
+    wide = 1.5 * np.sqrt(1 + np.sqrt(64 * temperature))
     high = 0.8 + 2.2 * np.sqrt(32 * temperature)
     return ((-wide, wide), (-high, high))
 
