@@ -64,6 +64,12 @@ def test_a_caveat_where_only_systems_built_for_it_pass(key):
     assert result["caveat"].endswith("double_well λ=0.5, van_der_pol")
 
 
+def test_a_system_that_passes_without_the_assumption_takes_nothing_away():
+    result = decide(paper=BROKEN, general={"assumption_4": -1})
+    assert result["verdict"] == WITH_CAVEAT
+    assert result["caveat"].endswith("built for it: double_well λ=0.5")
+
+
 def test_not_reproduced_where_one_that_is_built_fails_or_nothing_passes():
     assert decide(built={"share": 0.02})["verdict"] == NOT_REPRODUCED
     everything = dict.fromkeys(FAMILIES.values(), BROKEN)

@@ -66,7 +66,7 @@ def _verdict(systems: xr.Dataset, parameters: dict) -> tuple[str, list[str]]:
     if good.all():
         return REPRODUCED, []
     built = systems["assumption_4"] == 1
-    if not (good.any() and (good == built).all()):
+    if not (built.any() and (good | ~built).all()):
         return NOT_REPRODUCED, []
     missing = [str(s) for s in systems["system"].values[~good.values]]
     return WITH_CAVEAT, [
