@@ -63,7 +63,17 @@ TESTED = {
     "free-energy-decreases": {"increase", "end", "clear_increase"},
     "energy-entropy-split": {"spread", "clear_spread", "order"},
     "jko-flow": {"slope", "no_slope", "distance"},
+    "potential-equals-loss-iff-isotropic": {"zero", "not_zero"},
+    "conservative-force": {"zero", "not_zero"},
     "linear-decomposition": {"residual", "half_width"},
+    "most-likely-locations": {
+        "residual",
+        "spacings",
+        "prediction_percent",
+        "no_shift_spacings",
+    },
+    "potential-independent-of-temperature": {"same", "different"},
+    "out-of-equilibrium-grows": {"slope", "resolved"},
 }
 
 

@@ -212,6 +212,20 @@ def test_parts_come_back_by_name(tmp_path):
     assert store.load_parts([]) == {}
 
 
+def test_words_in_parts_need_no_warning(tmp_path):
+    part = xr.Dataset(
+        {"kind": ("system", ["one", "another"]), "size": ("system", [1.0, 2.0])},
+        coords={"system": ["λ = 0.5", "x"]},
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        store.save_parts({"a": part}, tmp_path)
+        found = store.load_parts([tmp_path])["a"]
+    assert float(found["size"].sel(system="λ = 0.5")) == 1
+    assert [str(word) for word in found["kind"].values] == ["one", "another"]
+    assert part["kind"].dtype.kind == "U"  # the given one stays as it was
+
+
 def test_a_folder_without_parts(tmp_path):
     with pytest.raises(StorageError, match="there is no file"):
         store.load_parts([tmp_path / "nowhere"])

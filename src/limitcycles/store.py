@@ -54,7 +54,14 @@ def load(path: Path | str) -> xr.Dataset:
 def save_parts(parts: Mapping[str, xr.Dataset], folder: Path | str) -> None:
     """Write each Dataset to `<folder>/<part>.zarr.zip`. Raises StorageError."""
     for name, part in parts.items():
-        save(part, Path(folder) / f"{name}.zarr.zip")
+        save(_with_plain_words(part), Path(folder) / f"{name}.zarr.zip")
+
+
+def _with_plain_words(part: xr.Dataset) -> xr.Dataset:
+    """Words as text of any length: Zarr 3 has no specification yet for text of a fixed length."""
+    words = {name: v.astype(object) for name, v in part.variables.items() if v.dtype.kind == "U"}
+    coords = {name: part[name].astype(object) for name in words if name in part.coords}
+    return part.assign({n: v for n, v in words.items() if n not in coords}).assign_coords(coords)
 
 
 def load_parts(folders: Iterable[Path | str]) -> dict[str, xr.Dataset]:

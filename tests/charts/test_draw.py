@@ -45,6 +45,11 @@ def test_charts_are_named_beforehand(specs):
         "energy-entropy-split",
         "jko-flow",
         "linear-decomposition",
+        "potential-equals-loss-iff-isotropic",
+        "conservative-force",
+        "most-likely-locations",
+        "potential-independent-of-temperature",
+        "out-of-equilibrium-grows",
     }
 
 

@@ -134,7 +134,7 @@ def assemble(claim: str, entry: dict, outcome: Outcome, context: dict) -> dict:
     caveats += sorted({a["departure"] for a in arms if a["departure"]})
     if entry.get("partial"):
         caveats.append(entry["partial"])
-    if any(s["n"] == 1 for a in arms for s in a["statistics"]):
+    if any(s["n"] == 1 for a in arms if a["run"] for s in a["statistics"]):
         caveats.append("one seed only: no interval")
     verdict = outcome.verdict
     failed = [c["name"] for c in outcome.controls if not c["passed"]]

@@ -1,0 +1,150 @@
+"""Does the distance between modes and critical points grow with the temperature? (Rem. 25, 26)"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from limitcycles.claims.bounds import largest
+from limitcycles.claims.result import (
+    CONTRADICTED,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    WITH_CAVEAT,
+    Evidence,
+    Outcome,
+    arm,
+    control,
+)
+from limitcycles.convergence import Slope, log_log_slope
+
+CONSTANT = "constant"  # the arm with constant D; all others have a varying one
+POSITIVE, NEGATIVE = "line", "still"
+
+
+def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+    """Judge each system by the interval of its slope."""
+    parameters, shifts = entry["rule_parameters"], evidence.study["shifts"]
+    arms, rising, falling = [], {}, {}
+    for name in entry["arms"]:
+        mine = shifts.sel(system=name)
+        found = slope(mine, parameters)
+        statistics = [] if found is None else [_statistic(found, mine, parameters["level"])]
+        statistics.append(largest("distance of a mode from a critical point", mine["distance"]))
+        rising[name] = grows(found, parameters)
+        falling[name] = found is not None and found.interval[1] < parameters["slope"]
+        arms.append(arm(entry, name, rising[name], statistics))
+    varying = [name for name in entry["arms"] if name != CONSTANT]
+    both = rising[CONSTANT], all(rising[name] for name in varying)
+    caveats = []
+    if all(both):
+        verdict = REPRODUCED
+    elif any(both):
+        verdict = WITH_CAVEAT
+        caveats.append(f"only for {'constant' if both[0] else 'varying'} D")
+    else:
+        verdict = CONTRADICTED if all(falling.values()) else NOT_REPRODUCED
+    return Outcome(
+        verdict,
+        arms[0]["statistics"][0],
+        arms,
+        _controls(entry, shifts),
+        [
+            _first_order(shifts.sel(system=list(entry["arms"]))),
+            _width(shifts, entry),
+            _force(shifts, list(entry["arms"])),
+        ],
+        caveats,
+    )
+
+
+def resolved(system: xr.Dataset, parameters: dict) -> bool:
+    """Is the distance at every temperature at least `resolved` times its error?"""
+    return bool((system["distance"] >= parameters["resolved"] * system["error"]).all())
+
+
+def slope(system: xr.Dataset, parameters: dict) -> Slope | None:
+    """Of log distance against log T, with its interval; None where there is no shift."""
+    if not resolved(system, parameters):
+        return None
+    return log_log_slope(
+        system["temperature"].values, system["distance"].values, parameters["level"]
+    )
+
+
+def grows(found: Slope | None, parameters: dict) -> bool:
+    """Does the interval of the slope lie above the bound?"""
+    return found is not None and found.interval[0] > parameters["slope"]
+
+
+def _statistic(found: Slope, system: xr.Dataset, level: float) -> dict:
+    return {
+        "name": "slope of log distance against log T",
+        "value": found.slope,
+        "interval": list(found.interval),
+        "level": level,
+        "unit": "1",
+        "n": int(system.sizes["temperature"]),
+        "paper": None,
+        "values": [found.slope],
+    }
+
+
+def _first_order(shifts: xr.Dataset) -> dict:
+    ratio = (shifts["distance"] / shifts["predicted"]).values
+    cold = np.abs(ratio[:, 0] - 1)
+    return {
+        "name": "the expansion for small T agrees",
+        "holds": bool((cold < 0.1).all()),
+        "detail": "to first order the shift is T times a vector known without any grid, so that "
+        f"the slope tends to 1; at the lowest T the distances are within {100 * cold.max():.1f} % "
+        f"of that, at the highest {ratio[:, -1].min():.2g} to {ratio[:, -1].max():.2g} times it",
+    }
+
+
+def _width(shifts: xr.Dataset, entry: dict) -> dict:
+    slopes = [slope(shifts.sel(system=name), entry["rule_parameters"]) for name in entry["arms"]]
+    found = [s.interval[0] for s in slopes if s is not None]
+    return {
+        "name": "faster than the width of a well",
+        "holds": bool(found) and min(found) > 0.5,
+        "detail": "wells widen as √T, slope ½: a shift with a steeper slope grows in units of "
+        "their width too. Where f is quadratic and D constant there is no shift at any T, whatever "
+        "the force",
+    }
+
+
+def _force(shifts: xr.Dataset, arms: list[str]) -> dict:
+    ends = shifts["force"].sel(system=arms).values[:, [0, -1]]
+    told = "; ".join(f"{a} {v[0]:.2g} and {v[1]:.2g}" for a, v in zip(arms, ends, strict=True))
+    return {
+        "name": "the force itself grows with T",
+        "holds": bool((ends[:, 1] > ends[:, 0]).all()),
+        "detail": f"another measure: ‖j‖/‖∇f‖ at the lowest and the highest T is {told}",
+    }
+
+
+def _controls(entry: dict, shifts: xr.Dataset) -> list[dict]:
+    parameters = entry["rule_parameters"]
+    line, still = (shifts.sel(system=name) for name in (POSITIVE, NEGATIVE))
+    found = slope(line, parameters)
+    off = float(np.abs(line["distance"] / line["predicted"] - 1).max())
+    share = float((still["distance"] / still["error"]).max())
+    return [
+        control(
+            "one dimension, D = 1 + x/2 + x²/10",
+            "positive",
+            entry["controls"]["positive"],
+            "largest relative distance from the closed form",
+            off,
+            grows(found, parameters) and off <= 0.01,
+        ),
+        control(
+            "two wells, D = I",
+            "negative",
+            entry["controls"]["negative"],
+            "largest distance relative to its error",
+            share,
+            not grows(slope(still, parameters), parameters),
+        ),
+    ]

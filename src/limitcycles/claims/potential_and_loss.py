@@ -1,0 +1,183 @@
+"""Φ = f and j = 0 if, and only if, D = cI? (Lemma 6)"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from limitcycles.claims.bounds import largest, listed, smallest
+from limitcycles.claims.result import (
+    CONTRADICTED,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    WITH_CAVEAT,
+    Evidence,
+    Outcome,
+    arm,
+    control,
+)
+
+ISOTROPIC = "isotropic"  # the arm in which both must vanish; in all others they must not
+NAMES = {"residual": "residual of Φ on f", "force": "‖j‖/‖∇f‖"}
+
+
+def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+    """Judge both directions: all isotropic systems, and all others."""
+    parameters, study = entry["rule_parameters"], evidence.study
+    arms, forward, backward, refuted = [], True, True, False
+    for name in entry["arms"]:
+        values = numbers(study, name)
+        isotropic = name == ISOTROPIC
+        agrees = vanish(values, parameters) if isotropic else differ(values, parameters)
+        if isotropic:
+            forward = agrees
+            refuted = max(values["residual"]) > parameters["not_zero"]
+        else:
+            backward &= agrees
+        statistics = [
+            take(title, values[key])
+            for take in (smallest, largest)
+            for key, title in reversed(NAMES.items())
+        ]
+        arms.append(arm(entry, name, agrees, statistics))
+    if refuted:
+        verdict = CONTRADICTED
+    elif forward and backward:
+        verdict = REPRODUCED
+    else:
+        verdict = WITH_CAVEAT if forward or backward else NOT_REPRODUCED
+    named = study["named"]
+    caveats = []
+    if verdict == WITH_CAVEAT:
+        caveats.append(_caveat(forward, named, parameters))
+    return Outcome(
+        verdict,
+        arms[0]["statistics"][0],
+        arms,
+        _controls(entry, study),
+        [
+            _proof(study),
+            _commutators(study["random"], parameters),
+            _methods(named),
+            _gradient(study),
+        ],
+        caveats,
+    )
+
+
+def numbers(study: dict[str, xr.Dataset], family: str) -> dict[str, list[float]]:
+    """`residual` and `force` of all systems of a family, named ones first."""
+    named, drawn = study["named"], study["random"]
+    mine = named.sel(system=named["family"] == family)
+    result = {}
+    for key in NAMES:
+        result[key] = mine[key].values.tolist()
+        if family in drawn["family"]:
+            result[key] += drawn[key].sel(family=family).values.ravel().tolist()
+    return result
+
+
+def vanish(values: dict[str, list[float]], parameters: dict) -> bool:
+    """Both numbers of every system are at most `zero`."""
+    return all(max(values[key]) <= parameters["zero"] for key in NAMES)
+
+
+def differ(values: dict[str, list[float]], parameters: dict) -> bool:
+    """Both numbers of every system are at least `not_zero`."""
+    return all(min(values[key]) >= parameters["not_zero"] for key in NAMES)
+
+
+def exceptions(named: xr.Dataset, key: str, bound: float) -> list[str]:
+    """Named systems without D = cI of which a number is below `bound`."""
+    chosen = (named["family"] != ISOTROPIC) & (named[key] < bound)
+    return [str(name) for name in named["system"].values[chosen.values]]
+
+
+def _caveat(forward: bool, named: xr.Dataset, parameters: dict) -> str:
+    if not forward:
+        return "only the second direction holds: not every isotropic system has Φ = f and j = 0"
+    bound = parameters["not_zero"]
+    return (
+        "only one direction holds: D = cI gives Φ = f/c and j = 0; without D = cI there is no "
+        f"force in {listed(exceptions(named, 'force', bound))}, and Φ is proportional to f in "
+        f"{listed(exceptions(named, 'residual', bound))}. What decides for constant D is whether "
+        "it commutes with the Hessian, not whether it is isotropic"
+    )
+
+
+def _proof(study: dict[str, xr.Dataset]) -> dict:
+    return {
+        "name": "symbolic proof of the first direction",
+        "holds": bool(study["controls"]["proof"]),
+        "detail": "for any f(x₁, x₂) and D = cI with a constant c, e^{−f/(cT)} is stationary and "
+        "j = 0",
+    }
+
+
+def _commutators(drawn: xr.Dataset, parameters: dict) -> dict:
+    rest, shared = (drawn.sel(family=name) for name in ("non-commuting", "commuting"))
+    commutator, force = (rest[key].values.ravel() for key in ("commutator", "force"))
+    quiet = float(shared["force"].max())
+    return {
+        "name": "the commutator decides, not the anisotropy",
+        "holds": quiet <= parameters["zero"] and float(np.median(force)) > parameters["zero"],
+        "detail": f"‖j‖/‖∇f‖ is at most {quiet:.2g} over {shared['force'].size} random linear "
+        "systems whose D commutes with the Hessian, however anisotropic (up to "
+        f"{float(shared['anisotropy'].max()):.2g}); of {force.size} that do not commute "
+        f"{int((force < parameters['not_zero']).sum())} have less than {parameters['not_zero']:g}, "
+        "and the correlation of log ‖j‖/‖∇f‖ with the log of the relative commutator is "
+        f"{np.corrcoef(np.log(commutator), np.log(force))[0, 1]:.2f}",
+    }
+
+
+def _methods(named: xr.Dataset) -> dict:
+    known = named.sel(system=named["residual_exact"].notnull())
+    apart, allowed = [], []
+    for key in NAMES:
+        apart.append(np.abs(known[f"{key}_grid"] - known[f"{key}_exact"]).values)
+        allowed.append(known[f"{key}_error"].values + 1e-9)
+    return {
+        "name": "closed form and grid agree",
+        "holds": bool((np.array(apart) <= np.array(allowed)).all()),
+        "detail": f"{known.sizes['system']} systems with a known Φ; the two differ by at most "
+        f"{np.max(apart):.2g}, each by no more than its difference from a grid half as fine",
+    }
+
+
+def _gradient(study: dict[str, xr.Dataset]) -> dict:
+    return {
+        "name": "the lemma needs a gradient",
+        "holds": bool(study["controls"]["no_gradient"]),
+        "detail": "the drift must be −∇f: Example 19 has D = I and yet j ≠ 0, because its drift is "
+        "no gradient; systems without an f are not judged here",
+    }
+
+
+def _controls(entry: dict, study: dict[str, xr.Dataset]) -> list[dict]:
+    parameters, known = entry["rule_parameters"], study["controls"]
+    named = study["named"]
+    plain, crossed = (named.sel(system=f"linear_{k}") for k in ("isotropic", "non_commuting"))
+    off = max(
+        abs(float(crossed[f"{key}_grid"] - known[f"known_{key}"])) / float(known[f"known_{key}"])
+        for key in NAMES
+    )
+    zero = max(float(plain[f"{key}_grid"]) for key in NAMES)
+    shuffled = float(known["shuffled_residual"])
+    return [
+        control(
+            "two linear systems on the grid",
+            "positive",
+            entry["controls"]["positive"],
+            "largest relative distance from the linear theory",
+            max(off, zero),
+            zero <= parameters["zero"] and off <= parameters["not_zero"],
+        ),
+        control(
+            "linear, D = 2I, Φ shuffled over the cells",
+            "negative",
+            entry["controls"]["negative"],
+            "residual of Φ on f",
+            shuffled,
+            shuffled > parameters["zero"],
+        ),
+    ]
