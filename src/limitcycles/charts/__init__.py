@@ -11,7 +11,14 @@ from typing import Any
 import altair as alt
 import xarray as xr
 
-from limitcycles.charts import architectures, linear_decomposition, noise, rank, training
+from limitcycles.charts import (
+    architectures,
+    double_well,
+    linear_decomposition,
+    noise,
+    rank,
+    training,
+)
 from limitcycles.charts.data import ChartDataError
 from limitcycles.charts.files import SUFFIXES, save
 
@@ -21,6 +28,7 @@ _MODULES: dict[str, ModuleType] = {
     "training-errors": training,
     "spectrum-ranks-architectures": architectures,
     "linear-decomposition": linear_decomposition,
+    "double-well": double_well,
 }
 
 CHARTS: dict[str, tuple[str, ...]] = {name: module.NAMES for name, module in _MODULES.items()}

@@ -13,6 +13,7 @@ import xarray as xr
 
 from limitcycles.claims import (
     architectures,
+    double_well,
     linear_decomposition,
     noise,
     rank,
@@ -27,6 +28,7 @@ EVALUATORS: dict[str, Callable[[dict, Evidence], Outcome]] = {
     "noise-independent-of-weights": noise.evaluate,
     "spectrum-ranks-architectures": architectures.evaluate,
     "linear-decomposition": linear_decomposition.evaluate,
+    "double-well": double_well.evaluate,
 }
 
 
