@@ -36,7 +36,12 @@ def test_charts_are_named_beforehand(specs):
     for evaluator in EVALUATORS:
         assert tuple(specs[evaluator]) == charts.CHARTS[evaluator]
     # Claims of the theory draw from their studies: see tests/claims.
-    assert set(charts.CHARTS) - set(EVALUATORS) == {"linear-decomposition"}
+    assert set(charts.CHARTS) - set(EVALUATORS) == {
+        "linear-decomposition",
+        "closed-trajectories",
+        "double-well",
+        "local-entropy",
+    }
 
 
 def test_every_evaluator_of_claims_has_charts():

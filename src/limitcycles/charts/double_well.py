@@ -37,7 +37,11 @@ def _bifurcations(result: dict[str, Any], study: dict[str, xr.Dataset]) -> alt.T
         .mark_point(filled=True, size=55, opacity=0.9)
         .encode(
             x=alt.X("sweep:Q", title="λ", scale=alt.Scale(nice=False)),
-            y=alt.Y("x1:Q", title="x₁ of the critical points of f"),
+            y=alt.Y(
+                "x1:Q",
+                title="x₁ of the critical points of f",
+                scale=alt.Scale(domain=[-1.4, 1.4], nice=False),
+            ),
             color=alt.Color("kind:N", scale=scale, legend=parts.legend("kind")),
             shape=alt.Shape(
                 "kind:N",
@@ -58,8 +62,8 @@ def _bifurcations(result: dict[str, Any], study: dict[str, xr.Dataset]) -> alt.T
         for item in result["paper"]
     ]
     focus, meeting = (float(value) for value in points.attrs["changes"])
-    lines.append(parts.vertical_line(focus, f"foci from {focus:.3f}", "threshold", y=242))
-    lines.append(parts.vertical_line(meeting, f"wells meet at {meeting:.4f}", "threshold", y=222))
+    lines.append(parts.vertical_line(focus, f"foci from {focus:.3f}", "threshold", y=288))
+    lines.append(parts.vertical_line(meeting, f"wells meet at {meeting:.4f}", "threshold", y=288))
     chart = alt.layer(*lines, dots).properties(width=parts.WIDE, height=300)
     exact = study["orbits"].attrs["pitchfork"]
     caption = (

@@ -9,21 +9,22 @@ from limitcycles import wording
 from limitcycles.charts import data
 from limitcycles.charts.theme import CATEGORY, dressed
 
+ARROW = "M0,-1L0.35,-0.35L0.09,-0.35L0.09,1L-0.09,1L-0.09,-0.35L-0.35,-0.35Z"
 FLOOR = -6.0  # of log(ρ/max ρ) in the colours
 HEIGHT = 240
-MARKS = ("stable point of −∇f", "other critical point of −∇f", "mode of ρ^ss")
+MARKS = ("stable point of −∇f", "other critical point of −∇f", "mode of the steady density")
 SHAPES = ("circle", "cross", "triangle-up")
 COLOURS = (CATEGORY[1], CATEGORY[4], CATEGORY[2])
 
 
 def figure_4(study: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
-    """Density (colour), direction of −∇f (wedges), its critical points and the modes of ρ^ss."""
+    """Density (colour), direction of −∇f (arrows), its critical points and the modes of ρ^ss."""
     shown = study["pictures"]
     panels = [
         _field(study, float(lam), float(t)) for t in shown["shown"].values for lam in shown["lam"]
     ]
     chart = alt.concat(*panels, columns=shown.sizes["lam"]).resolve_scale(
-        color="independent", shape="shared"
+        color="shared", shape="shared", fill="shared"
     )
     noise = study["noise"]
     warm, cold = (float(t) for t in shown["shown"].values)
@@ -32,9 +33,9 @@ def figure_4(study: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
         for t in (warm, cold)
     )
     caption = (
-        "Steady density ρ^ss of Example 19 (dark: likely), direction of −∇f (wedges point along "
-        "the flow), its critical points, and the modes of ρ^ss, where SGD is most likely found. "
-        f"At T = {warm:g} (above) the density is e^{{−Φ}} for every λ, although the wells of the "
+        "Steady density of Example 19 (dark: likely), direction of −∇f (arrows), its critical "
+        "points, and the modes of the density, where SGD is most likely found. "
+        f"At T = {warm:g} (above) the density is e^(−Φ) for every λ, although the wells of the "
         "drift shift and, at λ = 1.5, meet at the origin; the modes stay at the wells of Φ. At "
         f"T = {cold:g} (below) the modes move. Distance of the highest mode from the nearest well "
         f"of Φ at λ = 1.5: {distances}."
@@ -48,27 +49,27 @@ def _field(study: dict[str, xr.Dataset], lam: float, temperature: float) -> alt.
     logs = pictures["log_density"].sel(shown=temperature).clip(FLOOR, 0).round(1)
     pixels = logs.to_dataframe("log").reset_index()[["u", "v", "log"]]
     pixels = pixels[pixels["log"] > FLOOR]
-    side = 2 * half / pictures.sizes["u"] / 2
+    side = 1.03 * half / pictures.sizes["u"]  # a little overlap, or the page shows between them
     frame = pixels.assign(a=pixels["u"] - side, b=pixels["u"] + side)
     frame = frame.assign(c=pixels["v"] - side, d=pixels["v"] + side)
     scale = alt.Scale(domain=[-half, half], nice=False)
     x = alt.X("a:Q", scale=scale, axis=alt.Axis(title="x₁", tickCount=5, grid=False))
     y = alt.Y("c:Q", scale=scale, axis=alt.Axis(title="x₂", tickCount=5, grid=False))
-    colour = alt.Color(
+    colour = alt.Fill(  # a scale of its own: the marks have colours too
         "log:Q",
-        scale=alt.Scale(domain=[FLOOR, 0], range=["#ffffff", "#9db4cc", "#274b73"]),
+        scale=alt.Scale(domain=[FLOOR, 0], range=["#ffffff", "#c9dcee", "#6a9fd0"]),
         legend=None,
     )
     map_ = (
-        alt.Chart(data.table(frame.drop(columns=["u", "v"])))
+        alt.Chart(data.table(frame.drop(columns=["u", "v"]).round(3)))
         .mark_rect(strokeWidth=0)
-        .encode(x=x, x2="b:Q", y=y, y2="d:Q", color=colour)
+        .encode(x=x, x2="b:Q", y=y, y2="d:Q", fill=colour)
     )
     drift = pictures[["drift1", "drift2"]].to_dataframe().reset_index()
     drift["angle"] = (90 - np.degrees(np.arctan2(drift["drift2"], drift["drift1"]))) % 360
-    wedges = (
+    arrows = (
         alt.Chart(data.table(drift[["arrow1", "arrow2", "angle"]].round(3)))
-        .mark_point(shape="wedge", filled=True, size=70, opacity=0.75, color="#6b7480")
+        .mark_point(shape=ARROW, filled=True, size=200, opacity=0.8, color="#39424e")
         .encode(
             x=alt.X("arrow1:Q", scale=scale, title="x₁"),
             y=alt.Y("arrow2:Q", scale=scale, title="x₂"),
@@ -84,9 +85,13 @@ def _field(study: dict[str, xr.Dataset], lam: float, temperature: float) -> alt.
             color=alt.Color(
                 "what:N",
                 scale=alt.Scale(domain=list(MARKS), range=list(COLOURS)),
-                legend=alt.Legend(title=None, symbolOpacity=1, columns=3),
+                legend=alt.Legend(title=None, symbolOpacity=1),
             ),
-            shape=alt.Shape("what:N", scale=alt.Scale(domain=list(MARKS), range=list(SHAPES))),
+            shape=alt.Shape(
+                "what:N",
+                scale=alt.Scale(domain=list(MARKS), range=list(SHAPES)),
+                legend=alt.Legend(title=None, symbolOpacity=1),
+            ),
             tooltip=[
                 "what:N",
                 alt.Tooltip("x1:Q", format=".3f"),
@@ -94,14 +99,10 @@ def _field(study: dict[str, xr.Dataset], lam: float, temperature: float) -> alt.
             ],
         )
     )
-    return (
-        alt.layer(map_, wedges, marks)
-        .resolve_scale(color="independent")
-        .properties(
-            title=alt.Title(f"λ = {lam:g}, T = {temperature:g}", fontSize=13),
-            width=HEIGHT,
-            height=HEIGHT,
-        )
+    return alt.layer(map_, arrows, marks).properties(
+        title=alt.Title(f"λ = {lam:g}, T = {temperature:g}", fontSize=13),
+        width=HEIGHT,
+        height=HEIGHT,
     )
 
 

@@ -41,8 +41,8 @@ def study(settings: dict) -> dict[str, xr.Dataset]:
     Part `steady`, by `lam` (0, 0.5, 1.5): `l1` (grid) ∫|ρ_h − e^{−Φ}/Z| at T = 1 on grids of
     `cells` a side and half as many, `l1_extrapolated` of the fourth-order density; `rate_grid`
     (grid) the area rate ½∫(x₁J₂ − x₂J₁) per time on them, `rate_exact` πλ/Z in closed form, `rate`
-    that of paths/10 simulated paths with its t interval `rate_low`, `rate_high` over paths; `shift`, the
-    largest distance from a critical point of Φ to the nearest of f.
+    that of paths/10 simulated paths with its t interval `rate_low`, `rate_high` over paths;
+    `shift`, the largest distance from a critical point of Φ to the nearest of f.
     Part `orbits`, by `system` (Example 19 at the three λ, `hopf_ring`, `van_der_pol`): `starts`,
     `on_closed` and `undecided` (shares of paths), `cycles` and `bands` found by the return maps,
     `complete` (no fixed point was missed), `closest` (smallest |displacement|/s), `period` found
