@@ -13,6 +13,7 @@ import xarray as xr
 
 from limitcycles.charts import (
     architectures,
+    closed_trajectories,
     double_well,
     linear_decomposition,
     noise,
@@ -27,6 +28,7 @@ _MODULES: dict[str, ModuleType] = {
     "noise-independent-of-weights": noise,
     "training-errors": training,
     "spectrum-ranks-architectures": architectures,
+    "closed-trajectories": closed_trajectories,
     "linear-decomposition": linear_decomposition,
     "double-well": double_well,
 }

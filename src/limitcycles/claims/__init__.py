@@ -13,6 +13,7 @@ import xarray as xr
 
 from limitcycles.claims import (
     architectures,
+    closed_trajectories,
     double_well,
     linear_decomposition,
     noise,
@@ -27,6 +28,7 @@ EVALUATORS: dict[str, Callable[[dict, Evidence], Outcome]] = {
     "training-errors": training_errors.evaluate,
     "noise-independent-of-weights": noise.evaluate,
     "spectrum-ranks-architectures": architectures.evaluate,
+    "closed-trajectories": closed_trajectories.evaluate,
     "linear-decomposition": linear_decomposition.evaluate,
     "double-well": double_well.evaluate,
 }
