@@ -16,6 +16,7 @@ from limitcycles.charts import (
     closed_trajectories,
     double_well,
     linear_decomposition,
+    local_entropy,
     noise,
     rank,
     training,
@@ -31,6 +32,7 @@ _MODULES: dict[str, ModuleType] = {
     "closed-trajectories": closed_trajectories,
     "linear-decomposition": linear_decomposition,
     "double-well": double_well,
+    "local-entropy": local_entropy,
 }
 
 CHARTS: dict[str, tuple[str, ...]] = {name: module.NAMES for name, module in _MODULES.items()}

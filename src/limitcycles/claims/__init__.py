@@ -16,6 +16,7 @@ from limitcycles.claims import (
     closed_trajectories,
     double_well,
     linear_decomposition,
+    local_entropy,
     noise,
     rank,
     training_errors,
@@ -31,6 +32,7 @@ EVALUATORS: dict[str, Callable[[dict, Evidence], Outcome]] = {
     "closed-trajectories": closed_trajectories.evaluate,
     "linear-decomposition": linear_decomposition.evaluate,
     "double-well": double_well.evaluate,
+    "local-entropy": local_entropy.evaluate,
 }
 
 
