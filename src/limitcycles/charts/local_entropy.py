@@ -63,21 +63,11 @@ def _ratios(wells: xr.Dataset) -> alt.TopLevelMixin:
             tooltip=["gamma:N", "ratio:Q", alt.Tooltip("value:Q", format=".3~g")],
         )
         marks = base.mark_line(strokeWidth=1.3) + base.mark_point(filled=False, size=70)
-        fine = np.geomspace(ratio[0], ratio[-1], 60)
-        first = float(mine["mass"].isel(gamma=0, ratio=0))
-        rate = -np.log(float(mine["mass"].isel(gamma=0, ratio=1)) / first) / (ratio[1] - ratio[0])
-        fall = pd.DataFrame({"ratio": fine, "value": first * np.exp(-rate * (fine - ratio[0]))})
-        fall = fall[fall["value"] >= low]
-        end = fall.tail(1)
-        dashed = alt.Chart(data.table(fall)).mark_line(style="threshold", strokeDash=[2, 3])
-        text = alt.Chart(data.table(end)).mark_text(
-            style="threshold-label", text="an exponential", align="left", dx=5, dy=-6
-        )
-        panels.append(
-            parts.panel(
-                alt.layer(dashed.encode(x=x, y=y), text.encode(x=x, y=y), marks), title
-            ).properties(width=PANEL, height=PANEL)
-        )
+        layers = [marks]
+        if len(panels) == 0:
+            layers = [*_exponential(mine["mass"].isel(gamma=0).values, ratio, low, x, y), marks]
+        panel = parts.panel(alt.layer(*layers), title.partition(" ")[0])
+        panels.append(panel.properties(width=PANEL, height=PANEL))
     chart = parts.panels(panels, chosen)
     slope = float(mine["slope"].isel(gamma=-1))
     bare = float(mine["slope"].isel(gamma=0))
@@ -92,6 +82,19 @@ def _ratios(wells: xr.Dataset) -> alt.TopLevelMixin:
     return dressed(chart, "Sharp against wide minima", caption)
 
 
+def _exponential(masses: np.ndarray, ratio: np.ndarray, low: float, x, y) -> list[alt.Chart]:
+    """The exponential in r through the first two masses, down to `low`, with its label."""
+    rate = -np.log(masses[1] / masses[0]) / (ratio[1] - ratio[0])
+    fine = np.geomspace(ratio[0], ratio[-1], 60)
+    fall = pd.DataFrame({"ratio": fine, "value": masses[0] * np.exp(-rate * (fine - ratio[0]))})
+    fall = fall[fall["value"] >= low]
+    line = alt.Chart(data.table(fall)).mark_line(style="threshold", strokeDash=[2, 3])
+    text = alt.Chart(data.table(fall.tail(1))).mark_text(
+        style="threshold-label", text="an exponential", align="left", dx=5, dy=-6
+    )
+    return [line.encode(x=x, y=y), text.encode(x=x, y=y)]
+
+
 def _sections(sections: xr.Dataset) -> alt.TopLevelMixin:
     shown, names = _named(sections["gamma"].values)
     mine = sections.sel(gamma=shown)
@@ -100,12 +103,12 @@ def _sections(sections: xr.Dataset) -> alt.TopLevelMixin:
     frame = mine["f"].isel(x=slice(None, None, step)).to_dataframe().reset_index()
     frame["gamma"] = frame["gamma"].map(dict(zip(shown, names, strict=True)))
     top = 6.0
-    frame["f"] = frame["f"].clip(upper=top)
+    frame["f"] = frame["f"].clip(upper=2 * top)
     ratio = float(sections.attrs["ratio"])
     chosen = parts.legend_choice("gamma")
     chart = (
         alt.Chart(data.table(frame[["gamma", "x", "f"]]))
-        .mark_line(strokeWidth=2)
+        .mark_line(strokeWidth=2, clip=True)
         .encode(
             x=alt.X("x:Q", title="x₁", scale=alt.Scale(domain=[-9, 9], nice=False)),
             y=alt.Y("f:Q", title="f_γ", scale=alt.Scale(domain=[0, top], nice=False)),

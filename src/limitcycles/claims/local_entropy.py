@@ -51,8 +51,8 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     exponential = bool((wells["exponential"] < wells["power"]).all())
     if not steeper > rule["steeper"]:
         caveats.append(
-            "the mass of a sharp well is as small without smoothing (γ = 0): local entropy makes "
-            f"the slope steeper by at most {wording.number(abs(steeper), 2)}"
+            "the mass of a sharp well is as small without smoothing (γ = 0): local entropy does "
+            "not make the slope steeper"
         )
     if not exponential:
         caveats.append(
@@ -116,6 +116,7 @@ def _checks(
     rule: dict,
 ) -> list[dict]:
     bare = study["saddle"].sel(gamma=0.0)
+    change = float(abs(wells["slope"] - study["wells"]["slope"].sel(gamma=0.0)).max())
     last = saddle.isel(gamma=-1)
     height = wells["height_power"] < wells["height_exponential"]
     powers = [f"{g:g}" for g in wells["gamma"].values if bool(height.sel(gamma=g).all())]
@@ -128,7 +129,7 @@ def _checks(
             "holds": steeper > rule["steeper"],
             "detail": "smoothing conserves the mass of each well, ∫G_γ * e^(−f) = ∫e^(−f), and "
             "without it the slope is −d/2 already: it changes by at most "
-            f"{wording.number(abs(steeper), 2)} (to count: more than "
+            f"{wording.number(change, 2)} (to count: steeper by more than "
             f"{wording.given(rule['steeper'])})",
         },
         {
