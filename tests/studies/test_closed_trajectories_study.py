@@ -7,8 +7,8 @@ from scipy.integrate import solve_ivp
 
 from limitcycles import studies, systems
 from limitcycles.errors import LimitcyclesError
+from limitcycles.studies import _frequencies as frequencies
 from limitcycles.studies import closed_trajectories as study
-from limitcycles.studies import frequencies
 
 SETTINGS = {"seed": 5, "systems": 4}
 OPEN = ("torus-flow", "two-rotations", "coupled-oscillators")

@@ -11,7 +11,7 @@ from limitcycles.charts.theme import CATEGORY, dressed
 
 ARROW = "M0,-1L0.35,-0.35L0.09,-0.35L0.09,1L-0.09,1L-0.09,-0.35L-0.35,-0.35Z"
 FLOOR = -6.0  # of log(ρ/max ρ) in the colours
-HEIGHT = 240
+HEIGHT = 280
 MARKS = ("stable point of −∇f", "other critical point of −∇f", "mode of the steady density")
 SHAPES = ("circle", "cross", "triangle-up")
 COLOURS = (CATEGORY[1], CATEGORY[4], CATEGORY[2])
@@ -21,9 +21,9 @@ def figure_4(study: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
     """Density (colour), direction of −∇f (arrows), its critical points and the modes of ρ^ss."""
     shown = study["pictures"]
     panels = [
-        _field(study, float(lam), float(t)) for t in shown["shown"].values for lam in shown["lam"]
+        _field(study, float(lam), float(t)) for lam in shown["lam"] for t in shown["shown"].values
     ]
-    chart = alt.concat(*panels, columns=shown.sizes["lam"]).resolve_scale(
+    chart = alt.concat(*panels, columns=2).resolve_scale(
         color="shared", shape="shared", fill="shared"
     )
     noise = study["noise"]
@@ -35,9 +35,9 @@ def figure_4(study: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
     caption = (
         "Steady density of Example 19 (dark: likely), direction of −∇f (arrows), its critical "
         "points, and the modes of the density, where SGD is most likely found. "
-        f"At T = {warm:g} (above) the density is e^(−Φ) for every λ, although the wells of the "
+        f"At T = {warm:g} the density is e^(−Φ) for every λ, although the wells of the "
         "drift shift and, at λ = 1.5, meet at the origin; the modes stay at the wells of Φ. At "
-        f"T = {cold:g} (below) the modes move. Distance of the highest mode from the nearest well "
+        f"T = {cold:g} the modes move. Distance of the highest mode from the nearest well "
         f"of Φ at λ = 1.5: {distances}."
     )
     return dressed(chart, "Figure 4 again: density, drift, critical points", caption)
@@ -62,14 +62,14 @@ def _field(study: dict[str, xr.Dataset], lam: float, temperature: float) -> alt.
     )
     map_ = (
         alt.Chart(data.table(frame.drop(columns=["u", "v"]).round(3)))
-        .mark_rect(strokeWidth=0)
+        .mark_rect(strokeWidth=0, aria=False)
         .encode(x=x, x2="b:Q", y=y, y2="d:Q", fill=colour)
     )
     drift = pictures[["drift1", "drift2"]].to_dataframe().reset_index()
     drift["angle"] = (90 - np.degrees(np.arctan2(drift["drift2"], drift["drift1"]))) % 360
     arrows = (
         alt.Chart(data.table(drift[["arrow1", "arrow2", "angle"]].round(3)))
-        .mark_point(shape=ARROW, filled=True, size=200, opacity=0.8, color="#39424e")
+        .mark_point(shape=ARROW, filled=True, aria=False, size=200, opacity=0.8, color="#39424e")
         .encode(
             x=alt.X("arrow1:Q", scale=scale, title="x₁"),
             y=alt.Y("arrow2:Q", scale=scale, title="x₂"),

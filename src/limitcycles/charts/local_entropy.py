@@ -116,7 +116,7 @@ def _sections(sections: xr.Dataset) -> alt.TopLevelMixin:
             strokeDash=alt.StrokeDash(
                 "gamma:N",
                 scale=alt.Scale(domain=names, range=[[1, 0], [8, 3], [4, 3], [2, 2]][: len(names)]),
-                legend=None,
+                legend=parts.legend(None),
             ),
             opacity=parts.fading(chosen),
         )

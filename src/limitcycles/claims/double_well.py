@@ -116,6 +116,7 @@ def _numbers(parts: dict[str, xr.Dataset], name: str) -> list[dict]:
             round(orbit["on_closed"] * starts),
             starts,
             level=level,
+            paper=100.0 if name == "lambda-1.5" else None,  # "SGD converges to limit cycles"
         ),
         number(
             "L1 distance of the steady density from e^{−Φ} (extrapolated; each: the grids)",
@@ -174,6 +175,8 @@ def _checks(parts: dict[str, xr.Dataset]) -> list[dict]:
     pitchfork = orbits.attrs["pitchfork"]
     meeting = points.attrs["changes"][-1]
     at = noise.sel(lam=1.5, temperature=1.0)
+    still = steady.sel(lam=0.0)
+    ends = wording.interval([float(still["rate_low"]), float(still["rate_high"])])
     return [
         {
             "name": "Dulac's criterion",
@@ -207,6 +210,12 @@ def _checks(parts: dict[str, xr.Dataset]) -> list[dict]:
             "holds": bool((away < 4).all()),
             "detail": "πλ/Z lies at most "
             f"{float(away.max()):.1f} standard errors from the simulated rates",
+        },
+        {
+            "name": "area rate at λ = 0",
+            "holds": bool((abs(still["rate_grid"]) <= 1e-6).all()),
+            "detail": "0 on the grids, to rounding; the simulated paths give "
+            f"{wording.number(float(still['rate']))} {ends}",
         },
         {
             "name": "where SGD is found",

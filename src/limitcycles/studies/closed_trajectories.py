@@ -19,9 +19,9 @@ from limitcycles import dynamics, systems
 from limitcycles.errors import LimitcyclesError
 from limitcycles.progress import track
 from limitcycles.seeds import stream
-from limitcycles.studies import frequencies
+from limitcycles.studies import _frequencies as frequencies
 
-TIME, LONG = 100.0, 300.0
+TIME, LONG = 100.0, 200.0
 STRICT, LOOSE = 1e-6, 1e-3
 RTOL = 1e-9
 RADIUS_OF_19 = 1.8  # e^Φ makes the j of Example 19 grow beyond all bounds further out
@@ -75,7 +75,7 @@ def study(settings: dict) -> dict[str, xr.Dataset]:
     until it is at most 1e-3), `time` and `length` at the strict one, and `second`, the same
     number by a second method (NaN where there is none). ∞ stands for no return at all.
     Part `returns`, by (system, turn): `time` and `relative` distance of the returns of one
-    trajectory over a time of 300 (NaN beyond the last), also for a closed one.
+    trajectory over a time of 200 (NaN beyond the last), also for a closed one.
     Part `orbits`, by (system, step): `x1`, `x2`, `x3` along an orbit in three dimensions.
     `winding` in the attributes is the ratio of the torus' two frequencies over the starts, [least,
     largest].

@@ -11,23 +11,26 @@ from __future__ import annotations
 import numpy as np
 import sympy as sp
 import xarray as xr
-from scipy.special import ndtr
 
-from limitcycles import dynamics, fokker_planck, systems
+from limitcycles import dynamics, systems
 from limitcycles.errors import LimitcyclesError
 from limitcycles.fokker_planck import analysis
-from limitcycles.langevin import langevin_ensemble
 from limitcycles.progress import track
 from limitcycles.seeds import stream
-from limitcycles.statistics import t_interval
-from limitcycles.studies.double_well_pictures import pictures
+from limitcycles.studies._double_well_pictures import pictures
+from limitcycles.studies._double_well_steady import (
+    LEVEL,
+    exact_rate,
+    on_grids,
+    ring_rate,
+    simulated_rate,
+    solved,
+)
 
 LAMBDAS = (0.0, 0.5, 1.5)  # the paper's
 LARGEST, MOST_LAMBDAS = 2.0, 41  # of the bifurcation diagram
 TEMPERATURES = (1.0, 0.5, 0.2, 0.1)
 SQUARE = ((-2.5, 2.5), (-2.5, 2.5))  # every path of ẋ = b(x) comes into it and stays
-LEVEL = 0.95
-STEP, SETTLE, MEASURE = 0.01, 8.0, 4.0  # of the ensembles, in units of time
 PATH_SHARE, START_FACTOR = 10, 8  # paths/10 in an ensemble, systems × 8 starts
 SAMPLES = 20  # starts on the ray of a return map, besides one for each of `systems`
 PITCHFORK = float(np.exp(-0.25))  # λ at which both wells of b reach the origin
@@ -58,7 +61,7 @@ def study(settings: dict) -> dict[str, xr.Dataset]:
     `changes` and `after`: λ, to 1e-4, at which kinds change, and into which.
     Part `turns`, by `flow` (Example 19 at 1.5, hopf_ring): `s` and `relative` displacement of the
     return map (sample; NaN for a path that does not go around).
-    Part `pictures`: see `double_well_pictures`.
+    Part `pictures`: see `_double_well_pictures.pictures`.
 
     Raises LimitcyclesError: fewer than 48 cells, 200 paths or 2 systems, or cells not divisible by
     four.
@@ -70,7 +73,7 @@ def study(settings: dict) -> dict[str, xr.Dataset]:
             f"paths and 2 systems, not {cells}, {paths} and {count}; change `theory`."
         )
     seed = settings["seed"]
-    bar = track(total=len(LAMBDAS) * 3 + 5, unit="part", what="double well")
+    bar = track(total=len(LAMBDAS) * 2 + 6, unit="part", what="double well")
     steady, shown = _steady(cells, paths // PATH_SHARE, seed, bar)
     orbits, turns = _orbits(cells, paths // PATH_SHARE, count, seed, bar)
     noise, cold = _noise(cells, bar)
@@ -94,71 +97,6 @@ def box_at(temperature: float) -> tuple[tuple[float, float], tuple[float, float]
     return ((-first, first), (-second, second))
 
 
-def _grid(box, cells: int) -> fokker_planck.Grid:
-    return fokker_planck.Grid(*zip(*box, strict=True), (cells, cells))
-
-
-def _target(system: systems.System, grid, potential, temperature: float) -> np.ndarray:
-    """e^{−Φ/T} with mass 1 on the grid."""
-    return grid.normalise(np.exp(-potential(grid.centres) / temperature).reshape(grid.shape))
-
-
-def _solved(system: systems.System, box, cells: int, potential, temperature: float):
-    """(generator, ρ, ∫|ρ − e^{−Φ/T}/Z|) on a grid."""
-    grid = _grid(box, cells)
-    generator = fokker_planck.generator(grid, system.drift, 1.0, temperature)
-    density = fokker_planck.steady_state(generator)
-    target = _target(system, grid, potential, temperature)
-    return generator, density, float(np.abs(density - target).sum() * grid.volume)
-
-
-def _on_grids(system: systems.System, box, cells: int):
-    """L1 distances and area rates on two grids, L1 extrapolated, and the finest density."""
-    l1, rates = [], []
-    for part in (2, 1):
-        generator, density, distance = _solved(system, box, cells // part, system.potential, 1.0)
-        l1.append(distance)
-        rates.append(analysis.area_rate(generator, density))
-    better = fokker_planck.extrapolated_steady_state(generator)
-    target = _target(system, generator.grid, system.potential, 1.0)
-    best = float(np.abs(better - target).sum() * generator.grid.volume)
-    return l1, best, rates, (generator.grid, density)
-
-
-def simulated_rate(system: systems.System, paths: int, seed: int):
-    """½⟨x₁ dx₂ − x₂ dx₁⟩/dt over paths in the steady state: (mean, low, high) at LEVEL.
-
-    The area between points a step apart is what the scheme itself sweeps: no error but that of the
-    scheme's steady density, of the order of the step. Start: a standard normal cloud.
-    """
-    start = np.random.default_rng(stream(seed, "start")).standard_normal((paths, 2))
-    times = SETTLE + STEP * np.arange(round(MEASURE / STEP) + 1)
-    walk = langevin_ensemble(
-        system.drift, 1.0, start, times, step=1.01 * STEP, temperature=1.0, seed=seed
-    )
-    here, there = walk[:-1], walk[1:]
-    area = (here[..., 0] * there[..., 1] - here[..., 1] * there[..., 0]).sum(0) / 2
-    mean, (low, high) = t_interval(area / MEASURE, LEVEL)
-    return mean, low, high
-
-
-def exact_rate(lam: float) -> float:
-    """πλ/Z with Z = ∫e^{−Φ}: the steady current is λJ/Z, and ½∫|x|² e^{−|x|⁴/4} dx = π.
-
-    From J^ss = jρ^ss = λ e^Φ J e^{−Φ}/Z.
-    """
-    line = np.linspace(-8, 8, 4001)
-    mass = np.exp(-((line**2 - 1) ** 2) / 4).sum() * (line[1] - line[0]) * np.sqrt(2 * np.pi)
-    return float(np.pi * lam / mass)
-
-
-def ring_rate(mu: float = 1.0, omega: float = 1.0) -> float:
-    """½ω⟨|x|²⟩ of `hopf_ring` at T = 1: |x|² has a normal law (μ, 2), cut off at 0."""
-    z = mu / np.sqrt(2)
-    tail = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) / ndtr(z)
-    return float(omega * (mu + np.sqrt(2) * tail) / 2)
-
-
 def shift_of_points(lam: float) -> float:
     """Largest distance of a critical point of Φ, (0, 0) and (±1, 0), from the nearest of f."""
     system = systems.double_well(lam)
@@ -172,7 +110,7 @@ def _steady(cells: int, paths: int, seed: int, bar):
     rows, shown = [], {}
     for lam in LAMBDAS:
         system = systems.double_well(lam)
-        l1, best, rates, picture = _on_grids(system, systems.WELLS_BOX, cells)
+        l1, best, rates, picture = on_grids(system, systems.WELLS_BOX, cells)
         rate, low, high = simulated_rate(system, paths, stream(seed, f"double well {lam}"))
         shown[lam, 1.0] = picture
         single = {
@@ -227,7 +165,7 @@ def _orbits(cells: int, paths: int, count: int, seed: int, bar):
         measured = ("l1", "rate", "rate_low", "rate_high", "rate_grid", "rate_exact")
         row |= dict.fromkeys(measured, np.nan)
         if name == "hopf_ring":
-            _, best, rates, _ = _on_grids(system, system.box, cells)
+            _, best, rates, _ = on_grids(system, system.box, cells)
             rate = simulated_rate(system, paths, stream(seed, "ring"))
             row |= dict(zip(measured, (best, *rate, rates[-1], ring_rate()), strict=True))
         rows.append(row)
@@ -287,8 +225,8 @@ def _noise(cells: int, bar):
         for k, temperature in enumerate(TEMPERATURES):
             system = systems.double_well(lam, temperature=temperature)
             box = box_at(temperature)
-            coarse = _solved(system, box, cells // 2, potential, temperature)[2]
-            generator, density, fine = _solved(system, box, cells, potential, temperature)
+            coarse = solved(system, box, cells // 2, potential, temperature)[2]
+            generator, density, fine = solved(system, box, cells, potential, temperature)
             places, heights = analysis.modes(generator.grid, density, least=1e-3)
             places, heights = places[:MOST_MODES], heights[:MOST_MODES]
             for name, values in zip(several, (*places.T, heights), strict=True):
