@@ -80,8 +80,8 @@ def test_noise_and_temperature(parts):
 def test_bifurcations(parts):
     points = parts["points"]
     focus, meeting = points.attrs["changes"]
-    assert focus == pytest.approx(0.5109953, abs=2e-4)
-    assert meeting == pytest.approx(np.exp(-0.25), abs=2e-4)
+    assert focus == pytest.approx(0.5109953, abs=1e-4)
+    assert meeting == pytest.approx(np.exp(-0.25), abs=1e-4)
     assert (points["kind"].isel(point=0, sweep=-1)).item() == "centre"
     assert points["kind"].isel(sweep=0).values.tolist() == ["stable node", "saddle", "stable node"]
 

@@ -71,7 +71,7 @@ def _relative(grid, density: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def _orbit(field, start: np.ndarray) -> np.ndarray:
     """Points of the path from `start`, equally far apart along it; (n, 2)."""
-    times = np.linspace(0, TIME, 8001)
+    times = np.linspace(0, TIME, 2501)
     path = solve_ivp(
         lambda _, x: field(x), (0, TIME), start, method="DOP853", t_eval=times, rtol=1e-8, atol=1e-9
     ).y.T

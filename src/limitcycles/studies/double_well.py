@@ -32,7 +32,7 @@ LARGEST, MOST_LAMBDAS = 2.0, 41  # of the bifurcation diagram
 TEMPERATURES = (1.0, 0.5, 0.2, 0.1)
 SQUARE = ((-2.5, 2.5), (-2.5, 2.5))  # every path of ẋ = b(x) comes into it and stays
 PATH_SHARE, START_FACTOR = 10, 8  # paths/10 in an ensemble, systems × 8 starts
-SAMPLES = 20  # starts on the ray of a return map, besides one for each of `systems`
+SAMPLES = 12  # starts on the ray of a return map, besides one for each of `systems`
 PITCHFORK = float(np.exp(-0.25))  # λ at which both wells of b reach the origin
 POINTS = 3
 MOST_MODES = 4
@@ -258,7 +258,7 @@ def _points(count: int) -> xr.Dataset:
     kinds = np.full((len(sweep), POINTS), "", dtype="<U16")
     for i, lam in enumerate(sweep):
         system = systems.double_well(float(lam))
-        found = dynamics.fixed_points(system.drift, SQUARE, jacobian=system.jacobian, starts=7)
+        found = dynamics.fixed_points(system.drift, SQUARE, jacobian=system.jacobian, starts=5)
         for k, point in enumerate(found):
             parts = (*point.position, point.eigenvalues.real.max(), point.eigenvalues.imag.max())
             for name, value in zip(names, parts, strict=True):
