@@ -1,0 +1,180 @@
+"""Do the trajectories of ẋ = j(x) close (Lemma 7)? By the rule and the strict one beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from limitcycles import wording
+from limitcycles.claims.counts import counted, number
+from limitcycles.claims.result import (
+    CONTRADICTED,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    WITH_CAVEAT,
+    Evidence,
+    Outcome,
+    arm,
+    control,
+)
+
+LEVEL = 0.95  # of the intervals of shares, which do not decide
+RATIONAL, POSITIVE, NEGATIVE = "two-rotations-3-2", "pure-rotation", "slow-spiral"
+
+
+def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+    """The verdict of the strict rule; what the rule alone would say is a check."""
+    rule, paths = entry["rule_parameters"], evidence.study["trajectories"]
+    strict = {n: share(paths, n, "strict", rule["strict_distance"]) for n in paths["system"].values}
+    loose = {n: share(paths, n, "loose", rule["distance_percent"] / 100) for n in strict}
+    second = {n: share(paths, n, "second", rule["strict_distance"]) for n in strict}
+    arms = [
+        arm(
+            entry,
+            name,
+            strict[name] >= rule["closed_percent"],
+            _numbers(paths, name, strict[name], loose[name], rule),
+        )
+        for name in entry["arms"]
+    ]
+    verdict, caveats = decide(entry, paths, strict, second)
+    first, _ = decide(entry, paths, loose, loose)
+    checks = [
+        {
+            "name": "the first rule alone",
+            "holds": all(loose[n] >= rule["closed_percent"] for n in entry["arms"]),
+            "detail": f"within {wording.given(rule['distance_percent'])} % of the length, in a "
+            f"time of {wording.given(rule['time'])}, at least "
+            f"{min(loose[n] for n in entry['arms']):.0f} % close on every system, and the verdict "
+            f"would be “{first}”: an orbit that fills a torus passes too, if one waits",
+        },
+        *_second_methods(paths, rule),
+        {
+            "name": "rational frequencies close",
+            "holds": strict[RATIONAL] >= rule["closed_percent"],
+            "detail": f"with the frequencies 1 and 3/2 in place of 1 and (1 + √5)/2, "
+            f"{strict[RATIONAL]:.0f} % close in four dimensions",
+        },
+    ]
+    controls = [
+        control(
+            "pure rotation",
+            "positive",
+            entry["controls"]["positive"],
+            "% that close strictly",
+            strict[POSITIVE],
+            min(strict[POSITIVE], loose[POSITIVE]) >= rule["closed_percent"],
+        ),
+        control(
+            "slow spiral",
+            "negative",
+            entry["controls"]["negative"],
+            "% that close by the first rule",
+            loose[NEGATIVE],
+            max(strict[NEGATIVE], loose[NEGATIVE]) <= rule["open_percent"],
+        ),
+    ]
+    headline = arms[-1]["statistics"][0]
+    return Outcome(verdict, headline, arms, controls, checks, caveats)
+
+
+def share(paths: xr.Dataset, name: str, which: str, tolerance: float) -> float:
+    """Percent of a field's trajectories with distance/length within `tolerance`; NaN: no data."""
+    values = paths[which].sel(system=name).values
+    if np.isnan(values).any():
+        return float("nan")
+    return 100 * float((values <= tolerance).mean())
+
+
+def decide(
+    entry: dict, paths: xr.Dataset, shares: dict[str, float], again: dict[str, float]
+) -> tuple[str, list[str]]:
+    """Verdict and caveats from the shares; `again` are those of a second method."""
+    rule = entry["rule_parameters"]
+    names = list(entry["arms"])
+    closed = [n for n in names if shares[n] >= rule["closed_percent"]]
+    others = [n for n in names if n not in closed]
+    flat = [n for n in names if int(paths["dimension"].sel(system=n)) == 2]
+    open_ = [
+        n
+        for n in names
+        if shares[n] <= rule["open_percent"] and int(paths["meets"].sel(system=n)) == 1
+    ]
+    twice = [n for n in open_ if again[n] <= rule["open_percent"]]
+    caveats = []
+    if others:
+        caveats.append(f"trajectories close on {', '.join(closed) or 'no system'}; not on "
+                       f"{', '.join(others)}")  # fmt: skip
+    if twice:
+        if set(flat) <= set(closed):
+            caveats.append("every trajectory in two dimensions closes")
+        return CONTRADICTED, caveats
+    if open_:
+        caveats.append(f"the second method does not confirm it on {', '.join(open_)}")
+        return NOT_REPRODUCED, caveats
+    if not others:
+        return REPRODUCED, caveats
+    return (WITH_CAVEAT if set(flat) <= set(closed) else NOT_REPRODUCED), caveats
+
+
+def _numbers(paths: xr.Dataset, name: str, strict: float, loose: float, rule: dict) -> list[dict]:
+    mine = paths.sel(system=name)
+    n = mine.sizes["start"]
+    statistics = [
+        counted(
+            f"trajectories that close, within {rule['strict_distance']:g} of their length",
+            round(strict * n / 100),
+            n,
+            level=LEVEL,
+            paper=100.0,
+        ),
+        counted(
+            f"trajectories that close, within {rule['distance_percent']:g} % of their length",
+            round(loose * n / 100),
+            n,
+            level=LEVEL,
+            paper=100.0,
+        ),
+        number(
+            "median distance of the closest return",
+            float(mine["strict"].median()),
+            unit="length of the trajectory",
+            level=LEVEL,
+            n=n,
+        ),
+    ]
+    if not np.isnan(mine["second"]).any():
+        statistics.append(
+            number(
+                "the same by a second method",
+                float(mine["second"].median()),
+                unit="length of the trajectory",
+                level=LEVEL,
+                n=n,
+            )
+        )
+    return statistics
+
+
+def _second_methods(paths: xr.Dataset, rule: dict) -> list[dict]:
+    low, high = paths.attrs["winding"]
+    words = {
+        "torus-flow": "the ratio of its two frequencies, by quadrature, changes from torus to "
+        f"torus (from {low:.3f} to {high:.3f} over the starts) and is irrational for almost all",
+        "two-rotations": "the frequencies 1 and (1 + √5)/2 have no common period; exact distances",
+        "coupled-oscillators": "a symplectic integrator",
+    }
+    checks = []
+    for name, how in words.items():
+        least = float(paths["second"].sel(system=name).min())
+        near = share(paths, name, "second", rule["strict_distance"])
+        checks.append(
+            {
+                "name": f"second method, {name}",
+                "holds": near <= rule["open_percent"],
+                "detail": f"{how}: {near:.0f} % close, and the closest return of all is "
+                f"{wording.number(least)} of the length (strict rule: "
+                f"{wording.given(rule['strict_distance'])})",
+            }
+        )
+    return checks

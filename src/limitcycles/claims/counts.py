@@ -1,0 +1,49 @@
+"""Statistics of the theory that are no means over seeds: counted shares, computed numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scipy import stats
+
+NOT_OVER_SEEDS = 2  # least `n` of a statistic that is not one value of one seed
+
+
+def counted(name: str, hits: int, n: int, *, level: float, paper: float | None = None) -> dict:
+    """A share of n independent trials in percent, with its Clopper–Pearson interval."""
+    tail = (1 - level) / 2
+    low = stats.beta.ppf(tail, hits, n - hits + 1) if hits else 0.0
+    high = stats.beta.ppf(1 - tail, hits + 1, n - hits) if hits < n else 1.0
+    return {
+        "name": name,
+        "value": 100 * hits / n,
+        "interval": [100 * float(low), 100 * float(high)],
+        "level": level,
+        "unit": "%",
+        "n": int(n),
+        "paper": paper,
+        "values": [],
+    }
+
+
+def number(
+    name: str,
+    value: float,
+    *,
+    unit: str,
+    level: float,
+    n: int = NOT_OVER_SEEDS,
+    interval: Sequence[float] | None = None,
+    values: Sequence[float] = (),
+) -> dict:
+    """A number that was computed rather than averaged; `n` says over how many things (grids, …)."""
+    return {
+        "name": name,
+        "value": float(value),
+        "interval": [float(end) for end in interval] if interval is not None else None,
+        "level": level,
+        "unit": unit,
+        "n": int(n),
+        "paper": None,
+        "values": [float(v) for v in values],
+    }
