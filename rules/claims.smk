@@ -1,7 +1,7 @@
 rule claim:
     input:
         unpack(lambda wildcards: evidence(wildcards.claim)),
-        code=code("limitcycles.claims", "limitcycles.store"),
+        code=code("limitcycles.claims.*", "limitcycles.store"),
     output:
         claim=f"{RESULTS}/claims/{{claim}}.json",
     log:
@@ -47,7 +47,7 @@ rule charts:
     input:
         unpack(lambda wildcards: drawn(wildcards.claim)),
         claim=f"{RESULTS}/claims/{{claim}}.json",
-        code=code("limitcycles.charts", "limitcycles.store"),
+        code=code("limitcycles.charts.*", "limitcycles.store"),
     output:
         charts=report(
             directory(f"{RESULTS}/figures/{{claim}}"),

@@ -22,7 +22,7 @@ rule page:
     input:
         claims=expand(f"{RESULTS}/claims/{{claim}}.json", claim=CLAIMS),
         charts=expand(f"{RESULTS}/figures/{{claim}}", claim=TESTED),
-        code=code("limitcycles.report"),
+        code=code("limitcycles.report", "limitcycles.charts.*"),
     output:
         page=report(
             f"{RESULTS}/report/claims.html",

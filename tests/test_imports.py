@@ -167,3 +167,14 @@ def test_the_library_has_no_relative_import():
         if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert found == []
+
+
+def test_a_star_stands_for_all_modules_of_a_package():
+    alone, all_of_it = (
+        imports.closure("limitcycles.claims"),
+        imports.closure("limitcycles.claims.*"),
+    )
+    assert not any(path.endswith("claims/rank.py") for path in alone)
+    names = {Path(path).name for path in all_of_it if Path(path).parent.name == "claims"}
+    assert names == {path.name for path in (ROOT / "claims").glob("*.py")}
+    assert any(path.endswith("limitcycles/diffusion.py") for path in all_of_it)  # what they import

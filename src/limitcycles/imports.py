@@ -13,12 +13,18 @@ PACKAGE = ROOT.name
 def closure(*modules: str) -> list[str]:
     """Paths of the modules and of all modules of this library that they import, sorted.
 
-    Imports inside functions count too. Package data (templates) beside a module is included.
-    Paths are relative to the working folder where they lie below it.
+    "package.*" stands for all modules of a package, where they are imported by name at run time.
+    Imports inside functions count too. Package data (templates) beside a module is included. Paths
+    are relative to the working folder where they lie below it.
     Raises FileNotFoundError: no such module.
     """
     found: set[Path] = set()
-    waiting = list(modules)
+    waiting = []
+    for module in modules:
+        package = module.removesuffix(".*")
+        waiting.append(package)
+        if package != module:
+            waiting += [f"{package}.{p.stem}" for p in _path(package).parent.glob("[!_]*.py")]
     while waiting:
         module = waiting.pop()
         path = _path(module)

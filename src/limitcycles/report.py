@@ -19,8 +19,8 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from limitcycles import wording
-from limitcycles.charts import CHARTS, theme
+from limitcycles import charts, wording
+from limitcycles.charts import theme
 from limitcycles.claims.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -135,7 +135,7 @@ def page(
         The results of all claims, in the order of the ledger.
     charts
         By claim and by name, the Vega-Lite spec of each chart; its `title` becomes the heading and
-        its `description` the caption. They are shown in the order of `limitcycles.charts.CHARTS`.
+        its `description` the caption. They are shown in the order of `limitcycles.charts.names`.
     meta
         `scale`, `code_version`, `config_hash`.
 
@@ -177,7 +177,8 @@ def _ordered(
     result: Mapping[str, Any], specs: Mapping[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """The charts of a claim in the order of its evaluator; any others follow."""
-    known = [name for name in CHARTS.get(result["evaluator"], ()) if name in specs]
+    listed = charts.names(result["evaluator"]) if result["evaluator"] in charts.CHARTED else ()
+    known = [name for name in listed if name in specs]
     return {name: specs[name] for name in [*known, *(n for n in specs if n not in known)]}
 
 

@@ -35,14 +35,14 @@ def texts(spec) -> str:
 
 def test_charts_are_named_beforehand(specs):
     for evaluator in EVALUATORS:
-        assert tuple(specs[evaluator]) == charts.CHARTS[evaluator]
+        assert tuple(specs[evaluator]) == charts.names(evaluator)
     # Claims of the theory draw from their studies: see tests/claims.
     theory = {name for name, entry in claims().items() if entry["group"] == "theory"}
-    assert set(charts.CHARTS) - set(EVALUATORS) == theory
+    assert set(charts.CHARTED) - set(EVALUATORS) == theory
 
 
 def test_every_evaluator_of_claims_has_charts():
-    assert set(charts.CHARTS) == set(EVALUATORS_OF_CLAIMS)
+    assert set(charts.CHARTED) == set(EVALUATORS_OF_CLAIMS)
 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
@@ -185,7 +185,7 @@ def test_a_claim_without_a_verdict_has_no_charts():
 
 def test_an_unknown_evaluator_is_named():
     result, spectra, _ = synthetic.rank_case()
-    with pytest.raises(charts.ChartDataError, match=r"'ranks' of rank-small-lenet .* rank, noise"):
+    with pytest.raises(charts.ChartDataError, match=r"'ranks' has no charts; .* rank, noise"):
         charts.draw("ranks", result, spectra, [])
 
 

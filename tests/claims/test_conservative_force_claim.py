@@ -99,7 +99,7 @@ def test_charts_are_drawn_from_the_study():
     found = study(paper=BROKEN, general=BROKEN)
     result = judge(NAME, ENTRY, gather(ENTRY, study=found), context())
     drawn = charts.draw(ENTRY["evaluator"], result, [], [], found)
-    assert tuple(drawn) == charts.CHARTS[ENTRY["evaluator"]]
+    assert tuple(drawn) == charts.names(ENTRY["evaluator"])
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]

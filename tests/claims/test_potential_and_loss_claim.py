@@ -123,7 +123,7 @@ def test_checks_can_fail():
 def test_charts_are_drawn_from_the_study():
     result = decide(linear_commuting=(0.3, 0.0))
     drawn = charts.draw(ENTRY["evaluator"], result, [], [], study(linear_commuting=(0.3, 0.0)))
-    assert tuple(drawn) == charts.CHARTS[ENTRY["evaluator"]]
+    assert tuple(drawn) == charts.names(ENTRY["evaluator"])
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]

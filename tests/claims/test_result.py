@@ -162,7 +162,7 @@ class TestJudge:
 
     def test_an_evaluator_that_does_not_exist(self):
         with pytest.raises(
-            LimitcyclesError, match=r"c\.evaluator is 'rnak'; known: .*rank, training"
+            LimitcyclesError, match=r"c\.evaluator is 'rnak'; known: .*training-errors, rank"
         ):
             judge("c", ENTRY | {"evaluator": "rnak"}, gather(ENTRY), context())
 

@@ -7,55 +7,36 @@ spectra and studies that are already stored. To add one, write a module with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib
+from collections.abc import Mapping, Sequence
 
 import xarray as xr
 
-from limitcycles.claims import (
-    architectures,
-    closed_trajectories,
-    conservative_force,
-    double_well,
-    energy_entropy_split,
-    fokker_planck_evolution,
-    free_energy_decreases,
-    jko_flow,
-    linear_decomposition,
-    local_entropy,
-    most_likely_locations,
-    noise,
-    noise_covariance,
-    out_of_equilibrium,
-    potential_and_loss,
-    potential_independent,
-    rank,
-    sde_limit,
-    training_errors,
-)
-from limitcycles.claims.result import Evidence, Outcome, assemble, untested
+from limitcycles.claims.result import Evidence, assemble, untested
 from limitcycles.errors import LimitcyclesError
 
-EVALUATORS: dict[str, Callable[[dict, Evidence], Outcome]] = {
-    "noise-covariance-with-replacement": noise_covariance.evaluate,
-    "noise-covariance-without-replacement": noise_covariance.evaluate,
-    "sde-limit": sde_limit.evaluate,
-    "fokker-planck-evolution": fokker_planck_evolution.evaluate,
-    "free-energy-decreases": free_energy_decreases.evaluate,
-    "energy-entropy-split": energy_entropy_split.evaluate,
-    "potential-equals-loss-iff-isotropic": potential_and_loss.evaluate,
-    "conservative-force": conservative_force.evaluate,
-    "closed-trajectories": closed_trajectories.evaluate,
-    "jko-flow": jko_flow.evaluate,
-    "linear-decomposition": linear_decomposition.evaluate,
-    "most-likely-locations": most_likely_locations.evaluate,
-    "potential-independent-of-temperature": potential_independent.evaluate,
-    "double-well": double_well.evaluate,
-    "out-of-equilibrium-grows": out_of_equilibrium.evaluate,
-    "local-entropy": local_entropy.evaluate,
-    "training-errors": training_errors.evaluate,
-    "rank": rank.evaluate,
-    "noise-independent-of-weights": noise.evaluate,
-    "spectrum-ranks-architectures": architectures.evaluate,
+# name in the ledger -> module of this package, imported when it is needed
+EVALUATORS: dict[str, str] = {
+    "noise-covariance-with-replacement": "noise_covariance",
+    "noise-covariance-without-replacement": "noise_covariance",
+    "sde-limit": "sde_limit",
+    "fokker-planck-evolution": "fokker_planck_evolution",
+    "free-energy-decreases": "free_energy_decreases",
+    "energy-entropy-split": "energy_entropy_split",
+    "potential-equals-loss-iff-isotropic": "potential_and_loss",
+    "conservative-force": "conservative_force",
+    "closed-trajectories": "closed_trajectories",
+    "jko-flow": "jko_flow",
+    "linear-decomposition": "linear_decomposition",
+    "most-likely-locations": "most_likely_locations",
+    "potential-independent-of-temperature": "potential_independent",
+    "double-well": "double_well",
+    "out-of-equilibrium-grows": "out_of_equilibrium",
+    "local-entropy": "local_entropy",
+    "training-errors": "training_errors",
+    "rank": "rank",
+    "noise-independent-of-weights": "noise",
+    "spectrum-ranks-architectures": "architectures",
 }
 
 
@@ -94,5 +75,5 @@ def judge(claim: str, entry: dict, evidence: Evidence, context: dict) -> dict:
             f"config/claims.yaml: {claim}.evaluator is {entry['evaluator']!r}; "
             f"known: {', '.join(EVALUATORS)}"
         )
-    outcome = EVALUATORS[entry["evaluator"]](entry, evidence)
-    return assemble(claim, entry, outcome, context)
+    module = importlib.import_module(f"{__name__}.{EVALUATORS[entry['evaluator']]}")
+    return assemble(claim, entry, module.evaluate(entry, evidence), context)
