@@ -43,10 +43,24 @@ rule not_tested:
         "../workflow/scripts/not_tested.py"
 
 
+rule scripts:
+    input:
+        code=code("limitcycles.charts.files"),
+    output:
+        scripts=f"{RESULTS}/figures/vega.js",
+    log:
+        f"{RESULTS}/logs/scripts.log",
+    message:
+        "Put together the scripts that show charts in a browser."
+    script:
+        "../workflow/scripts/scripts.py"
+
+
 rule charts:
     input:
         unpack(lambda wildcards: drawn(wildcards.claim)),
         claim=f"{RESULTS}/claims/{{claim}}.json",
+        scripts=rules.scripts.output.scripts,
         code=code("limitcycles.charts.*", "limitcycles.store"),
     output:
         charts=report(

@@ -22,6 +22,7 @@ rule page:
     input:
         claims=expand(f"{RESULTS}/claims/{{claim}}.json", claim=CLAIMS),
         charts=expand(f"{RESULTS}/figures/{{claim}}", claim=TESTED),
+        scripts=rules.scripts.output.scripts,
         code=code("limitcycles.report", "limitcycles.charts.*"),
     output:
         page=report(

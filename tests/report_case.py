@@ -26,6 +26,9 @@ def results() -> list[dict[str, Any]]:
     return [*named, *(synthetic.not_tested(f"claim-{k}") for k in range(rest)), *judged]
 
 
+scripts = cache(charts.scripts)  # seconds
+
+
 @cache
 def specs() -> dict[str, dict[str, dict[str, Any]]]:
     """Specs of all charts, by claim and name, in the order of files in a folder."""

@@ -28,7 +28,7 @@ def specs():
 
 @pytest.fixture(scope="module")
 def page(results, specs):
-    return report.page(results, specs, META)
+    return report.page(results, specs, META, report_case.scripts())
 
 
 class Text(HTMLParser):
@@ -215,7 +215,7 @@ def test_departures_of_the_scale_stand_in_the_header(page):
 def test_a_control_that_misbehaved_is_shown(results):
     result = next(r for r in results if r["id"] == "training-errors")
     odd = result | {"controls": [result["controls"][0] | {"passed": False}]}
-    text = Text(report.page([odd], {}, META)).text
+    text = Text(report.page([odd], {}, META, report_case.scripts())).text
     assert "✗ not as expected" in text
     assert "✓ as expected" not in text
 
@@ -248,7 +248,7 @@ def test_text_of_a_result_cannot_become_markup():
     result, _, _ = synthetic.training_case()
     result |= {"statement": evil, "caveat": evil, "title": evil}
     spec = {"title": evil, "description": evil, "data": {"values": [{"a": evil}]}}
-    page = report.page([result], {result["id"]: {"a": spec}}, META)
+    page = report.page([result], {result["id"]: {"a": spec}}, META, report_case.scripts())
     assert evil not in page
     assert "<script>alert" not in page
     found = re.search(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
@@ -257,10 +257,12 @@ def test_text_of_a_result_cannot_become_markup():
 
 def test_charts_without_a_result_are_refused(results):
     with pytest.raises(report.ReportError, match="rank-of-nothing"):
-        report.page(results, {"rank-of-nothing": {}}, META)
+        report.page(results, {"rank-of-nothing": {}}, META, report_case.scripts())
 
 
 def test_a_page_needs_no_charts_and_no_verdicts():
-    text = Text(report.page([synthetic.not_tested("sde-limit")], {}, META)).text
+    text = Text(
+        report.page([synthetic.not_tested("sde-limit")], {}, META, report_case.scripts())
+    ).text
     assert "Claims not tested yet" in text
     assert "Claims with a verdict" not in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from limitcycles.errors import LimitcyclesError
 
@@ -47,9 +47,10 @@ def log_log_slope(steps, errors, level: float = 0.95) -> Slope:
                 f"{name} {values[np.argmax(bad)]:g} has no logarithm: a slope needs positive, "
                 "finite steps and errors"
             )
-    fit = stats.linregress(np.log(steps), np.log(errors))
-    slope, interval = float(fit.slope), None
-    if steps.size > 2:
-        half = float(stats.t.ppf((1 + level) / 2, steps.size - 2) * fit.stderr)
-        interval = (slope - half, slope + half)
-    return Slope(slope, interval, float(fit.intercept))
+    x, y = np.log(steps), np.log(errors)
+    if steps.size == 2:
+        slope, intercept = np.polyfit(x, y, 1)
+        return Slope(float(slope), None, float(intercept))
+    (slope, intercept), covariance = np.polyfit(x, y, 1, cov=True)
+    half = stdtrit(steps.size - 2, (1 + level) / 2) * np.sqrt(covariance[0, 0])
+    return Slope(float(slope), (float(slope - half), float(slope + half)), float(intercept))

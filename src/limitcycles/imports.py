@@ -33,7 +33,7 @@ def closure(*modules: str) -> list[str]:
             waiting.extend(_imported(path))
             if "." in module:  # Python runs the __init__.py of the package above first
                 waiting.append(module.rpartition(".")[0])
-    if ROOT / "report.py" in found:
+    if found & {ROOT / "report.py", ROOT / "charts" / "files.py"}:
         found.update((ROOT / "templates").glob("*"))
     here = Path.cwd()
     return sorted(str(p.relative_to(here) if p.is_relative_to(here) else p) for p in found)

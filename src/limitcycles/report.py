@@ -14,9 +14,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-import altair as alt
 import jinja2
-import vl_convert
 from markupsafe import Markup
 
 from limitcycles import charts, wording
@@ -126,6 +124,7 @@ def page(
     results: Sequence[Mapping[str, Any]],
     charts: Mapping[str, Mapping[str, dict[str, Any]]],
     meta: Mapping[str, str],
+    scripts: str,
 ) -> str:
     """The whole report as one HTML page.
 
@@ -138,6 +137,8 @@ def page(
         its `description` the caption. They are shown in the order of `limitcycles.charts.names`.
     meta
         `scale`, `code_version`, `config_hash`.
+    scripts
+        What `limitcycles.charts.scripts` returns.
 
     Raises
     ------
@@ -168,7 +169,7 @@ def page(
             dark=theme.dark(),
             style=_resource("report.css"),
             script=_resource("report.js"),
-            bundle=_bundle(),
+            bundle=Markup(scripts),
         )
     )
 
@@ -268,11 +269,3 @@ def _environment() -> jinja2.Environment:
 
 def _resource(name: str) -> Markup:
     return Markup(resources.files("limitcycles").joinpath("templates", name).read_text("utf-8"))
-
-
-@cache
-def _bundle() -> Markup:
-    """Vega, Vega-Lite and Vega-Embed as one script, of the version that Altair's specs are for."""
-    version = "_".join(alt.SCHEMA_VERSION.split(".")[:2])
-    script = vl_convert.javascript_bundle(vl_version=version)
-    return Markup(script.replace("</script", r"<\/script"))

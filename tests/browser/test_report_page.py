@@ -24,6 +24,7 @@ def file(tmp_path_factory):
         report_case.results(),
         report_case.specs(),
         {"scale": "laptop", "code_version": "0.1.0+src.abcdef", "config_hash": "0123456789ab"},
+        report_case.scripts(),
     )
     path = tmp_path_factory.mktemp("report") / "claims.html"
     path.write_text(page, encoding="utf-8")
@@ -225,7 +226,7 @@ def test_it_prints_on_white_with_all_charts(visit, file, tmp_path):
 def test_a_chart_of_its_own_opens_without_network(visit, tmp_path):
     evaluator = "training-errors"
     drawn = charts.draw(evaluator, *report_case.synthetic.CASES[evaluator]())
-    charts.save(drawn["error-curves"], tmp_path / "error-curves")
+    charts.save(drawn["error-curves"], tmp_path / "error-curves", report_case.scripts())
     page = visit((tmp_path / "error-curves.html").as_uri())
     picture = page.locator("#vis canvas, #vis svg.marks").first
     expect(picture).to_be_visible()

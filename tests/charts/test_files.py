@@ -10,6 +10,8 @@ import synthetic
 from limitcycles import charts
 from limitcycles.files import StorageError
 
+SCRIPTS = "vegaEmbed = (...all) => Promise.resolve(all)"
+
 
 @pytest.fixture(scope="module")
 def chart():
@@ -17,7 +19,7 @@ def chart():
 
 
 def test_spec_page_and_picture(chart, tmp_path):
-    charts.save(chart, tmp_path / "new" / "final-errors")
+    charts.save(chart, tmp_path / "new" / "final-errors", SCRIPTS)
     names = sorted(path.name for path in (tmp_path / "new").iterdir())
     assert names == sorted(f"final-errors{suffix}" for suffix in charts.SUFFIXES)
 
@@ -26,6 +28,8 @@ def test_spec_page_and_picture(chart, tmp_path):
 
     page = (tmp_path / "new" / "final-errors.html").read_text(encoding="utf-8")
     assert not re.findall(r"<(?:script|link)[^>]+(?:src|href)=", page)
+    assert SCRIPTS in page
+    assert "<title>final-errors</title>" in page
 
     svg = ElementTree.parse(tmp_path / "new" / "final-errors.svg").getroot()
     assert float(svg.get("width")) > 300
@@ -34,13 +38,14 @@ def test_spec_page_and_picture(chart, tmp_path):
 
 def test_equal_charts_give_equal_files(chart, tmp_path):
     for name in ("one", "two"):
-        charts.save(chart, tmp_path / name)
+        charts.save(chart, tmp_path / name / "a", SCRIPTS)
     for suffix in charts.SUFFIXES:
-        assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
+        one, two = (tmp_path / name / f"a{suffix}" for name in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
 
 
 def test_a_failed_save_leaves_the_old_files(chart, tmp_path, monkeypatch):
-    charts.save(chart, tmp_path / "a")
+    charts.save(chart, tmp_path / "a", SCRIPTS)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def no_space(*_, **__):
@@ -48,5 +53,5 @@ def test_a_failed_save_leaves_the_old_files(chart, tmp_path, monkeypatch):
 
     monkeypatch.setattr(type(chart), "save", no_space)
     with pytest.raises(StorageError, match="No space left"):
-        charts.save(chart, tmp_path / "a")
+        charts.save(chart, tmp_path / "a", SCRIPTS)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -16,5 +16,6 @@ with logged(snakemake.log[0], "charts", snakemake.threads):
         [store.load(path) for path in snakemake.input.get("runs", [])],
         store.load_parts(snakemake.input.get("study", [])),
     )
+    scripts = Path(snakemake.input.scripts).read_text(encoding="utf-8")
     for name, chart in drawn.items():
-        charts.save(chart, Path(snakemake.output.charts) / name)
+        charts.save(chart, Path(snakemake.output.charts) / name, scripts)

@@ -13,7 +13,7 @@ import altair as alt
 import xarray as xr
 
 from limitcycles.charts.data import ChartDataError
-from limitcycles.charts.files import SUFFIXES, save
+from limitcycles.charts.files import SUFFIXES, save, scripts
 
 # evaluator -> module of this package, imported when it is needed
 CHARTED: dict[str, str] = {
@@ -39,7 +39,7 @@ CHARTED: dict[str, str] = {
     "spectrum-ranks-architectures": "architectures",
 }
 
-__all__ = ["CHARTED", "SUFFIXES", "ChartDataError", "draw", "names", "save"]
+__all__ = ["CHARTED", "SUFFIXES", "ChartDataError", "draw", "names", "save", "scripts"]
 
 
 def names(evaluator: str) -> tuple[str, ...]:

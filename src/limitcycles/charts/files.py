@@ -1,28 +1,52 @@
 """A chart as files: Vega-Lite spec, page, picture."""
 
-import contextlib
+import json
+from functools import cache
+from importlib import resources
 from pathlib import Path
 
 import altair as alt
+import jinja2
+import vl_convert
 
-from limitcycles.files import replacing, write_json
+from limitcycles.files import replacing, write_json, write_text
 
 SUFFIXES = (".vl.json", ".html", ".svg")
+OPTIONS = {"actions": {"export": True, "source": True, "editor": False}}
 
 
-def save(chart: alt.TopLevelMixin, stem: Path) -> None:
+def scripts() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, of the version that Altair's specs are for.
+
+    To put it together takes a second or two. It can stand inside an HTML page.
+    """
+    version = "_".join(alt.SCHEMA_VERSION.split(".")[:2])
+    return vl_convert.javascript_bundle(vl_version=version).replace("</script", r"<\/script")
+
+
+def save(chart: alt.TopLevelMixin, stem: Path, scripts: str) -> None:
     """Write ``stem.vl.json``, ``stem.html`` and ``stem.svg``, each whole or not at all.
 
-    The page holds its scripts and needs no network. Folders are made. Raises StorageError: no
-    space, or no permission.
+    The page holds `scripts` (see the function of that name) and needs no network. Folders are
+    made. Raises StorageError: no space, or no permission.
     """
     spec, page, picture = (Path(f"{stem}{suffix}") for suffix in SUFFIXES)
-    write_json(spec, chart.to_dict())
-    with contextlib.ExitStack() as stack:
-        chart.save(
-            stack.enter_context(replacing(page)),
-            format="html",
-            inline=True,
-            embed_options={"actions": {"export": True, "source": True, "editor": False}},
-        )
-        chart.save(stack.enter_context(replacing(picture)), format="svg")
+    content = chart.to_dict()
+    write_json(spec, content)
+    write_text(
+        page,
+        _template().render(
+            name=stem.name,
+            scripts=scripts,
+            spec=json.dumps(content).replace("</", r"<\/"),
+            options=json.dumps(OPTIONS),
+        ),
+    )
+    with replacing(picture) as temporary:
+        chart.save(temporary, format="svg")
+
+
+@cache
+def _template() -> jinja2.Template:
+    text = resources.files("limitcycles").joinpath("templates/chart.html.j2").read_text("utf-8")
+    return jinja2.Template(text)

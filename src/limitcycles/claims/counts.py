@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scipy import stats
+from scipy.special import betaincinv
 
 NOT_OVER_SEEDS = 2  # least `n` of a statistic that is not one value of one seed
 
@@ -12,8 +12,8 @@ NOT_OVER_SEEDS = 2  # least `n` of a statistic that is not one value of one seed
 def counted(name: str, hits: int, n: int, *, level: float, paper: float | None = None) -> dict:
     """A share of n independent trials in percent, with its Clopper–Pearson interval."""
     tail = (1 - level) / 2
-    low = stats.beta.ppf(tail, hits, n - hits + 1) if hits else 0.0
-    high = stats.beta.ppf(1 - tail, hits + 1, n - hits) if hits < n else 1.0
+    low = betaincinv(hits, n - hits + 1, tail) if hits else 0.0
+    high = betaincinv(hits + 1, n - hits, 1 - tail) if hits < n else 1.0
     return {
         "name": name,
         "value": 100 * hits / n,
