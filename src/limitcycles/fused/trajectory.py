@@ -33,7 +33,6 @@ from limitcycles.training import DivergenceError, learning_rate
 BLOCK = 1024  # epochs in a shard: some seconds of work
 CHUNK = (512, 64)  # (epochs, weights) that are read at once: between one weight and one epoch
 NAME = "trajectory.zarr"
-STATE = ("weights", "velocity", "mean", "variance")  # of the engine
 
 
 def record(
@@ -108,8 +107,7 @@ def record(
     else:
         done = saved["done"]
         order.set_state(saved["order"])
-        for part in STATE:
-            getattr(engine, part)[:] = saved[part].numpy()
+        engine.restore({part: values.numpy() for part, values in saved["engine"].items()})
     descent = Descent.of(training)
     draw = SAMPLERS[training["sampler"]]
     total = training["epochs"] + 1
@@ -121,11 +119,11 @@ def record(
             for epoch in range(done, stop):
                 loss, path = np.nan, None
                 if epoch:
-                    index = draw(len(engine.images), order).numpy()
+                    index = draw(engine.examples, order).numpy()
                     keep = engine.steps(len(index)) if writer.in_window(epoch) else 0
                     rate = learning_rate(training["learning_rate"], epoch - 1, training["epochs"])
                     losses, path = engine.epoch(index, rate, descent, keep=keep)
-                    loss = float(losses.mean(dtype=np.float64))
+                    loss = float(losses.mean())
                     if not np.isfinite(loss) or not np.isfinite(engine.weights).all():
                         raise DivergenceError(
                             f"{name}, seed {seed}: a loss or a weight is not finite in epoch "
@@ -139,7 +137,7 @@ def record(
                 {
                     "done": done,
                     "order": order.get_state(),
-                    **{part: torch.from_numpy(getattr(engine, part).copy()) for part in STATE},
+                    "engine": {k: torch.from_numpy(v) for k, v in engine.state().items()},
                 }
             )
     return writer.path
@@ -156,16 +154,17 @@ class _Rows:
     def __init__(self, writer: _Writer, start: int, stop: int):
         self.writer, self.start = writer, start
         engine, count = writer.engine, stop - start
-        self.weights = np.empty((count, len(engine.weights)), np.float32)
-        self.moments = np.empty((count, 2 * len(engine.mean)), np.float32)
+        self.weights = np.empty((count, engine.layers.weights), np.float32)
+        self.moments = np.empty((count, 2 * engine.layers.moments), np.float32)
         self.loss = np.empty(count, np.float32)
         self.windows: list[tuple[int, np.ndarray]] = []
         self.gradients: list[tuple] = []
 
     def add(self, epoch: int, loss: float, path: np.ndarray | None) -> None:
         engine, i = self.writer.engine, epoch - self.start
-        self.weights[i] = engine.weights
-        self.moments[i] = np.concatenate([engine.mean, engine.variance])
+        state = engine.state()
+        self.weights[i] = state["weights"]
+        self.moments[i] = np.concatenate([state["mean"], state["variance"]])
         self.loss[i] = loss
         if path is not None and len(path):
             self.windows.append((epoch, path))
@@ -182,7 +181,7 @@ class _Writer:
         every = plan["gradient_every"]
         at = sorted({*range(0, epochs + 1, every), epochs})
         self.gradient_row = {epoch: row for row, epoch in enumerate(at)}
-        steps = engine.steps(len(engine.images))
+        steps = engine.steps(engine.examples)
         inside = [e for first, count in plan["windows"] for e in range(first, first + count)]
         if (inside and not (min(inside) >= 1 and max(inside) <= epochs)) or len(inside) > len(
             set(inside)
@@ -200,7 +199,8 @@ class _Writer:
     def create(self, attrs: dict) -> None:
         """An empty store in place of what is there."""
         engine, epochs = self.engine, self.epochs + 1
-        d, moments, count = len(engine.weights), 2 * len(engine.mean), len(self.gradient_row)
+        d, moments = engine.layers.weights, 2 * engine.layers.moments
+        count = len(self.gradient_row)
         group = zarr.open_group(self.path, mode="w")
         group.attrs.update(attrs)
         for name, width in (("weights", d), ("moments", moments)):
@@ -292,7 +292,7 @@ def _square_norm(weights: np.ndarray) -> np.ndarray:
 
 
 def open_trajectory(path: Path | str) -> xr.Dataset:
-    """The store that `record` made, opened but not read. Raises StorageError: it is no such store."""
+    """The store that `record` made, opened, not read. Raises StorageError: it is no such store."""
     try:
         return xr.open_zarr(path, chunks=None)
     except (OSError, KeyError, ValueError) as error:
