@@ -9,7 +9,7 @@ import scipy.linalg
 from limitcycles import linear_theory
 from limitcycles.series import currents
 from limitcycles.series.blocks import SeriesError
-from limitcycles.series.linear_sgd import LinearSGD, linear_series
+from limitcycles.series.linear_sgd import LinearSGD, linear_series, prediction_slope
 
 H = np.array([[1.0, 0.3, 0.0], [0.3, 0.6, 0.2], [0.0, 0.2, 0.4]])
 ROOT = np.array([[0.5, 0.0, 0.0], [1.0, 0.3, 0.0], [-1.0, 0.4, 1.2]])
@@ -150,6 +150,31 @@ def test_noise_of_shuffled_epochs_by_all_permutations():
     assert pairs.epoch(2, replacement=False).noise[0, 0] == pytest.approx(np.var(ends), rel=1e-10)
 
 
+def test_slope_by_hand():
+    # Weights 1 and ¼: slope (1·2·1 + ¼·4·4)/(1 + ¼·16) = 6/5; information 5.
+    found = prediction_slope([1.0, 4.0], [2.0, 4.0], [1.0, 2.0])
+    assert found.slope == pytest.approx(1.2)
+    assert found.chi_square == pytest.approx(0.8**2 + 0.4**2)
+    assert found.high - found.slope == pytest.approx(1.959964 / np.sqrt(5))
+    wide = prediction_slope([1.0, 4.0], [20.0, 4.0], [1.0, 2.0])
+    assert wide.high - wide.slope > 5 * (found.high - found.slope)
+
+
+def test_a_run_lies_on_the_prediction():
+    model = LinearSGD(H, D, 0.2, 4, 0.9)
+    epoch = model.epoch(3)
+    planes = np.random.default_rng(7).normal(size=(6, 2, 3))
+    slopes = []
+    for seed in range(60):
+        x = model.simulate(12000, seed)[0][::3]
+        # Planes of one run are correlated: one run each.
+        rates = currents.area_rates(currents.project(x, planes[[seed % 6]]))
+        slopes.append((epoch.area_rate(planes[seed % 6]), rates.rate[0], rates.error[0]))
+    found = prediction_slope(*np.array(slopes).T)
+    assert abs(found.slope - 1) < 2 * (found.high - found.slope)
+    assert found.high - found.low < 0.5
+
+
 def test_linear_series_is_the_recursion():
     rng = np.random.default_rng(6)
     A = 0.4 * rng.normal(size=(4, 4))
@@ -189,6 +214,10 @@ def test_exceptions():
         LinearSGD(H, D, 0.1, 4).epoch(1, replacement=False)
     with pytest.raises(SeriesError, match="multiple"):
         LinearSGD(H, D, 0.1, 4).simulate_epochs(np.zeros((6, 3)), 5, 0)
+    with pytest.raises(SeriesError, match="two planes"):
+        prediction_slope([1.0], [1.0], [1.0])
+    with pytest.raises(SeriesError, match="positive"):
+        prediction_slope([1.0, 1.0], [1.0, 2.0], [1.0, 0.0])
     with pytest.raises(SeriesError, match="dependent"):
         linear_series(np.array([[0.5, 1.0], [0.0, 0.5]]), np.zeros((5, 2)))
 

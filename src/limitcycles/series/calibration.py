@@ -32,7 +32,10 @@ def white_noise(rng: np.random.Generator, steps: int) -> np.ndarray:
 
 
 def random_walk(rng: np.random.Generator, steps: int) -> np.ndarray:
-    """Sums of white noise: no current, and no stationary state either."""
+    """Sums of white noise: no current, and no stationary state either.
+
+    The area interval alone finds currents too often in it; the gate has to stop it.
+    """
     return np.cumsum(white_noise(rng, steps), axis=0)
 
 

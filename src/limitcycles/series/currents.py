@@ -273,7 +273,13 @@ def _principal(coordinates: np.ndarray) -> np.ndarray:
 
 
 def surrogate_deviation(coordinates) -> np.ndarray:
-    """Exact deviation of `surrogate_area_rates`, without drawing any; shape (plane,), weight²."""
+    """Exact deviation of `surrogate_area_rates`, without drawing any; shape (plane,), weight².
+
+    That of the area rate itself, if the coordinates are independent of each other. Where they are
+    correlated at some lag though not at lag 0, as in a reversible process whose noise and drift
+    have different axes, it is larger: the envelope is then too wide for a test at its level, and
+    can only take away from what an interval finds.
+    """
     size = _surrogate_sizes(_coordinates(coordinates))
     return np.sqrt((size**2).sum(0) / 2)
 

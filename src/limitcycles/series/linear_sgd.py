@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from scipy import signal
+from scipy import signal, stats
 
 from limitcycles.series import currents
-from limitcycles.series.blocks import SeriesError
+from limitcycles.series.blocks import SeriesError, probability
 
 
 @dataclass(frozen=True)
@@ -210,6 +210,45 @@ class Epoch:
         if plane.shape != (2, self.dimension):
             raise SeriesError(f"a plane has shape (2, {self.dimension}), not {plane.shape}")
         return np.pad(plane, [(0, 0), (0, len(self.transition) - self.dimension)])
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Measured rates against predicted ones: `slope` with its interval, and what is left.
+
+    A perfect theory gives 1. `chi_square` is the sum of squared residuals over squared errors,
+    with `freedom` degrees of freedom: far above it, no slope describes the planes.
+    """
+
+    slope: float
+    low: float
+    high: float
+    chi_square: float
+    freedom: int
+
+
+def prediction_slope(predicted, measured, errors, *, level: float = 0.95) -> Slope:
+    """Slope s of measured = s · predicted over planes, least squares with weights 1/error².
+
+    All of shape (plane,), in one unit; the errors of the planes independent. Normal interval
+    s ± z (Σ p²/e²)^(−1/2), times sqrt(χ²/freedom) where that is above 1, so that planes which
+    disagree widen it. The error of the prediction itself (H, D) is left out: it biases s towards 0.
+    Raises SeriesError: shapes that differ, errors not positive, no prediction but 0.
+    """
+    p, m, e = (np.asarray(a, dtype=np.float64) for a in (predicted, measured, errors))
+    if p.ndim != 1 or p.shape != m.shape or p.shape != e.shape or len(p) < 2:
+        raise SeriesError(
+            f"two planes or more, of one shape, not {p.shape}, {m.shape} and {e.shape}"
+        )
+    if not (e > 0).all() or not p.any():
+        raise SeriesError("errors have to be positive, and a prediction other than 0")
+    information = float(((p / e) ** 2).sum())
+    slope = float((p * m / e**2).sum()) / information
+    chi_square = float((((m - slope * p) / e) ** 2).sum())
+    freedom = len(p) - 1
+    half = stats.norm.ppf((1 + probability(level)) / 2) / np.sqrt(information)
+    half = float(half * max(1.0, np.sqrt(chi_square / freedom)))
+    return Slope(slope, slope - half, slope + half, chi_square, freedom)
 
 
 def linear_series(A, noise, start=None) -> np.ndarray:
