@@ -1,5 +1,5 @@
 #!/bin/sh
-# All benchmarks in one command: the environment of the peers, if it is missing, then all three.
+# All benchmarks in one command: the environment of the peers, if it is missing, then all of them.
 # Options go to the first two: --data-folder, --cores, --run, --scale, --epochs, --seed, --peak-seconds.
 set -eu
 cd "$(dirname "$0")/.."
@@ -13,3 +13,4 @@ fi
 "$venv/bin/python" benchmarks/per_sample_gradients.py "$@"
 "$venv/bin/python" benchmarks/spectrum.py "$@"
 "$venv/bin/python" benchmarks/fokker_planck.py
+"$venv/bin/python" benchmarks/trajectories.py

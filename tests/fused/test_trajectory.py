@@ -1,0 +1,210 @@
+"""Long trajectories: what is stored, and that no end of a process spoils it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from helpers import one_thread  # noqa: F401
+
+import limitcycles
+from limitcycles import networks
+from limitcycles.errors import LimitcyclesError
+from limitcycles.files import StorageError
+from limitcycles.fused import trajectory
+from limitcycles.fused.engine import Descent, Engine
+from limitcycles.samplers import without_replacement
+from limitcycles.seeds import stream
+from limitcycles.training import DivergenceError
+
+EXAMPLES, EPOCHS, BLOCK = 100, 37, 8
+
+
+def dataset(seed=0, count=EXAMPLES) -> xr.Dataset:
+    rng = np.random.default_rng(seed)
+    return xr.Dataset(
+        {
+            "train_image": (
+                ("sample", "channel", "row", "column"),
+                rng.random((count, 1, 7, 7), dtype=np.float32),
+            ),
+            "train_label": ("sample", rng.integers(0, 5, count)),
+        },
+        attrs={"sha256": f"made up, {seed}"},
+    )
+
+
+def run(epochs=EPOCHS, **training) -> dict:
+    return {
+        "network": {
+            "builder": "fc",
+            "options": {"inputs": 49, "hidden": 16, "classes": 5},
+            "weights": 917,
+        },
+        "dataset": {},
+        "training": {
+            "epochs": epochs,
+            "batch_size": 32,
+            "learning_rate": {"start": 0.1, "factor": 0.1, "at": [0.5]},
+            "momentum": {"kind": "nesterov", "coefficient": 0.9},
+            "weight_decay": 0.0,
+            "sampler": "without-replacement",
+        }
+        | training,
+    }
+
+
+def record(folder, *, seed=3, data=None, settings=None, **options) -> xr.Dataset:
+    path = trajectory.record(
+        data or dataset(), settings or run(), seed, folder, block=BLOCK, gradient_every=10,
+        windows=((4, 2),), **options
+    )  # fmt: skip
+    return trajectory.open_trajectory(path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return record(tmp_path_factory.mktemp("whole"))
+
+
+def test_weights_are_those_of_the_engine(whole):
+    data, settings = dataset(), run()
+    torch.manual_seed(stream(3, "initialisation"))
+    network = networks.build(settings["network"])
+    engine = Engine(network, data["train_image"].values, data["train_label"].values, 32)
+    order = torch.Generator().manual_seed(stream(3, "sampler"))
+    stored = trajectory.read(whole, 0, EPOCHS + 1)
+    assert stored.shape == (EPOCHS + 1, 917)
+    np.testing.assert_array_equal(stored[0], engine.weights)
+    for epoch in range(1, EPOCHS + 1):
+        rate = 0.1 if epoch <= round(0.5 * EPOCHS) else 0.01
+        index = without_replacement(EXAMPLES, order).numpy()
+        losses, path = engine.epoch(index, rate, Descent(0.9, True), keep=10)
+        np.testing.assert_array_equal(stored[epoch], engine.weights)
+        assert float(whole["loss"][epoch]) == pytest.approx(losses.mean(dtype=float), rel=1e-6)
+        if epoch in (4, 5):
+            inside = whole["window_epoch"].values == epoch
+            np.testing.assert_array_equal(whole["window_weights"].values[inside], path)
+        if epoch in (30, EPOCHS):
+            row = int(np.flatnonzero(whole["gradient_epoch"].values == epoch)[0])
+            for frozen, mode in ((True, "evaluation"), (False, "training")):
+                loss, _, gradient = engine.full_gradient(frozen=frozen)
+                assert float(whole[f"loss_{mode}"][row]) == loss
+                np.testing.assert_array_equal(
+                    whole[f"gradient_{mode}"].values[row], gradient.astype(np.float32)
+                )
+    assert whole["gradient_epoch"].values.tolist() == [0, 10, 20, 30, EPOCHS]
+    assert np.isnan(whole["loss"].values[0])
+    assert np.isfinite(whole["loss"].values[1:]).all()
+    assert whole["moments"].shape == (EPOCHS + 1, 32)
+
+
+def test_one_weight_and_one_epoch_are_read_alone(whole):
+    everything = whole["weights"].values
+    np.testing.assert_array_equal(whole["weights"][:, 700].values, everything[:, 700])
+    np.testing.assert_array_equal(whole["weights"][20].values, everything[20])
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    store = folder / trajectory.NAME
+    return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
+
+
+SCRIPT = """
+import json, sys, time
+from pathlib import Path
+sys.path[:0] = json.loads(sys.argv[2])
+import test_trajectory as case
+from limitcycles.fused import engine
+real = engine.Engine.epoch
+def slow(self, *arguments, **options):
+    time.sleep(0.01)
+    return real(self, *arguments, **options)
+engine.Engine.epoch = slow
+print("ready", flush=True)
+case.record(Path(sys.argv[1]))
+"""
+
+
+def test_killed_again_and_again_it_ends_with_the_same_bits(whole, tmp_path):
+    rng = np.random.default_rng(0)
+    places = [str(Path(limitcycles.__file__).parents[1]), str(Path(__file__).parent),
+              str(Path(__file__).parents[1])]  # fmt: skip
+    kills = 0
+    for _ in range(20):
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(tmp_path), json.dumps(places)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert process.stdout.readline() == b"ready\n"
+        time.sleep(rng.uniform(0.1, 0.35))
+        if process.poll() is None and kills < 4:
+            os.kill(process.pid, signal.SIGKILL)
+        if process.wait() == 0:
+            break
+        kills += 1
+    assert process.returncode == 0
+    assert kills >= 2
+    reference = Path(whole.encoding["source"]).parent
+    assert files(tmp_path) == files(reference)
+
+
+def test_a_finished_trajectory_is_not_made_again(tmp_path):
+    record(tmp_path)
+    before = files(tmp_path)
+    times = {p: p.stat().st_mtime_ns for p in (tmp_path / trajectory.NAME).rglob("c/*")}
+    record(tmp_path)
+    assert files(tmp_path) == before
+    assert times
+    assert all(p.stat().st_mtime_ns == then for p, then in times.items())
+
+
+def test_other_settings_start_anew_and_never_continue(whole, tmp_path):
+    record(tmp_path, settings=run(weight_decay=0.1))
+    record(tmp_path, data=dataset(1))
+    record(tmp_path)  # its own checkpoint is gone with its store
+    again = record(tmp_path, seed=3)
+    np.testing.assert_array_equal(again["weights"].values, whole["weights"].values)
+
+
+def test_settings_that_come_back_do_not_go_on_in_the_store_of_others(whole, tmp_path):
+    record(tmp_path)
+    record(tmp_path, settings=run(weight_decay=0.1))
+    again = record(tmp_path)
+    np.testing.assert_array_equal(again["weights"].values, whole["weights"].values)
+
+
+def test_a_lost_shard_and_a_changed_byte_are_found(tmp_path):
+    path = record(tmp_path).encoding["source"]
+    shards = sorted(p for p in (Path(path) / "weights" / "c").rglob("0") if p.is_file())
+    shards[2].unlink()
+    with pytest.raises(StorageError, match=f"damaged at epoch {2 * BLOCK}"):
+        trajectory.read(trajectory.open_trajectory(path), 0, EPOCHS + 1)
+    content = bytearray(shards[1].read_bytes())
+    content[7] ^= 0x40
+    shards[1].write_bytes(content)
+    with pytest.raises(StorageError):
+        trajectory.read(trajectory.open_trajectory(path), BLOCK, 2 * BLOCK)
+
+
+def test_divergence_names_the_epoch(tmp_path):
+    with pytest.raises(DivergenceError, match=r"not finite in epoch \d+"):
+        record(tmp_path, settings=run(learning_rate={"start": 1e30, "factor": 1, "at": []}))
+
+
+def test_windows_outside_are_refused(tmp_path):
+    with pytest.raises(LimitcyclesError, match="must lie within 1 and 37"):
+        trajectory.record(dataset(), run(), 0, tmp_path, windows=((37, 2),))
+
+
+def test_what_is_no_trajectory_is_said(tmp_path):
+    with pytest.raises(StorageError, match="cannot read the trajectory"):
+        trajectory.open_trajectory(tmp_path)
