@@ -1,6 +1,9 @@
 """The compiled loops against PyTorch, to float32 rounding, for every option."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -131,6 +134,40 @@ def test_equal_steps_give_equal_bits_and_examples_of_one_are_left_out():
     other.epoch(order[:64], 0.1, Descent(0.9))
     assert len(losses) == 2
     assert one.weights.tobytes() == other.weights.tobytes()
+
+
+DIGEST = """
+import hashlib
+import numpy as np, torch
+from limitcycles import networks
+from limitcycles.fused.engine import Descent, Engine
+torch.manual_seed(0)
+rng = np.random.default_rng(0)
+images, labels = rng.random((100, 49), dtype=np.float32), rng.integers(0, 5, 100)
+engine = Engine(networks.fully_connected(49, 16, 5), images, labels, 32)
+digest = hashlib.sha256(engine.gradient(np.arange(20))[1].tobytes())
+for _ in range(5):
+    engine.epoch(rng.permutation(100), 0.1, Descent(0.9, True))
+digest.update(engine.weights.tobytes())
+digest.update(engine.full_gradient()[2].tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_compiled_now_or_before_or_without_optimisation_gives_the_same_bits(tmp_path):
+    """A resumed run takes its code from the cache; the run before it may have compiled it."""
+    found = []
+    for more in ({}, {}, {"NUMBA_OPT": "1", "NUMBA_CACHE_DIR": str(tmp_path / "other")}):
+        done = subprocess.run(
+            [sys.executable, "-c", DIGEST],
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")} | more,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.append(done.stdout)
+    assert len(set(found)) == 1
+    assert list((tmp_path / "cache").rglob("*.nbc"))
 
 
 def test_a_run_that_diverges_says_so_in_its_losses():

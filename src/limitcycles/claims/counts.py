@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from scipy.special import betaincinv
 
-NOT_OVER_SEEDS = 2  # least `n` of a statistic that is not one value of one seed
-
 
 def counted(name: str, hits: int, n: int, *, level: float, paper: float | None = None) -> dict:
     """A share of n independent trials in percent, with its Clopper–Pearson interval."""
@@ -32,7 +30,7 @@ def number(
     *,
     unit: str,
     level: float,
-    n: int = NOT_OVER_SEEDS,
+    n: int = 1,
     interval: Sequence[float] | None = None,
     values: Sequence[float] = (),
 ) -> dict:

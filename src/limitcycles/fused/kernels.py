@@ -30,8 +30,9 @@ from limitcycles.fused.simd import (
     total,
 )
 
-# Products and sums may be fused; their order, NaN and infinity are kept.
-compiled = njit(fastmath={"contract", "nsz"}, error_model="numpy", cache=True, nogil=True)
+# No fast mathematics: code from the cache may be optimised otherwise than code compiled just now,
+# and must give the same bits. Where a product and a sum are to be fused, it is written so.
+compiled = njit(error_model="numpy", cache=True, nogil=True)
 
 ZERO, ONE = np.float32(0), np.float32(1)
 

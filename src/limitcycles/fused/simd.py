@@ -5,6 +5,9 @@ checks at every loop whether arrays overlap; in a network with 16 units that cos
 arithmetic. Values of this type stay in registers. Processors with shorter registers take two or
 four for one value.
 
+Every operation is that of IEEE 754, rounded once, and sums have a fixed order: the same bits
+however the compiler optimises what is around them, on every processor.
+
 Arrays are one-dimensional, float32 and contiguous; `at` is the place of the first of 16 numbers.
 Nothing checks that they are inside.
 """
@@ -102,7 +105,7 @@ def _define(symbol, name: str) -> None:
     @intrinsic
     def function(typing, one, other):
         def generate(context, builder, signature, arguments):
-            return getattr(builder, name)(*arguments, flags=("reassoc", "contract", "nsz"))
+            return getattr(builder, name)(*arguments)
 
         return lanes(lanes, lanes), generate
 
@@ -119,10 +122,9 @@ _define(operator.mul, "fmul")
 _define(operator.truediv, "fdiv")
 
 
-def _call(builder, name: str, result, arguments, flags=()):
+def _call(builder, name: str, result, arguments):
     kind = ir.FunctionType(result, [a.type for a in arguments])
-    function = builder.module.declare_intrinsic(name, fnty=kind)
-    return builder.call(function, arguments, fastmath=flags)
+    return builder.call(builder.module.declare_intrinsic(name, fnty=kind), arguments)
 
 
 @intrinsic
@@ -203,24 +205,35 @@ def power_of_two(typing, value):
     return lanes(lanes), generate
 
 
+def _folded(builder, value, combine):
+    """One number from 16: the upper half with the lower, four times."""
+    size = LANES // 2
+    while size:
+        # The places behind `size` are no matter any more.
+        places = ir.Constant(_INTEGERS, [(k + size) % LANES for k in range(LANES)])
+        other = builder.shuffle_vector(value, value, places)
+        value, size = combine(value, other), size // 2
+    return builder.extract_element(value, _index(0))
+
+
 @intrinsic
 def total(typing, value):
     """The sum of all 16, in a fixed order."""
 
     def generate(context, builder, signature, arguments):
-        zero = ir.Constant(ir.FloatType(), 0.0)
-        name = "llvm.vector.reduce.fadd.v16f32"
-        return _call(builder, name, ir.FloatType(), [zero, arguments[0]], ("reassoc", "nsz"))
+        return _folded(builder, arguments[0], builder.fadd)
 
     return types.float32(lanes), generate
 
 
 @intrinsic
 def largest(typing, value):
-    """The largest of all 16."""
+    """The largest of all 16; with a NaN among them, any of them."""
 
     def generate(context, builder, signature, arguments):
-        name = "llvm.vector.reduce.fmax.v16f32"
-        return _call(builder, name, ir.FloatType(), arguments, ("nnan", "nsz"))
+        def combine(one, other):
+            return builder.select(builder.fcmp_ordered("<", one, other), other, one)
+
+        return _folded(builder, arguments[0], combine)
 
     return types.float32(lanes), generate
