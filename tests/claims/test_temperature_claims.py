@@ -55,7 +55,11 @@ def study(differences=None, slopes=None, **changes) -> dict[str, xr.Dataset]:
         },
         coords={"system": arms, "temperature": T},
     )
-    return {"potentials": potentials, "shifts": shifts}
+    wide = shifts.assign_coords(temperature=np.geomspace(0.02, 2, len(T)))
+    wide["distance"] = wide["temperature"] * xr.ones_like(wide["distance"])
+    for name in changes.get("turning", ()):
+        wide["distance"].loc[{"system": name}] = wide["distance"].sel(system=name).values[::-1]
+    return {"potentials": potentials, "shifts": shifts, "wide_shifts": wide}
 
 
 def decide(claim, **changes) -> dict:
@@ -150,8 +154,14 @@ class TestGrowth:
 
     def test_checks_can_fail(self):
         falling = dict.fromkeys(LEDGER[GROWS]["arms"], -0.5)
-        result = decide(GROWS, slopes=falling, stretch=1.2)
+        result = decide(GROWS, slopes=falling, stretch=1.2, turning=["constant"])
         assert not any(check["holds"] for check in result["checks"])
+
+    def test_a_distance_that_falls_again_over_two_decades_is_a_caveat(self):
+        result = decide(GROWS, turning=["varying-scalar"])
+        assert result["verdict"] == WITH_CAVEAT
+        assert "from 0.02 to 2, the distance falls again for varying-scalar" in result["caveat"]
+        assert decide(GROWS)["verdict"] == REPRODUCED
 
 
 @pytest.mark.parametrize("claim", [SAME, GROWS])

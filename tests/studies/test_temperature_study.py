@@ -24,7 +24,7 @@ def shifts():
     with pytest.MonkeyPatch.context() as patch:
         few = {name: study.SHIFTS[name] for name in ("constant", "line", "still")}
         patch.setattr(study, "SHIFTS", few)
-        yield study._shifts(64)
+        yield study._shifts(64, study.SHIFT_TEMPERATURES)
 
 
 def test_temperatures_span_two_decades():
@@ -112,7 +112,7 @@ def test_fitted_boxes_hold_the_density():
 def test_the_study_rounds_the_cells(monkeypatch):
     seen = []
     monkeypatch.setattr(study, "_potentials", lambda cells: seen.append(cells))
-    monkeypatch.setattr(study, "_shifts", lambda cells: seen.append(cells))
+    monkeypatch.setattr(study, "_shifts", lambda cells, temperatures: seen.append(cells))
     for cells in (66, 96, 256, 512):
         study.study(SETTINGS | {"cells": cells})
-    assert seen[::2] == [64, 96, 128, 256]
+    assert seen[::3] == [64, 96, 128, 256]

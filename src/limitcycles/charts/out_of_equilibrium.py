@@ -16,7 +16,8 @@ CONTROLS = {"line": "one dimension (control)", "still": "D = I (control)"}
 
 def draw(result: dict[str, Any], study: dict[str, xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
     """Chart of the claim, from its study."""
-    return {"distance": _distances(result, study["shifts"])}
+    shifts = xr.concat([study["shifts"], study["wide_shifts"]], "temperature")
+    return {"distance": _distances(result, shifts.sortby("temperature"))}
 
 
 def _distances(result: dict[str, Any], shifts: xr.Dataset) -> alt.TopLevelMixin:

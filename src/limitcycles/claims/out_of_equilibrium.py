@@ -44,6 +44,8 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         caveats.append(f"only for {'constant' if both[0] else 'varying'} D")
     else:
         verdict = CONTRADICTED if all(falling.values()) else NOT_REPRODUCED
+    wide = evidence.study["wide_shifts"].sel(system=list(entry["arms"]))
+    caveats += _turning(wide)
     return Outcome(
         verdict,
         arms[0]["statistics"][0],
@@ -51,6 +53,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         _controls(entry, shifts),
         [
             _first_order(shifts.sel(system=list(entry["arms"]))),
+            _two_decades(wide),
             _width(shifts, entry),
             _force(shifts, list(entry["arms"])),
         ],
@@ -99,6 +102,30 @@ def _first_order(shifts: xr.Dataset) -> dict:
         "detail": "to first order the shift is T times a vector known without any grid, so that "
         f"the slope tends to 1; at the lowest T the distances are within {100 * cold.max():.1f} % "
         f"of that, at the highest {ratio[:, -1].min():.2g} to {ratio[:, -1].max():.2g} times it",
+    }
+
+
+def _turning(wide: xr.Dataset) -> list[str]:
+    """A caveat that names the systems whose distance falls somewhere over the two decades."""
+    falls = (wide["distance"].diff("temperature") <= 0).any("temperature")
+    names = [str(name) for name in wide["system"].values[falls.values]]
+    low, high = wide["temperature"].values[[0, -1]]
+    if not names:
+        return []
+    return [f"over two decades, T from {low:g} to {high:g}, the distance falls again for "
+            f"{', '.join(names)}"]  # fmt: skip
+
+
+def _two_decades(wide: xr.Dataset) -> dict:
+    def told(name) -> str:
+        return f"{name} " + ", ".join(f"{v:.3g}" for v in wide["distance"].sel(system=name).values)
+
+    temperatures = ", ".join(f"{T:.2g}" for T in wide["temperature"].values)
+    return {
+        "name": "third rule, two decades of T",
+        "holds": not _turning(wide),
+        "detail": f"distances at T = {temperatures}: {'; '.join(map(told, wide['system'].values))}. "
+        "At the highest T modes may part or meet, and the nearest one is another",
     }
 
 

@@ -30,7 +30,8 @@ POTENTIALS = {
     "control": lambda T: systems.isotropic_from_loss(temperature=T),
 }
 
-SHIFT_TEMPERATURES = np.geomspace(0.03, 0.3, 5)
+SHIFT_TEMPERATURES = np.geomspace(0.03, 0.3, 5)  # a decade, to which the rule is applied
+WIDE_TEMPERATURES = np.geomspace(0.02, 2, 5)  # two; below, rounding may spoil the weights of wells
 LEAST_ERROR = 1e-3  # spacings: no mode is taken to be known better than this
 SLOPE, CURVATURE = 0.5, 0.1  # of the one-dimensional D = 1 + 0.5 x + 0.1 x²
 SHIFTS = {
@@ -63,10 +64,16 @@ def study(settings: dict) -> dict[str, xr.Dataset]:
     largest distance of a mode from the nearest sink of the drift (units of x), its `error`, at
     least a thousandth of the spacing, and `predicted`, to first order in T (`small_noise`), for the
     one-dimensional "line" the closed form αT/(1 + 2κT), for "still" zero; `force`, √(E|j|²/E|b|²).
+
+    Part `wide_shifts`: the same at five temperatures from 0.02 to 2.
     """
     cells = min(settings["cells"], max(LEAST_CELLS, settings["cells"] // 2))
     cells -= cells % 4
-    return {"potentials": _potentials(cells), "shifts": _shifts(cells)}
+    return {
+        "potentials": _potentials(cells),
+        "shifts": _shifts(cells, SHIFT_TEMPERATURES),
+        "wide_shifts": _shifts(cells, WIDE_TEMPERATURES),
+    }
 
 
 def start_box(temperature: float) -> _grids.Box:
@@ -185,16 +192,16 @@ def _linear(temperature: float) -> float:
 # ------------------------------------------------------------------------------------ shifts
 
 
-def _shifts(cells: int) -> xr.Dataset:
+def _shifts(cells: int, temperatures: np.ndarray) -> xr.Dataset:
     names = list(SHIFTS)
     values = {
-        key: np.zeros((len(names), len(SHIFT_TEMPERATURES)))
+        key: np.zeros((len(names), len(temperatures)))
         for key in ("distance", "error", "predicted", "force")
     }
     bar = track(total=values["error"].size, unit="temperature", what="shifts")
     for i, (name, build) in enumerate(SHIFTS.items()):
         sinks = np.array([[0.0]]) if name == "line" else np.array([[-1.0, 0.0], [1.0, 0.0]])
-        for k, T in enumerate(SHIFT_TEMPERATURES):
+        for k, T in enumerate(temperatures):
             system = build(float(T))
             fine, coarse = _both(system, cells)
             near, rough = (distance(found, sinks) for found in (fine, coarse))
@@ -207,7 +214,7 @@ def _shifts(cells: int) -> xr.Dataset:
     bar.close()
     return xr.Dataset(
         {key: (("system", "temperature"), v) for key, v in values.items()},
-        coords={"system": names, "temperature": SHIFT_TEMPERATURES},
+        coords={"system": names, "temperature": temperatures},
         attrs={"cells": cells},
     )
 
