@@ -31,7 +31,7 @@ POTENTIALS = {
 }
 
 SHIFT_TEMPERATURES = np.geomspace(0.03, 0.3, 5)  # a decade, to which the rule is applied
-WIDE_TEMPERATURES = np.geomspace(0.02, 2, 5)  # two; below, rounding may spoil the weights of wells
+WIDE_TEMPERATURES = np.geomspace(0.02, 2, 5)  # two; lower, rounding may move mass between wells
 LEAST_ERROR = 1e-3  # spacings: no mode is taken to be known better than this
 SLOPE, CURVATURE = 0.5, 0.1  # of the one-dimensional D = 1 + 0.5 x + 0.1 x²
 SHIFTS = {
