@@ -124,7 +124,8 @@ def _two_decades(wide: xr.Dataset) -> dict:
     return {
         "name": "third rule, two decades of T",
         "holds": not _turning(wide),
-        "detail": f"distances at T = {temperatures}: {'; '.join(map(told, wide['system'].values))}. "
+        "detail": f"distances at T = {temperatures}: "
+        f"{'; '.join(map(told, wide['system'].values))}. "
         "At the highest T modes may part or meet, and the nearest one is another",
     }
 
