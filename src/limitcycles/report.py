@@ -5,9 +5,12 @@ and its content security policy forbids requests. It also works inside a frame w
 address, where there is no storage and no address to change.
 """
 
+import base64
 import csv
+import gzip
 import hashlib
 import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -169,7 +172,7 @@ def page(
             dark=theme.dark(),
             style=_resource("report.css"),
             script=_resource("report.js"),
-            bundle=Markup(scripts),
+            bundle=scripts,
         )
     )
 
@@ -261,10 +264,17 @@ def _environment() -> jinja2.Environment:
         "headline": _headline,
         "said": _said,
         "slug": lambda text: text.replace(" ", "-"),
+        "packed": _packed,
         "untitled": lambda spec: {key: spec[key] for key in spec if key != "title"},
     }
     environment.globals["VERDICTS"] = VERDICTS
     return environment
+
+
+def _packed(content) -> str:
+    """Text, or anything else as JSON, compressed and in letters."""
+    text = content if isinstance(content, str) else json.dumps(content, allow_nan=False)
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def _resource(name: str) -> Markup:

@@ -5,6 +5,12 @@ import pytest
 pytestmark = [pytest.mark.workflow, pytest.mark.browser]
 
 
+def test_the_page_fits_into_an_address(quick):
+    """Snakemake's report shows it in a frame by a data: address; Chromium takes 2 MiB at most."""
+    page = quick.folder / "results/quick/report/claims.html"
+    assert page.stat().st_size * 4 / 3 < 0.9 * 2**21
+
+
 def test_the_report_opens_offline_and_shows_verdicts_and_charts(quick, browser, tmp_path):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     errors, requests = [], []
