@@ -15,7 +15,8 @@ from torch import nn
 
 from limitcycles import networks
 from limitcycles.fused import kernels, simd
-from limitcycles.fused.engine import Descent, Engine, FusedError, Layers
+from limitcycles.fused.engine import Descent, Engine
+from limitcycles.fused.layers import FusedError, Layers
 
 EXAMPLES = 2 * 32 + 21  # the last batch is smaller
 CLOSE = {"rtol": 2e-4, "atol": 2e-6}  # float32 sums in another order, over some steps

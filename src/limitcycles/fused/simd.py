@@ -6,7 +6,7 @@ arithmetic. Values of this type stay in registers. Processors with shorter regis
 four for one value.
 
 Every operation is that of IEEE 754, rounded once, and sums have a fixed order: the same bits
-however the compiler optimises what is around them, on every processor.
+however the compiler optimises what is around them.
 
 Arrays are one-dimensional, float32 and contiguous; `at` is the place of the first of 16 numbers.
 Nothing checks that they are inside.
