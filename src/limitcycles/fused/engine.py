@@ -1,7 +1,7 @@
 """SGD on a fully connected network in compiled loops: one core, one trajectory.
 
-A step of tiny-fc takes less than twice its arithmetic at the peak of a core; a loop in PyTorch takes
-fifty times that, most of it for calling operators (benchmarks/README.md). `Engine` takes its
+A step of tiny-fc takes less than twice its arithmetic at the peak of a core; a loop in PyTorch
+takes fifty times that, most of it for calling operators (benchmarks/README.md). `Engine` takes its
 network from PyTorch and gives its weights back in the order of `networks.flatten`; one step agrees
 with PyTorch's to float32 rounding.
 """
