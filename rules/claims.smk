@@ -11,10 +11,9 @@ rule claim:
     params:
         entry=lambda wildcards: CLAIMS[wildcards.claim],
         scale=SCALE,
-        runs=lambda wildcards: {run: resolved(run) for run in runs_of(wildcards.claim)},
-        seeds=lambda wildcards: {run: seeds(run) for run in runs_of(wildcards.claim)},
+        runs=lambda wildcards: tested_on(wildcards.claim),
         all_seeds=lambda wildcards: sorted(
-            {s for run in runs_of(wildcards.claim) for s in seeds(run)}
+            {s for run in tested_on(wildcards.claim).values() for s in run["seeds"]}
         )
         or [config["theory"]["seed"]],
         sections=lambda wildcards: settings.canonical(

@@ -48,9 +48,9 @@ def code(*modules):
     return imports.closure(*modules)
 
 
-def own_code(run):
-    """The file of the user's own network of a run, if it has one."""
-    builder = config["networks"][config["runs"][run]["network"]]["builder"]
+def own_code(run, group="runs"):
+    """The file of the user's own network of a run or trajectory, if it has one."""
+    builder = config["networks"][config[group][run]["network"]]["builder"]
     return list(map(str, plugins.source(builder)))
 
 
@@ -59,14 +59,27 @@ def slug(claim):
     return claim.replace("-", "_")
 
 
-def seeds(run):
-    """Seeds of a run: its own, or those of all runs."""
-    return config["runs"][run]["seeds"] or config["seeds"]
-
-
 def resolved(run):
     """All settings of a run, in one canonical dict."""
-    return settings.canonical(settings.resolve_run(config, run))
+    return settings.resolve_run(config, run)
+
+
+def seeds(run):
+    """Seeds of a run: its own, or those of all runs."""
+    return resolved(run)["seeds"]
+
+
+def tested_on(claim):
+    """All settings of what each arm of a claim is tested on; none for a system of the theory."""
+    arms = CLAIMS[claim].get("arms", {})
+    found = {
+        arm: settings.resolve_run(config, its["run"]) for arm, its in arms.items() if "run" in its
+    }
+    return found | {
+        arm: settings.resolve_trajectory(config, its["trajectory"])
+        for arm, its in arms.items()
+        if "trajectory" in its
+    }
 
 
 def gradient_mib(run):
@@ -134,7 +147,13 @@ def runs_of(claim):
 
 def sections(claim):
     """Sections of the configuration, beside those of its runs, that decide a claim's numbers."""
-    return ["theory"] if "study" in CLAIMS[claim].get("evidence", ()) else ["spectrum"]
+    kinds = CLAIMS[claim].get("evidence", ())
+    return ["series"] if "analysis" in kinds else ["theory"] if "study" in kinds else ["spectrum"]
+
+
+def study_section(study):
+    """The section of the configuration that a study is computed with, as its claim has it."""
+    return next(sections(claim)[0] for claim in CLAIMS if CLAIMS[claim].get("study") == study)
 
 
 def evidence(claim):
@@ -142,7 +161,7 @@ def evidence(claim):
     entry = CLAIMS[claim]
     kinds, wanted = entry.get("evidence", ()), set(map(str, entry.get("snapshots", ())))
     arms = runs_of(claim)
-    found = {"runs": [], "spectra": [], "sample": []}
+    found = {"runs": [], "spectra": [], "sample": [], "analyses": []}
     if "study" in kinds:
         found["study"] = [f"{RESULTS}/studies/{entry['study']}"]
     for run in arms:
@@ -153,6 +172,12 @@ def evidence(claim):
                 f"{RESULTS}/spectra/{run}/seed{{seed}}/{{batch}}",
                 seed=seeds(run),
                 batch=[batch for batch in batches(run) if wanted & set(batch.split("-"))],
+            )
+    if "analysis" in kinds:
+        for run in tested_on(claim).values():
+            found["analyses"] += expand(
+                f"{RESULTS}/analyses/{run['run']}/seed{{seed}}/{entry['analysis']}",
+                seed=run["seeds"],
             )
     if "sample" in kinds:
         last = batches(arms[0])[-1]
@@ -174,6 +199,11 @@ def answered(claims):
 
 def forget_checkpoints():
     """Delete the checkpoints of runs that are finished and safe; others are still needed."""
-    for folder in Path(STATE).glob("*/seed*"):
-        if Path(RESULTS, "runs", folder.parent.name, f"{folder.name}.zarr.zip").exists():
+    finished = {
+        *(path.parent / path.name.split(".")[0] for path in Path(RESULTS, "runs").glob("*/*")),
+        *(path.with_suffix("") for path in Path(RESULTS, "trajectories").glob("*/*")),
+    }
+    for folder in Path(STATE).glob("**/seed*"):
+        kind = "trajectories" if "trajectories" in folder.parts else "runs"
+        if Path(RESULTS, kind, folder.parent.name, folder.name) in finished:
             shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,7 @@ rule study:
         study="[a-z0-9_]+",
     threads: 1
     params:
-        settings=settings.canonical(config["theory"]),
+        settings=lambda wildcards: settings.canonical(config[study_section(wildcards.study)]),
     message:
         "Compute the study {wildcards.study}."
     script:

@@ -6,6 +6,7 @@ localrules:
     claims,
     theory,
     figure_1,
+    figure_3,
     data,
 
 
@@ -31,11 +32,21 @@ rule figure_1:
         "Figure 1 is drawn."
 
 
+rule figure_3:
+    input:
+        answered(["increment-spectrum", "autocorrelation", "gradient-norm", "network-currents"]),
+    message:
+        "Figure 3 is drawn."
+
+
 rule data:
     input:
         expand(
             f"{RESULTS}/data/{{dataset}}.zarr.zip",
-            dataset=sorted({run["dataset"] for run in config["runs"].values()}),
+            dataset=sorted(
+                {run["dataset"] for run in config["runs"].values()}
+                | {run["dataset"] for run in config["trajectories"].values() if run["seeds"] != []}
+            ),
         ),
     message:
         "The datasets of all runs are prepared."

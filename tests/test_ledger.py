@@ -300,7 +300,10 @@ def test_a_study_goes_with_its_evidence_and_without_runs(claims, tmp_path):
     arm = {"run": "small-lenet-text", "description": "A run has no place here."}
     for change, words in (
         ({"evidence": ["runs"]}, "linear-decomposition.study: goes with evidence: [study]"),
-        ({"arms": {"d2": arm}}, "linear-decomposition.arms.d2.run: does not go with a study"),
+        (
+            {"arms": {"d2": arm}},
+            "linear-decomposition.arms.d2.run: does not go with evidence: [study]",
+        ),
     ):
         path = tmp_path / "claims.yaml"
         path.write_text(yaml.safe_dump({"linear-decomposition": entry | change}))

@@ -100,6 +100,7 @@ def test_defaults_are_filled_at_every_depth():
     assert config["datasets"]["mnist"] == {
         "source": "mnist",
         "classes": None,
+        "train_images_per_class": None,
         "train_images": None,
         "resize": None,
         "pixels": "unit",
@@ -413,7 +414,9 @@ def test_seeds_of_a_run_win():
 
 
 def test_resolve_unknown_run():
-    with pytest.raises(ConfigError, match=r"fc8: there is no such run; nearest valid value: fc-8"):
+    with pytest.raises(
+        ConfigError, match=r"fc8: there is no such entry; nearest valid value: fc-8"
+    ):
         settings.resolve_run(load(), "fc8")
 
 

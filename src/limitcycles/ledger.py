@@ -28,13 +28,18 @@ def load(path: Path, schema: Path) -> dict[str, dict[str, Any]]:
         if {"spectra", "sample"} & set(entry.get("evidence", ())) and "snapshots" not in entry:
             text = "is missing, but evidence names spectra or sample; add the percents"
             found.append(Problem((claim, "snapshots"), text))
-        if ("study" in entry) != ("study" in entry.get("evidence", ())):
-            text = "goes with evidence: [study]; write both or neither"
-            found.append(Problem((claim, "study"), text))
+        evidence = set(entry.get("evidence", ()))
+        for kind in ("analysis", "study"):
+            if (kind in entry) != (kind in evidence):
+                text = f"goes with evidence: [{kind}]; write both or neither"
+                found.append(Problem((claim, kind), text))
+        kind = next((kind for kind in ("analysis", "study") if kind in evidence), "runs")
+        wanted = {"analysis": "trajectory", "study": None, "runs": "run"}[kind]
         for arm, content in entry.get("arms", {}).items():
-            if ("run" in content) == ("study" in entry):
-                text = "is missing" if "study" not in entry else "does not go with a study"
-                found.append(Problem((claim, "arms", arm, "run"), text))
+            for key in ("run", "trajectory"):
+                if (key in content) != (key == wanted):
+                    text = "is missing" if key == wanted else f"does not go with evidence: [{kind}]"
+                    found.append(Problem((claim, "arms", arm, key), text))
     fail_on(found, [(str(path), ledger)])
     return ledger
 
@@ -49,7 +54,7 @@ def check_runs(
     config: Mapping[str, Any],
     path: Path | str = "config/claims.yaml",
 ) -> None:
-    """Check that each arm's run exists, and keeps the snapshots that its claim needs.
+    """Check that each arm's run or trajectory exists, and that a run keeps the snapshots needed.
 
     `config` is the checked configuration, `path` the file that an error names. Raises
     `ConfigError` with all errors, one line each.
@@ -57,12 +62,16 @@ def check_runs(
     found = []
     for claim, entry in ledger.items():
         for arm, content in entry.get("arms", {}).items():
-            if "run" not in content:  # a system of the theory
+            kind = "trajectory" if "trajectory" in content else "run"
+            if kind not in content:  # a system of the theory
                 continue
-            run, key = content["run"], (claim, "arms", arm, "run")
-            if run not in config["runs"]:
-                text = f"{show(run)} is not under runs; {suggestion(run, config['runs'])}"
+            run, key = content[kind], (claim, "arms", arm, kind)
+            group = "trajectories" if kind == "trajectory" else "runs"
+            if run not in config[group]:
+                text = f"{show(run)} is not under {group}; {suggestion(run, config[group])}"
                 found.append(Problem(key, text))
+                continue
+            if kind == "trajectory":
                 continue
             kept = resolve_run(config, run)["training"]["snapshots"]
             missing = sorted(set(content.get("snapshots", entry.get("snapshots", ()))) - set(kept))

@@ -43,15 +43,15 @@ def small_lenet(classes: int = 10, dropout: float = 0.0) -> nn.Sequential:
     )
 
 
-def fully_connected(inputs: int, hidden: int, classes: int) -> nn.Sequential:
-    """One hidden layer with batch normalisation, for images with `inputs` pixels.
+def fully_connected(inputs: int, hidden: int, classes: int, norm: bool = True) -> nn.Sequential:
+    """One hidden layer, with batch normalisation or without, for images with `inputs` pixels.
 
     small-fc (Fig. 1b) is 49-64-10 with 3,978 weights, tiny-fc (Fig. 3) 49-16-5 with 917.
     """
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(inputs, hidden),
-        nn.BatchNorm1d(hidden),
+        *([nn.BatchNorm1d(hidden)] if norm else []),
         nn.ReLU(),
         nn.Linear(hidden, classes),
     )

@@ -40,6 +40,7 @@ __all__ = [
     "nearest",
     "read_yaml",
     "resolve_run",
+    "resolve_trajectory",
 ]
 
 COMMAND_LINE = "command line (--config)"
@@ -166,22 +167,33 @@ def resolve_run(config: Mapping[str, Any], run: str) -> dict[str, Any]:
 
     Raises `ConfigError` where there is no such run.
     """
-    if run not in config["runs"]:
-        raise ConfigError(f"runs.{run}: there is no such run; {suggestion(run, config['runs'])}")
-    own = config["runs"][run]
-    return canonical(
-        {
-            "run": run,
-            "network": config["networks"][own["network"]],
-            "network_name": own["network"],
-            "dataset": config["datasets"][own["dataset"]],
-            "dataset_name": own["dataset"],
-            "training": merge([config["training"], own["training"]]),
-            "gradients": merge([config["gradients"], own["gradients"]]),
-            "seeds": config["seeds"] if own["seeds"] is None else own["seeds"],
-            "departure": own["departure"],
-        }
-    )
+    resolved, own = _resolve(config, "runs", run)
+    return canonical(resolved | {"gradients": merge([config["gradients"], own["gradients"]])})
+
+
+def resolve_trajectory(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The same of one long trajectory; `gradient_every` and `windows` in place of `gradients`."""
+    resolved, own = _resolve(config, "trajectories", name)
+    return canonical(resolved | {key: own[key] for key in ("gradient_every", "windows")})
+
+
+def _resolve(config: Mapping[str, Any], group: str, name: str) -> tuple[dict, Mapping]:
+    """What runs and trajectories share, and the own entry of one."""
+    if name not in config[group]:
+        raise ConfigError(
+            f"{group}.{name}: there is no such entry; {suggestion(name, config[group])}"
+        )
+    own = config[group][name]
+    return {
+        "run": name,
+        "network": config["networks"][own["network"]],
+        "network_name": own["network"],
+        "dataset": config["datasets"][own["dataset"]],
+        "dataset_name": own["dataset"],
+        "training": merge([config["training"], own["training"]]),
+        "seeds": config["seeds"] if own["seeds"] is None else own["seeds"],
+        "departure": own["departure"],
+    }, own
 
 
 def identity(resolved: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,12 +268,13 @@ def _refuse_other_keys(tree: Any, sources: Sequence[Source], path: tuple = ()) -
 
 
 def _references(config: Mapping[str, Any]) -> list[Problem]:
-    runs = config.get("runs")
     found = []
-    for run, own in runs.items() if isinstance(runs, dict) else ():
-        for key, group in (("network", "networks"), ("dataset", "datasets")):
-            names, name = config.get(group), own.get(key) if isinstance(own, dict) else None
-            if isinstance(name, str) and isinstance(names, dict) and name not in names:
-                text = f"{show(name)} is not under {group}; {suggestion(name, names)}"
-                found.append(Problem(("runs", run, key), text))
+    for kind in ("runs", "trajectories"):
+        entries = config.get(kind)
+        for run, own in entries.items() if isinstance(entries, dict) else ():
+            for key, group in (("network", "networks"), ("dataset", "datasets")):
+                names, name = config.get(group), own.get(key) if isinstance(own, dict) else None
+                if isinstance(name, str) and isinstance(names, dict) and name not in names:
+                    text = f"{show(name)} is not under {group}; {suggestion(name, names)}"
+                    found.append(Problem((kind, run, key), text))
     return found

@@ -75,6 +75,21 @@ def load_parts(folders: Iterable[Path | str]) -> dict[str, xr.Dataset]:
     return parts
 
 
+def load_analyses(folders: Iterable[Path | str]) -> dict[str, list[dict[str, xr.Dataset]]]:
+    """Parts of the analyses of trajectories: by trajectory, one a seed in rising order.
+
+    Each folder holds the parts of one, as `save_parts` wrote them; all have the attributes
+    `trajectory` and `seed`.
+    """
+    found = [load_parts([folder]) for folder in folders]
+    of = [next(iter(parts.values())).attrs for parts in found]
+    order = sorted(range(len(found)), key=lambda i: (of[i]["trajectory"], of[i]["seed"]))
+    result: dict[str, list[dict[str, xr.Dataset]]] = {}
+    for i in order:
+        result.setdefault(of[i]["trajectory"], []).append(found[i])
+    return result
+
+
 def load_snapshots(folders: Iterable[Path | str], percents: Iterable[int]) -> list[xr.Dataset]:
     """The stores `at<percent>.zarr.zip` of those percents in some folders, folder by folder."""
     paths = [Path(folder) / f"at{percent}.zarr.zip" for folder in folders for percent in percents]

@@ -14,6 +14,7 @@ def test_complete_fills_in_the_defaults():
     assert specification.complete({"source": "mnist", "classes": [0, 1]}, SOURCES) == {
         "source": "mnist",
         "classes": [0, 1],
+        "train_images_per_class": None,
         "train_images": None,
         "resize": None,
         "pixels": "unit",

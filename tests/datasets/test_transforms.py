@@ -31,6 +31,19 @@ def test_select_without_a_choice_keeps_all():
     assert labels is LABELS
 
 
+def test_select_takes_the_first_of_each_class():
+    images, labels = transforms.select(IMAGES, LABELS, [1, 3], per_class=1)
+    assert labels.tolist() == [3, 1]
+    assert images.ravel().tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_select_refuses_more_of_a_class_than_there_are(number):
+    message = f"train_images_per_class: {number}: give a number from 1 to 2"
+    with pytest.raises(DatasetError, match=message):
+        transforms.select(IMAGES, LABELS, None, per_class=number)
+
+
 @pytest.mark.parametrize(
     ("classes", "first", "message"),
     [

@@ -15,6 +15,7 @@ with logged(snakemake.log[0], "charts", snakemake.threads):
         store.load_snapshots(snakemake.input.get("spectra", []), snakemake.params.percents),
         [store.load(path) for path in snakemake.input.get("runs", [])],
         store.load_parts(snakemake.input.get("study", [])),
+        store.load_analyses(snakemake.input.get("analyses", [])),
     )
     scripts = Path(snakemake.input.scripts).read_text(encoding="utf-8")
     for name, chart in drawn.items():

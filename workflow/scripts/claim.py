@@ -14,6 +14,7 @@ with logged(snakemake.log[0], "claim", snakemake.threads):
         runs=[store.load(path) for path in snakemake.input.get("runs", [])],
         spectra=store.load_snapshots(snakemake.input.get("spectra", []), percents),
         sample=store.load_snapshots(snakemake.input.get("sample", []), percents[-1:]),
+        analyses=store.load_analyses(snakemake.input.get("analyses", [])),
         study=store.load_parts(snakemake.input.get("study", [])),
     )
     result = claims.judge(
@@ -23,11 +24,11 @@ with logged(snakemake.log[0], "claim", snakemake.threads):
         {
             "scale": snakemake.params.scale,
             "seeds": snakemake.params.all_seeds,
-            "departures": {name: run["departure"] for name, run in runs.items()},
-            "config_hash": digest([entry, runs, snakemake.params.seeds, snakemake.params.sections]),
+            "departures": {arm: run["departure"] for arm, run in runs.items()},
+            "config_hash": digest([entry, runs, snakemake.params.sections]),
             "artefacts": [
                 path
-                for kind in ("runs", "spectra", "sample", "study")
+                for kind in ("runs", "spectra", "sample", "analyses", "study")
                 for path in snakemake.input.get(kind, [])
             ],
         },

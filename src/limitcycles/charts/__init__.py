@@ -64,6 +64,7 @@ def draw(
     spectra: list[xr.Dataset],
     runs: list[xr.Dataset],
     study: dict[str, xr.Dataset] | None = None,
+    analyses: dict[str, list[dict[str, xr.Dataset]]] | None = None,
 ) -> dict[str, alt.TopLevelMixin]:
     """Charts of one claim, by name, in the order of `names`.
 
@@ -78,7 +79,9 @@ def draw(
     spectra, runs
         The stores that the claim was judged on; attrs hold run, seed (and percent).
     study
-        The parts of its study, for a claim of the theory.
+        The parts of its study, if it has one.
+    analyses
+        For a claim on trajectories, by trajectory, one a seed, the parts of their analysis.
 
     Raises
     ------
@@ -88,6 +91,8 @@ def draw(
     if result["verdict"] == "not tested":
         return {}
     module = _module(evaluator)
+    if analyses:
+        return module.draw(result, analyses, study)
     if study:
         return module.draw(result, study)
     return module.draw(result, spectra, runs)

@@ -1,7 +1,7 @@
 """Claims: stored results in, a verdict with its numbers, controls and caveats out.
 
 An evaluator never trains. It applies the rule of the ledger, written before the run, to runs,
-spectra and studies that are already stored. To add one, write a module with
+spectra, analyses of trajectories and studies that are already stored. To add one, write a module with
 `evaluate(entry, evidence)` and name it in EVALUATORS.
 """
 
@@ -46,11 +46,17 @@ def gather(
     runs: Sequence[xr.Dataset] = (),
     spectra: Sequence[xr.Dataset] = (),
     sample: Sequence[xr.Dataset] = (),
+    analyses: Mapping[str, Sequence[dict[str, xr.Dataset]]] | None = None,
     study: Mapping[str, xr.Dataset] | None = None,
 ) -> Evidence:
-    """Sort stored results by arm, percent and seed, as their attributes say."""
+    """Sort stored results by arm, percent and seed, as their attributes say.
+
+    `analyses` holds them by trajectory, as `store.load_analyses` returns them.
+    """
     evidence = Evidence(sample=sample[0] if sample else None, study=dict(study or {}))
     for name, spec in entry.get("arms", {}).items():
+        if "trajectory" in spec:
+            evidence.analyses[name] = list((analyses or {}).get(spec["trajectory"], ()))
         if "run" not in spec:
             continue
         mine = [r for r in runs if r.attrs["run"] == spec["run"]]

@@ -21,12 +21,14 @@ NOT_TESTED = "not tested"
 class Evidence:
     """Stored results by arm: runs (one a seed), spectra (by percent, one a seed), kept rows.
 
-    `study` has the parts of a study of the theory by name; it is empty for claims on networks.
+    `analyses` has by arm, one a seed, the parts of the analysis of a trajectory by name; none of an
+    arm that is not run at this scale. `study` has the parts of a study by name.
     """
 
     runs: dict[str, list[xr.Dataset]] = field(default_factory=dict)
     spectra: dict[str, dict[int, list[xr.Dataset]]] = field(default_factory=dict)
     sample: xr.Dataset | None = None
+    analyses: dict[str, list[dict[str, xr.Dataset]]] = field(default_factory=dict)
     study: dict[str, xr.Dataset] = field(default_factory=dict)
 
 
@@ -115,7 +117,7 @@ def arm(entry: dict, name: str, agrees: bool | None, statistics: list[dict]) -> 
     spec = entry["arms"][name]
     return {
         "name": name,
-        "run": spec.get("run"),  # none: a system of the theory
+        "run": spec.get("run", spec.get("trajectory")),  # none: a system of the theory
         "description": spec["description"],
         "agrees": agrees,
         "statistics": statistics,
@@ -125,11 +127,11 @@ def arm(entry: dict, name: str, agrees: bool | None, statistics: list[dict]) -> 
 def assemble(claim: str, entry: dict, outcome: Outcome, context: dict) -> dict:
     """The result file of a claim.
 
-    `context` has scale, seeds, config_hash, artefacts, and `departures`: by run, how it departs
+    `context` has scale, seeds, config_hash, artefacts, and `departures`: by arm, how it departs
     from the paper (None: not at all). A claim whose controls did not all behave is
     "not reproduced"; one with a caveat, a departure or a part not yet tested cannot be without one.
     """
-    arms = [a | {"departure": context["departures"].get(a["run"])} for a in outcome.arms]
+    arms = [a | {"departure": context["departures"].get(a["name"])} for a in outcome.arms]
     caveats = list(outcome.caveats)
     caveats += sorted({a["departure"] for a in arms if a["departure"]})
     if entry.get("partial"):

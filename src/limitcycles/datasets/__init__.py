@@ -39,15 +39,15 @@ def build(
 ) -> xr.Dataset:
     """The dataset of one entry of `datasets` in the config.
 
-    The order of the steps: `classes`, `train_images` (the first n of what is left; the test images
-    are all kept), `resize`, `pixels`. Labels are never renumbered.
+    The order of the steps: `classes`, `train_images_per_class`, `train_images` (the first n of what
+    is left; the test images are all kept), `resize`, `pixels`. Labels are never renumbered.
 
     Parameters
     ----------
     spec
         source: digits, mnist, fashion-mnist, or "package.module:function" (see `own.load`, called
-        with `options`); classes: labels kept, or null; train_images: a number, or null;
-        resize: {method: block-mean | bilinear | wrapped, size: pixels a side}, or null;
+        with `options`); classes: labels kept, or null; train_images_per_class, train_images:
+        numbers, or null; resize: {method: block-mean | bilinear | wrapped, size: pixels a side}, or null;
         pixels: unit (0 to 1) or raw (0 to 255).
     cache
         Folder for the downloaded originals; `default_cache()` where none is given.
@@ -75,7 +75,13 @@ def build(
     full = specification.complete(spec, ["digits", *catalogues])
     loaded = _load(full, catalogues, cache, data_folder, log)
     train_images, train_labels, test_images, test_labels = loaded.arrays
-    train = transforms.select(train_images, train_labels, full["classes"], full["train_images"])
+    train = transforms.select(
+        train_images,
+        train_labels,
+        full["classes"],
+        full["train_images"],
+        full["train_images_per_class"],
+    )
     test = transforms.select(test_images, test_labels, full["classes"])
     return xr.Dataset(
         {**_variables("train", *train, full), **_variables("test", *test, full)},

@@ -10,6 +10,7 @@ from limitcycles.datasets.transforms import PIXELS, RESIZE
 
 DEFAULTS: dict[str, Any] = {
     "classes": None,
+    "train_images_per_class": None,
     "train_images": None,
     "resize": None,
     "pixels": "unit",
@@ -62,8 +63,9 @@ def _check(full: Mapping[str, Any], sources: list[str]) -> None:
         isinstance(classes, list | tuple) and all(_whole(value) for value in classes)
     ):
         raise DatasetError(f"classes: {classes}: give a list of labels such as [0, 1], or null.")
-    if full["train_images"] is not None and not _whole(full["train_images"]):
-        raise DatasetError(f"train_images: {full['train_images']}: give a number, or null for all.")
+    for key in ("train_images_per_class", "train_images"):
+        if full[key] is not None and not _whole(full[key]):
+            raise DatasetError(f"{key}: {full[key]}: give a number, or null for all.")
     if full["pixels"] not in PIXELS:
         _one_of("pixels", full["pixels"], PIXELS)
     if full["resize"] is not None:

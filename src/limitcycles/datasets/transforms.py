@@ -15,9 +15,15 @@ PIXELS = ("unit", "raw")
 
 
 def select(
-    images: np.ndarray, labels: np.ndarray, classes: Sequence[int] | None, first: int | None = None
+    images: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[int] | None,
+    first: int | None = None,
+    per_class: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of the given classes, then the first so many of those, in their order.
+    """Images and labels of the given classes, the first `per_class` of each, the `first` of those.
+
+    They keep their order. None stands for all.
 
     Labels keep their numbers: the authors' {0, 1} subset has a 10-way output.
 
@@ -35,6 +41,16 @@ def select(
                 "give a list of some of those, or null for all."
             )
         kept = np.isin(labels, classes)
+        images, labels = images[kept], labels[kept]
+    if per_class is not None:
+        fewest = int(np.unique(labels, return_counts=True)[1].min())
+        if not 1 <= per_class <= fewest:
+            raise DatasetError(
+                f"train_images_per_class: {per_class}: give a number from 1 to {fewest}, the "
+                "training images of the smallest class, or null for all."
+            )
+        of_each = [np.flatnonzero(labels == label)[:per_class] for label in np.unique(labels)]
+        kept = np.sort(np.concatenate(of_each))
         images, labels = images[kept], labels[kept]
     if first is not None:
         if not 1 <= first <= len(labels):

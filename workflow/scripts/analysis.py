@@ -1,0 +1,18 @@
+import gc
+
+gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
+
+from limitcycles import analyses, store
+from limitcycles.fused.trajectory import open_trajectory
+from limitcycles.job import logged
+
+with logged(snakemake.log[0], "analysis", snakemake.threads):
+    store.save_parts(
+        analyses.run(
+            snakemake.wildcards.analysis,
+            open_trajectory(snakemake.input.trajectory),
+            store.load(snakemake.input.dataset),
+            snakemake.params.settings,
+        ),
+        snakemake.output.analysis,
+    )
