@@ -28,7 +28,8 @@ def properties(node, root, path=""):
         node = {**target, **node}
     for name, child in node.get("properties", {}).items():
         yield f"{path}{name}"
-        if path + name not in ("runs.<name>.training", "runs.<name>.gradients"):
+        laid_over = ("runs.<name>.training", "runs.<name>.gradients", "trajectories.<name>.training")
+        if path + name not in laid_over:
             yield from properties(child, root, f"{path}{name}.")
     if isinstance(node.get("additionalProperties"), dict):
         yield from properties(node["additionalProperties"], root, f"{path}<name>.")
@@ -76,13 +77,14 @@ def test_keys_of_the_ledger_are_in_the_manual():
 
 def test_examples_of_settings_are_valid(tmp_path):
     examples = [block for block in blocks("yaml") if not block.startswith("rank-")]
-    assert len(examples) == 4
+    assert len(examples) == 5
     files = []
     for number, block in enumerate(examples):
         files.append(tmp_path / f"{number}.yaml")
         files[-1].write_text(block)
     config = settings.load(BASE, SCALES, SCHEMA, extra=files)
     assert settings.resolve_run(config, "two-layers")["network"]["weights"] == 970
+    assert settings.resolve_trajectory(config, "small-fc-long")["windows"] == [[9000, 5]]
     assert settings.resolve_run(config, "small-fc-on-blobs")["dataset"]["options"] == {
         "images": 2000
     }

@@ -142,3 +142,23 @@ def test_progress_in_a_log_is_whole_lines(tmp_path):
     assert "3/3" in lines[-3]
     assert lines[-2:] == ["done", ""]
     assert not any("\r" in line for line in lines)
+
+
+def test_threads_of_torch_imported_within_the_step(tmp_path):
+    code = """
+import sys
+from limitcycles import charts, claims, store
+from limitcycles.job import logged
+assert "torch" not in sys.modules  # a second of each job that judges or draws
+with logged(sys.argv[1], "train", 3):
+    import torch
+    print(torch.get_num_threads())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "log")],
+        env=os.environ | {"PYTHONPATH": str(Path(limitcycles.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "3\n"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-
-import torch
 
 from limitcycles.errors import LimitcyclesError
 from limitcycles.memory import keep_freed
@@ -46,9 +45,13 @@ def logged(log: str | Path, name: str, threads: int = 1) -> Iterator[None]:
     """Run a step: messages and progress go to standard error and to the file `log`.
 
     An error that a user can mend (LimitcyclesError) becomes one sentence, any other a traceback;
-    both end the process with exit code 1. `threads` sets the threads of torch.
+    both end the process with exit code 1. `threads` sets the threads of torch, which is
+    not imported here: half of the jobs do without, and it takes a second.
     """
-    torch.set_num_threads(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    else:
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # torch reads it, should it be imported later
     keep_freed()
     gc.freeze()  # what was imported stays: no collection need look at it
     gc.enable()

@@ -125,7 +125,7 @@ class TestAssemble:
     @pytest.mark.parametrize(
         ("change", "caveat"),
         [
-            ({"departures": {"run-code": "10 epochs instead of 100"}}, "10 epochs instead of 100"),
+            ({"departures": {"code": "10 epochs instead of 100"}}, "10 epochs instead of 100"),
             ({"partial": "one network is missing"}, "one network is missing"),
             ({"values": (5,)}, "one seed only: no interval"),
             ({"caveats": ["holds for text; not for code"]}, "holds for text; not for code"),
@@ -143,10 +143,10 @@ class TestAssemble:
         assert other["caveat"] == caveat
 
     def test_departures_belong_to_their_arm_and_are_named_once(self):
-        both = dict.fromkeys(("run-text", "run-code"), "10 epochs instead of 100")
+        both = dict.fromkeys(("text", "code"), "10 epochs instead of 100")
         result = assemble("c", ENTRY, outcome(), context(both))
         assert result["caveat"] == "10 epochs instead of 100"
-        one = assemble("c", ENTRY, outcome(), context({"run-code": "5 epochs", "other": "none"}))
+        one = assemble("c", ENTRY, outcome(), context({"code": "5 epochs", "other": "none"}))
         assert [a["departure"] for a in one["arms"]] == [None, "5 epochs"]
         assert one["caveat"] == "5 epochs"
 

@@ -2,8 +2,8 @@
 
 An analysis is a module of this package with a function
 `analyse(trajectory, dataset, settings) -> {part: Dataset}`: `trajectory` the opened store that
-`limitcycles.fused.trajectory.record` wrote, `dataset` what it was trained on, `settings` the section
-`series` of the configuration. Name it in the ledger (`analysis: <module>`).
+`limitcycles.fused.trajectory.record` wrote, `dataset` what it was trained on, `settings` the
+section `series` of the configuration. Name it in the ledger (`analysis: <module>`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def run(
 
 
 def training_of(trajectory: xr.Dataset) -> dict:
-    """The section `training` of the run's settings, as `limitcycles.settings.resolve_run` has it."""
+    """The section `training` of the settings that the trajectory was recorded with."""
     return json.loads(trajectory.attrs["settings"])["training"]
 
 

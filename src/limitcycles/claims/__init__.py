@@ -1,8 +1,8 @@
 """Claims: stored results in, a verdict with its numbers, controls and caveats out.
 
 An evaluator never trains. It applies the rule of the ledger, written before the run, to runs,
-spectra, analyses of trajectories and studies that are already stored. To add one, write a module with
-`evaluate(entry, evidence)` and name it in EVALUATORS.
+spectra, analyses of trajectories and studies that are already stored. To add one, write a module
+with `evaluate(entry, evidence)` and name it in EVALUATORS.
 """
 
 from __future__ import annotations

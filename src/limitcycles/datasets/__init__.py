@@ -47,8 +47,8 @@ def build(
     spec
         source: digits, mnist, fashion-mnist, or "package.module:function" (see `own.load`, called
         with `options`); classes: labels kept, or null; train_images_per_class, train_images:
-        numbers, or null; resize: {method: block-mean | bilinear | wrapped, size: pixels a side}, or null;
-        pixels: unit (0 to 1) or raw (0 to 255).
+        numbers, or null; resize: {method: block-mean | bilinear | wrapped, size: pixels a side}, or
+        null; pixels: unit (0 to 1) or raw (0 to 255).
     cache
         Folder for the downloaded originals; `default_cache()` where none is given.
     data_folder
