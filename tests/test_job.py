@@ -150,7 +150,7 @@ import sys
 from limitcycles import charts, claims, store
 from limitcycles.job import logged
 assert "torch" not in sys.modules  # a second of each job that judges or draws
-with logged(sys.argv[1], "train", 3):
+with logged(sys.argv[1], "train", 1):
     import torch
     print(torch.get_num_threads())
 """
@@ -161,4 +161,4 @@ with logged(sys.argv[1], "train", 3):
         text=True,
         check=True,
     )
-    assert done.stdout == "3\n"
+    assert done.stdout == "1\n"
