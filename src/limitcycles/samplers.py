@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
+
+LIST = 2**20  # entries of the authors' list of indices
 
 
 def without_replacement(examples: int, generator: Generator) -> Tensor:
@@ -21,9 +24,30 @@ def with_replacement(examples: int, generator: Generator) -> Tensor:
 def index_list(examples: int, generator: Generator) -> Tensor:
     """The authors' later code: a list of 2^20 indices modulo N, shuffled anew each epoch.
 
-    An epoch takes its first N entries, which is almost a draw with replacement.
+    An epoch takes its first N entries (all, where there are fewer), which is almost a draw with
+    replacement.
     """
-    return torch.randperm(2**20, generator=generator)[:examples] % examples
+    return distinct(LIST, min(examples, LIST), generator) % examples
+
+
+def distinct(size: int, count: int, generator: Generator) -> Tensor:
+    """The first `count` of a uniform permutation of 0 to size − 1, int64, without permuting all.
+
+    Independent draws without those that came before: each is uniform among the numbers not yet
+    taken, which is the law of a permutation's beginning.
+    """
+    if 4 * count > size:  # too many repetitions
+        return torch.randperm(size, generator=generator)[:count]
+    found = np.empty(0, np.int64)
+    first = np.empty(size, np.int32)  # where each number stands first; only those drawn are read
+    while len(found) < count:
+        missing = count - len(found)
+        draws = missing + missing * count // size + 1  # twice the repetitions to expect
+        more = torch.randint(size, (draws,), generator=generator).numpy()
+        drawn, place = np.append(found, more), np.arange(len(found) + draws, dtype=np.int32)
+        first[drawn[::-1]] = place[::-1]  # the last assignment stays
+        found = drawn[first[drawn] == place]
+    return torch.from_numpy(found[:count])
 
 
 SAMPLERS: dict[str, Callable[[int, Generator], Tensor]] = {
