@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from limitcycles.samplers import LIST, SAMPLERS, batches, distinct
+from limitcycles.samplers import CONTROLS, LIST, SAMPLERS, batches, distinct
 
 
 def generator(seed=0):
@@ -167,3 +167,28 @@ class TestBatches:
         before = torch.get_rng_state()
         batches(name, 100, 30, generator())
         assert torch.equal(torch.get_rng_state(), before)
+
+
+class TestControls:
+    def test_gaussian_weights_are_normal_and_sum_to_one(self):
+        steps, examples, batch = 4000, 12, 5
+        weights = CONTROLS["gaussian"](steps, examples, batch, generator()).double().numpy()
+        assert weights.shape == (steps, examples)
+        np.testing.assert_allclose(weights.sum(1), 1, atol=1e-6)
+        z = (weights - 1 / examples) * (batch * examples) ** 0.5
+        # In the N − 1 directions across (1, ..., 1), independent standard normals.
+        across = np.linalg.svd(np.ones((1, examples)))[2][1:]
+        draws = (z @ across.T).ravel()
+        assert stats.kstest(draws, "norm").pvalue > 1e-4
+        assert 1e-4 < stats.chi2.sf((draws**2).sum(), len(draws)) < 1 - 1e-4
+        product = draws.reshape(steps, -1).T @ draws.reshape(steps, -1) / steps
+        off = product[np.triu_indices(examples - 1, 1)]
+        assert 1e-4 < stats.chi2.sf(steps * (off**2).sum(), len(off)) < 1 - 1e-4
+
+    def test_the_generator_decides_and_full_batch_leaves_it(self):
+        one, other = generator(), generator()
+        assert CONTROLS["full-batch"](3, 40, 8, one) is None
+        first, again = (CONTROLS["gaussian"](3, 40, 8, g) for g in (one, other))
+        assert first.dtype == torch.float32
+        assert torch.equal(first, again)
+        assert not torch.equal(first, CONTROLS["gaussian"](3, 40, 8, one))

@@ -1,4 +1,4 @@
-"""The order in which SGD sees the examples: one epoch of indices at a time."""
+"""What SGD sees of the examples: the order of one epoch, or weights of all of them in each step."""
 
 from __future__ import annotations
 
@@ -64,3 +64,32 @@ def batches(sampler: str, examples: int, batch_size: int, generator: Generator) 
     """
     parts = SAMPLERS[sampler](examples, generator).split(batch_size)
     return [p for p in parts if len(p) > 1 or batch_size == 1]
+
+
+def equal_weights(steps: int, examples: int, batch_size: int, generator: Generator) -> None:
+    """Control without noise: every step takes the mean over all examples. Draws nothing."""
+
+
+def gaussian_weights(steps: int, examples: int, batch_size: int, generator: Generator) -> Tensor:
+    """Control with Gaussian noise: weights w of the examples' losses, (steps, N) float32.
+
+    w_n = 1/N + (z_n − z̄)/√(bN) with z_n standard normal, anew in each step. The gradient of
+    Σ w_n f_n is then ∇f + ξ with ξ = (1/√(bN)) Σ z_n (∇f_n − ∇f): normal, of mean 0 and
+    covariance D/b, D = (1/N) Σ (∇f_n − ∇f)(∇f_n − ∇f)ᵀ. This is the covariance of a mini-batch of
+    b drawn with replacement (Def. 1 of the paper), exactly, without a matrix of d × d numbers.
+
+    With batch normalisation, whose moments are those of all examples (see
+    `Engine.descend_all`), f_n is the loss of example n as a function of the weights and of these
+    moments, and ξ the noise of these losses: the moments of a mini-batch fluctuate too and add to
+    its noise what ξ lacks.
+    """
+    z = torch.randn((steps, examples), generator=generator)
+    z -= z.mean(1, keepdim=True)
+    return z.mul_((batch_size * examples) ** -0.5).add_(1 / examples)
+
+
+# Of trajectories only: see `limitcycles.fused`. None stands for equal weights.
+CONTROLS: dict[str, Callable[[int, int, int, Generator], Tensor | None]] = {
+    "full-batch": equal_weights,
+    "gaussian": gaussian_weights,
+}
