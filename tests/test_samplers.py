@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+from limitcycles.errors import LimitcyclesError
 from limitcycles.samplers import CONTROLS, LIST, SAMPLERS, batches, distinct
 
 
@@ -192,3 +193,8 @@ class TestControls:
         assert first.dtype == torch.float32
         assert torch.equal(first, again)
         assert not torch.equal(first, CONTROLS["gaussian"](3, 40, 8, one))
+
+    @pytest.mark.parametrize("name", CONTROLS)
+    def test_they_have_no_mini_batches(self, name):
+        with pytest.raises(LimitcyclesError, match=f"{name} is for trajectories only"):
+            batches(name, 100, 30, generator())

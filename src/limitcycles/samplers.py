@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from limitcycles.errors import LimitcyclesError
+
 LIST = 2**20  # entries of the authors' list of indices
 
 
@@ -61,7 +63,13 @@ def batches(sampler: str, examples: int, batch_size: int, generator: Generator) 
     """Index tensors (int64) of one epoch's mini-batches; the last may be smaller.
 
     A last batch of a single example is left out: batch normalisation has no variance for it.
+    Raises LimitcyclesError: a sampler without mini-batches (`CONTROLS`).
     """
+    if sampler in CONTROLS:
+        raise LimitcyclesError(
+            f"the sampler {sampler} is for trajectories only; a run takes mini-batches: set "
+            f"training.sampler to {', '.join(list(SAMPLERS)[:-1])} or {list(SAMPLERS)[-1]}"
+        )
     parts = SAMPLERS[sampler](examples, generator).split(batch_size)
     return [p for p in parts if len(p) > 1 or batch_size == 1]
 
