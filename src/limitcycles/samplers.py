@@ -86,10 +86,12 @@ def gaussian_weights(steps: int, examples: int, batch_size: int, generator: Gene
     covariance D/b, D = (1/N) Σ (∇f_n − ∇f)(∇f_n − ∇f)ᵀ. This is the covariance of a mini-batch of
     b drawn with replacement (Def. 1 of the paper), exactly, without a matrix of d × d numbers.
 
-    With batch normalisation, whose moments are those of all examples (see
-    `Engine.descend_all`), f_n is the loss of example n as a function of the weights and of these
-    moments, and ξ the noise of these losses: the moments of a mini-batch fluctuate too and add to
-    its noise what ξ lacks.
+    With batch normalisation in training mode the moments are those of all examples (see
+    `Engine.descend_all`): f_n is the loss of example n as a function of the weights and of these
+    moments, and ξ the noise of these losses. The moments of a mini-batch fluctuate too, and that
+    noise ξ lacks. It is most of it where losses are small: for tiny-fc on 2,560 digits, b = 128,
+    without momentum, the traces of the two covariances were 0.30 and 0.41 after 100 epochs, 0.013
+    and 0.20 after 1,000. Without batch normalisation, or with it frozen, they are the same.
     """
     z = torch.randn((steps, examples), generator=generator)
     z -= z.mean(1, keepdim=True)
