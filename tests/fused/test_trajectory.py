@@ -20,7 +20,7 @@ from limitcycles.errors import LimitcyclesError
 from limitcycles.files import StorageError
 from limitcycles.fused import trajectory
 from limitcycles.fused.engine import Descent, Engine
-from limitcycles.samplers import without_replacement
+from limitcycles.samplers import gaussian_weights, without_replacement
 from limitcycles.seeds import stream
 from limitcycles.training import DivergenceError
 
@@ -69,6 +69,10 @@ def record(folder, *, seed=3, data=None, settings=None, **options) -> xr.Dataset
     return trajectory.open_trajectory(path)
 
 
+def control(sampler) -> dict:
+    return run(sampler=sampler, momentum={"kind": "none"})
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     return record(tmp_path_factory.mktemp("whole"))
@@ -106,6 +110,29 @@ def test_weights_are_those_of_the_engine(whole):
     assert whole["moments"].shape == (EPOCHS + 1, 32)
 
 
+@pytest.mark.parametrize("sampler", ["full-batch", "gaussian"])
+def test_controls_take_all_examples_in_every_step(sampler, tmp_path):
+    whole, data = record(tmp_path, settings=control(sampler)), dataset()
+    torch.manual_seed(stream(3, "initialisation"))
+    network = networks.build(run()["network"])
+    engine = Engine(network, data["train_image"].values, data["train_label"].values, 32)
+    order = torch.Generator().manual_seed(stream(3, "sampler"))
+    stored = trajectory.read(whole, 0, EPOCHS + 1)
+    for epoch in range(1, EPOCHS + 1):
+        rate = 0.1 if epoch <= round(0.5 * EPOCHS) else 0.01
+        shares = None
+        if sampler == "gaussian":
+            shares = gaussian_weights(4, EXAMPLES, 32, order).numpy()
+        losses, path = engine.descend_all(4, rate, Descent(), shares=shares, keep=4)
+        np.testing.assert_array_equal(stored[epoch], engine.weights)
+        assert float(whole["loss"][epoch]) == pytest.approx(losses.mean(), rel=1e-6)
+        if epoch in (4, 5):
+            inside = whole["window_epoch"].values == epoch
+            np.testing.assert_array_equal(whole["window_weights"].values[inside], path)
+    if sampler == "full-batch":  # nothing rises without noise
+        assert (np.diff(whole["loss"].values[1:]) < 0).all()
+
+
 def test_one_weight_and_one_epoch_are_read_alone(whole):
     everything = whole["weights"].values
     np.testing.assert_array_equal(whole["weights"][:, 700].values, everything[:, 700])
@@ -123,38 +150,46 @@ from pathlib import Path
 sys.path[:0] = json.loads(sys.argv[2])
 import test_trajectory as case
 from limitcycles.fused import engine
-real = engine.Engine.epoch
+real = engine.Engine.METHOD
 def slow(self, *arguments, **options):
     time.sleep(0.01)
     return real(self, *arguments, **options)
-engine.Engine.epoch = slow
+engine.Engine.METHOD = slow
 print("ready", flush=True)
-case.record(Path(sys.argv[1]))
+case.record(Path(sys.argv[1]), settings=json.loads(sys.argv[3]))
 """
 
 
-def test_killed_again_and_again_it_ends_with_the_same_bits(whole, tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "method", "kills_wanted"),
+    [(run(), "epoch", 4), (control("gaussian"), "descend_all", 3)],
+    ids=["mini-batches", "gaussian"],
+)
+def test_killed_again_and_again_it_ends_with_the_same_bits(
+    settings, method, kills_wanted, tmp_path
+):
+    reference = record(tmp_path / "whole", settings=settings).encoding["source"]
     rng = np.random.default_rng(0)
     places = [str(Path(limitcycles.__file__).parents[1]), str(Path(__file__).parent),
               str(Path(__file__).parents[1])]  # fmt: skip
-    kills = 0
+    folder, kills = tmp_path / "killed", 0
     for _ in range(20):
         process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(tmp_path), json.dumps(places)],
+            [sys.executable, "-c", SCRIPT.replace("METHOD", method), str(folder),
+             json.dumps(places), json.dumps(settings)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-        )
+        )  # fmt: skip
         assert process.stdout.readline() == b"ready\n"
         time.sleep(rng.uniform(0.1, 0.35))
-        if process.poll() is None and kills < 4:
+        if process.poll() is None and kills < kills_wanted:
             os.kill(process.pid, signal.SIGKILL)
         if process.wait() == 0:
             break
         kills += 1
     assert process.returncode == 0
     assert kills >= 2
-    reference = Path(whole.encoding["source"]).parent
-    mine, theirs = files(tmp_path), files(reference)
+    mine, theirs = files(folder), files(Path(reference).parent)
     assert set(mine) == set(theirs)
     assert [name for name in mine if mine[name] != theirs[name]] == []
 

@@ -25,7 +25,7 @@ from limitcycles.files import StorageError
 from limitcycles.fused.engine import Descent, Engine
 from limitcycles.progress import track
 from limitcycles.provenance import code_version
-from limitcycles.samplers import SAMPLERS
+from limitcycles.samplers import CONTROLS, SAMPLERS
 from limitcycles.seeds import stream
 from limitcycles.settings import digest, identity
 from limitcycles.training import DivergenceError, learning_rate
@@ -64,7 +64,8 @@ def record(
     - `weights` (epoch, weight) float32, in the order of `networks.flatten`, and `square_norm`
       (epoch) float64, their sum of squares: the checksum that `read` compares;
     - `moments` (epoch, moment) float32: running means, then variances, of batch normalisation;
-    - `loss` (epoch) float32: mean over the steps of the epoch, in training mode, nats; NaN at 0;
+    - `loss` (epoch) float32: mean over the steps of the epoch, in training mode, nats; NaN at 0.
+      Of all examples, equally weighted, where the steps take all (`samplers.CONTROLS`);
     - `gradient_epoch` (gradient) int64 and, in evaluation and in training mode,
       `gradient_evaluation`, `gradient_training` (gradient, weight) float32 (nats per unit of
       weight), `loss_evaluation`, `loss_training` (nats) and `error_evaluation` (percent): see
@@ -108,8 +109,6 @@ def record(
         done = saved["done"]
         order.set_state(saved["order"])
         engine.restore({part: values.numpy() for part, values in saved["engine"].items()})
-    descent = Descent.of(training)
-    draw = SAMPLERS[training["sampler"]]
     total = training["epochs"] + 1
     with track(total=total, unit="epoch", what=f"{name} seed {seed}") as bar:
         bar.update(done)
@@ -119,10 +118,7 @@ def record(
             for epoch in range(done, stop):
                 loss, path = np.nan, None
                 if epoch:
-                    index = draw(engine.examples, order).numpy()
-                    keep = engine.steps(len(index)) if writer.in_window(epoch) else 0
-                    rate = learning_rate(training["learning_rate"], epoch - 1, training["epochs"])
-                    losses, path = engine.epoch(index, rate, descent, keep=keep)
+                    losses, path = _train(engine, training, epoch, order, writer.in_window(epoch))
                     loss = float(losses.mean())
                     if not np.isfinite(loss) or not np.isfinite(engine.weights).all():
                         raise DivergenceError(
@@ -141,6 +137,25 @@ def record(
                 }
             )
     return writer.path
+
+
+def _train(
+    engine: Engine, training: dict, epoch: int, order: torch.Generator, keep: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Epoch `epoch` (from 1), as the sampler has it; losses and, to `keep`, weights of its steps.
+
+    Only `order` is random: its state before the epoch decides the epoch.
+    """
+    sampler, descent = training["sampler"], Descent.of(training)
+    rate = learning_rate(training["learning_rate"], epoch - 1, training["epochs"])
+    steps = engine.steps(engine.examples)
+    kept = steps if keep else 0
+    if sampler in SAMPLERS:
+        index = SAMPLERS[sampler](engine.examples, order).numpy()
+        return engine.epoch(index, rate, descent, keep=kept)
+    shares = CONTROLS[sampler](steps, engine.examples, engine.batch, order)
+    shares = None if shares is None else shares.numpy()
+    return engine.descend_all(steps, rate, descent, shares=shares, keep=kept)
 
 
 def _network(run: dict, seed: int) -> torch.nn.Module:
