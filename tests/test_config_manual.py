@@ -28,7 +28,11 @@ def properties(node, root, path=""):
         node = {**target, **node}
     for name, child in node.get("properties", {}).items():
         yield f"{path}{name}"
-        laid_over = ("runs.<name>.training", "runs.<name>.gradients", "trajectories.<name>.training")
+        laid_over = (
+            "runs.<name>.training",
+            "runs.<name>.gradients",
+            "trajectories.<name>.training",
+        )
         if path + name not in laid_over:
             yield from properties(child, root, f"{path}{name}.")
     if isinstance(node.get("additionalProperties"), dict):
