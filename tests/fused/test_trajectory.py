@@ -20,6 +20,7 @@ from limitcycles.errors import LimitcyclesError
 from limitcycles.files import StorageError
 from limitcycles.fused import trajectory
 from limitcycles.fused.engine import Descent, Engine
+from limitcycles.fused.layers import FusedError
 from limitcycles.samplers import without_replacement
 from limitcycles.seeds import stream
 from limitcycles.training import DivergenceError
@@ -67,6 +68,24 @@ def record(folder, *, seed=3, data=None, settings=None, **options) -> xr.Dataset
         windows=((4, 2),), **options
     )  # fmt: skip
     return trajectory.open_trajectory(path)
+
+
+SEEDS = (3, 4, 5)
+
+
+def record_ensemble(folder, *, device="cpu", settings=None, **options) -> list[xr.Dataset]:
+    stores = {seed: folder / f"seed{seed}" / trajectory.NAME for seed in SEEDS}
+    paths = trajectory.record_seeds(
+        dataset(), settings or run(), stores, folder, device=device, block=BLOCK,
+        gradient_every=10, windows=((4, 2),), **options
+    )  # fmt: skip
+    assert paths == list(stores.values())
+    return [trajectory.open_trajectory(path) for path in paths]
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory):
+    return record_ensemble(tmp_path_factory.mktemp("ensemble"))
 
 
 @pytest.fixture(scope="module")
@@ -122,25 +141,28 @@ import json, sys, time
 from pathlib import Path
 sys.path[:0] = json.loads(sys.argv[2])
 import test_trajectory as case
-from limitcycles.fused import engine
-real = engine.Engine.epoch
-def slow(self, *arguments, **options):
-    time.sleep(0.01)
-    return real(self, *arguments, **options)
-engine.Engine.epoch = slow
+from limitcycles.fused.engine import Engine
+from limitcycles.fused.ensemble import Ensemble
+def slow(real):
+    def epoch(self, *arguments, **options):
+        time.sleep(0.01)
+        return real(self, *arguments, **options)
+    return epoch
+Engine.epoch, Ensemble.epoch = slow(Engine.epoch), slow(Ensemble.epoch)
 print("ready", flush=True)
-case.record(Path(sys.argv[1]))
+getattr(case, sys.argv[3])(Path(sys.argv[1]))
 """
 
 
-def test_killed_again_and_again_it_ends_with_the_same_bits(whole, tmp_path):
+def kill_until_finished(folder: Path, function: str) -> None:
+    """Run `function` of this module in processes of which some are killed, until one finishes."""
     rng = np.random.default_rng(0)
     places = [str(Path(limitcycles.__file__).parents[1]), str(Path(__file__).parent),
               str(Path(__file__).parents[1])]  # fmt: skip
     kills = 0
     for _ in range(20):
         process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(tmp_path), json.dumps(places)],
+            [sys.executable, "-c", SCRIPT, str(folder), json.dumps(places), function],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
@@ -153,10 +175,17 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(whole, tmp_path):
         kills += 1
     assert process.returncode == 0
     assert kills >= 2
-    reference = Path(whole.encoding["source"]).parent
-    mine, theirs = files(tmp_path), files(reference)
+
+
+def assert_same_files(folder: Path, reference: Path) -> None:
+    mine, theirs = files(folder), files(reference)
     assert set(mine) == set(theirs)
     assert [name for name in mine if mine[name] != theirs[name]] == []
+
+
+def test_killed_again_and_again_it_ends_with_the_same_bits(whole, tmp_path):
+    kill_until_finished(tmp_path, "record")
+    assert_same_files(tmp_path, Path(whole.encoding["source"]).parent)
 
 
 def test_a_finished_trajectory_is_not_made_again(tmp_path):
@@ -211,3 +240,56 @@ def test_windows_outside_are_refused(tmp_path):
 def test_what_is_no_trajectory_is_said(tmp_path):
     with pytest.raises(StorageError, match="cannot read the trajectory"):
         trajectory.open_trajectory(tmp_path)
+
+
+def test_an_ensemble_records_what_the_compiled_loops_do_to_rounding(whole, ensemble):
+    theirs, mine = whole.load(), ensemble[0].load()
+    for name in theirs.variables:
+        assert mine[name].dims == theirs[name].dims
+        assert mine[name].dtype == theirs[name].dtype
+        assert mine[name].attrs == theirs[name].attrs
+        close = {"rtol": 1e-3, "atol": 1e-4}  # float32 steps in another order, over 37 epochs
+        np.testing.assert_allclose(mine[name], theirs[name], **close, err_msg=name)
+    np.testing.assert_array_equal(mine["weights"][0], theirs["weights"][0])
+    assert np.abs(mine["weights"][-1] - mine["weights"][0]).max() > 0.1
+    assert [store.attrs["seed"] for store in ensemble] == list(SEEDS)
+
+
+def test_compiled_seeds_together_are_those_alone(whole, tmp_path):
+    together = record_ensemble(tmp_path, device=None)
+    alone = record(tmp_path / "alone", seed=5)
+    for mine, theirs in ((together[0], whole), (together[2], alone)):
+        xr.testing.assert_identical(mine.drop_attrs(), theirs.drop_attrs())
+
+
+def test_an_ensemble_that_is_killed_ends_with_the_same_bits(ensemble, tmp_path):
+    kill_until_finished(tmp_path, "record_ensemble")
+    for seed, whole in zip(SEEDS, ensemble, strict=True):
+        assert_same_files(tmp_path / f"seed{seed}", Path(whole.encoding["source"]).parent)
+
+
+def test_an_ensemble_of_which_one_store_is_lost_is_made_anew(ensemble, tmp_path):
+    stores = record_ensemble(tmp_path)
+    for path in sorted(Path(stores[1].encoding["source"]).rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    again = record_ensemble(tmp_path)
+    for mine, whole in zip(again, ensemble, strict=True):
+        xr.testing.assert_identical(mine.load(), whole.load())
+
+
+def test_compiled_loops_do_not_go_on_where_an_ensemble_stopped(tmp_path):
+    first = record_ensemble(tmp_path)[0].load()
+    assert record_ensemble(tmp_path, device=None)[0].attrs["key"] != first.attrs["key"]
+
+
+def test_an_ensemble_names_the_seed_that_diverges(tmp_path):
+    with pytest.raises(DivergenceError, match=r"seed [345]: .* not finite in epoch \d+"):
+        record_ensemble(
+            tmp_path, settings=run(learning_rate={"start": 1e30, "factor": 1, "at": []})
+        )
+
+
+@pytest.mark.parametrize("sampler", ["full-batch", "gaussian"])
+def test_an_ensemble_refuses_steps_over_all_images(sampler, tmp_path):
+    with pytest.raises(FusedError, match=f"{sampler} has compiled loops only; use the CPU"):
+        record_ensemble(tmp_path, settings=run(sampler=sampler))

@@ -25,11 +25,11 @@ class Engines:
 
     @property
     def weights(self) -> np.ndarray:
-        return np.stack([engine.weights for engine in self._engines])
+        return np.array([engine.weights for engine in self._engines])
 
     def state(self) -> dict[str, np.ndarray]:
         states = [engine.state() for engine in self._engines]
-        return {name: np.stack([state[name] for state in states]) for name in states[0]}
+        return {name: np.array([state[name] for state in states]) for name in states[0]}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         for member, engine in enumerate(self._engines):
@@ -52,4 +52,4 @@ class Engines:
 
 
 def _stacked(found) -> tuple[np.ndarray, ...]:
-    return tuple(np.stack(parts) for parts in zip(*found, strict=True))
+    return tuple(np.array(parts) for parts in zip(*found, strict=True))

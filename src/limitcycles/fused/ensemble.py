@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from limitcycles.fused.engine import BATCH, FROZEN, TRACKED, Descent, Engine, _flat
@@ -103,7 +104,7 @@ class Ensemble:
 
     @torch.no_grad()
     def epoch(
-        self, orders: np.ndarray, rate: float, descent: Descent, *, frozen=False, keep: int = 0
+        self, orders: ArrayLike, rate: float, descent: Descent, *, frozen=False, keep: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
         """One step of SGD of each member for each mini-batch of its row of `orders`.
 
@@ -111,8 +112,8 @@ class Ensemble:
         weights (members, keep, d) float32.
         """
         mode = FROZEN if frozen else TRACKED
-        steps = self.steps(orders.shape[1])
-        places = torch.from_numpy(orders).to(self._device)
+        places = torch.from_numpy(np.asarray(orders)).to(self._device)
+        steps = self.steps(places.shape[1])
         self._rate.fill_(rate)
         losses = torch.empty(steps, self.members, dtype=torch.float64, device=self._device)
         path = torch.empty(min(keep, steps), *self._weights.shape, device=self._device)
