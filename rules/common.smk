@@ -124,7 +124,7 @@ def gpus():
 def is_ensemble(trajectory):
     """Whether its seeds are trained at once on a GPU: where CUDA is asked for, but no control."""
     sampler = settings.resolve_trajectory(config, trajectory)["training"]["sampler"]
-    return config["device"] == "cuda" and sampler not in ("full-batch", "gaussian")
+    return config["device"] == "cuda" and sampler not in settings.TRAJECTORIES_ONLY
 
 
 def trained_with(wildcards):

@@ -1,10 +1,14 @@
 """The order of the examples: each sampler's distribution, and its batches."""
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from limitcycles.samplers import SAMPLERS, batches
+from limitcycles.errors import LimitcyclesError
+from limitcycles.samplers import CONTROLS, LIST, SAMPLERS, batches, distinct
 
 
 def generator(seed=0):
@@ -50,7 +54,60 @@ def test_with_replacement_is_uniform_and_independent(seed):
     assert abs(float(distinct.mean()) - expected) < 4 * error
 
 
+class TestDistinct:
+    @pytest.mark.parametrize(("size", "count"), [(8, 2), (12, 3), (5, 3)])
+    def test_every_arrangement_is_equally_likely(self, size, count):
+        """Also where the first draws repeat one another and more are drawn: often, here."""
+        source = generator()
+        arrangements = dict.fromkeys(itertools.permutations(range(size), count), 0)
+        for _ in range(10 * len(arrangements)):
+            arrangements[tuple(distinct(size, count, source).tolist())] += 1
+        assert 1e-4 < stats.chisquare(list(arrangements.values())).pvalue < 1 - 1e-4
+
+    @pytest.mark.parametrize("count", [0, 1, 2, 2560, 30_596, 2**18, 2**18 + 1, 2**20])
+    def test_no_number_comes_twice(self, count):
+        drawn = distinct(LIST, count, generator())
+        assert drawn.dtype == torch.int64
+        assert len(drawn) == len(drawn.unique()) == count
+        assert count == 0 or 0 <= int(drawn.min()) <= int(drawn.max()) < LIST
+
+    def test_places_are_uniform_over_the_list(self):
+        source = generator()
+        drawn = torch.cat([distinct(LIST, 30_596, source) for _ in range(20)])
+        assert 1e-4 < stats.chisquare(torch.bincount(drawn // 2**12)).pvalue < 1 - 1e-4
+
+    def test_the_seed_decides(self):
+        one, again, other = (distinct(LIST, 5000, generator(s)) for s in (0, 0, 1))
+        assert torch.equal(one, again)
+        assert not torch.equal(one, other)
+
+
 class TestIndexList:
+    def test_more_examples_than_entries(self):
+        order = epoch("index-list", LIST + 5)
+        assert torch.equal(order.sort().values, torch.arange(LIST))
+
+    def test_every_epoch_has_its_own_list(self):
+        source = generator()
+        first, second = (SAMPLERS["index-list"](1000, source) for _ in range(2))
+        assert not torch.equal(first, second)
+
+    @pytest.mark.parametrize(("examples", "epochs"), [(2560, 400), (200_000, 3)])
+    def test_examples_repeat_as_often_as_in_the_list(self, examples, epochs):
+        """Two of the epoch's places hold the same example: the list has m or m + 1 of each."""
+        source = generator(5)
+        pairs = np.empty(epochs)
+        for i in range(epochs):
+            counts = torch.bincount(SAMPLERS["index-list"](examples, source)).numpy()
+            pairs[i] = (counts * (counts - 1) / 2).sum()
+        m, remainder = divmod(LIST, examples)
+        times = remainder * (m + 1) * m + (examples - remainder) * m * (m - 1)
+        of_a_pair = times / (LIST * (LIST - 1))
+        expected = examples * (examples - 1) / 2 * of_a_pair
+        assert pairs.mean() == pytest.approx(expected, abs=4 * (expected / epochs) ** 0.5)
+        if examples == 200_000:  # with replacement would be far off
+            assert abs(pairs.mean() - (examples - 1) / 2) > 20 * (expected / epochs) ** 0.5
+
     def test_a_list_that_fits_once_is_a_permutation(self):
         order = epoch("index-list", 2**20)
         assert torch.equal(order.sort().values, torch.arange(2**20))
@@ -111,3 +168,33 @@ class TestBatches:
         before = torch.get_rng_state()
         batches(name, 100, 30, generator())
         assert torch.equal(torch.get_rng_state(), before)
+
+
+class TestControls:
+    def test_gaussian_weights_are_normal_and_sum_to_one(self):
+        steps, examples, batch = 4000, 12, 5
+        weights = CONTROLS["gaussian"](steps, examples, batch, generator()).double().numpy()
+        assert weights.shape == (steps, examples)
+        np.testing.assert_allclose(weights.sum(1), 1, atol=1e-6)
+        z = (weights - 1 / examples) * (batch * examples) ** 0.5
+        # In the N − 1 directions across (1, ..., 1), independent standard normals.
+        across = np.linalg.svd(np.ones((1, examples)))[2][1:]
+        draws = (z @ across.T).ravel()
+        assert stats.kstest(draws, "norm").pvalue > 1e-4
+        assert 1e-4 < stats.chi2.sf((draws**2).sum(), len(draws)) < 1 - 1e-4
+        product = draws.reshape(steps, -1).T @ draws.reshape(steps, -1) / steps
+        off = product[np.triu_indices(examples - 1, 1)]
+        assert 1e-4 < stats.chi2.sf(steps * (off**2).sum(), len(off)) < 1 - 1e-4
+
+    def test_the_generator_decides_and_full_batch_leaves_it(self):
+        one, other = generator(), generator()
+        assert CONTROLS["full-batch"](3, 40, 8, one) is None
+        first, again = (CONTROLS["gaussian"](3, 40, 8, g) for g in (one, other))
+        assert first.dtype == torch.float32
+        assert torch.equal(first, again)
+        assert not torch.equal(first, CONTROLS["gaussian"](3, 40, 8, one))
+
+    @pytest.mark.parametrize("name", CONTROLS)
+    def test_they_have_no_mini_batches(self, name):
+        with pytest.raises(LimitcyclesError, match=f"{name} is for trajectories only"):
+            batches(name, 100, 30, generator())

@@ -244,6 +244,35 @@ def test_bad_value_names_file_key_value_and_remedy(checked, text, key, said):
         assert word in line
 
 
+@pytest.mark.parametrize("sampler", settings.TRAJECTORIES_ONLY)
+class TestSamplersOfTrajectories:
+    def test_a_run_cannot_have_one(self, checked, sampler):
+        (line,) = checked(f"runs: {{fc-8: {{training: {{sampler: {sampler}}}}}}}")
+        assert line.startswith(f'mine.yaml: runs.fc-8.training.sampler: "{sampler}" is for traj')
+        assert "fc-8 is a run; take a sampler with mini-batches" in line
+
+    def test_nor_have_it_from_the_defaults(self, checked, sampler):
+        (line,) = checked(f"training: {{sampler: {sampler}}}")  # once, not for every run
+        assert line.startswith(f'mine.yaml: training.sampler: "{sampler}" is for trajectories only')
+
+    def test_a_default_that_no_run_uses_and_trajectories_may(self, sampler):
+        own = {"sampler": "with-replacement"}
+        config = load(
+            training={"sampler": sampler},
+            runs={run: {"training": own} for run in load()["runs"]},
+            trajectories={"full-plain": {"training": {"sampler": sampler}}},
+        )
+        assert config["trajectories"]["full-plain"]["training"]["sampler"] == sampler
+
+
+def test_samplers_of_the_schema_are_those_of_the_library(schema):
+    from limitcycles.samplers import CONTROLS, SAMPLERS
+
+    known = schema["$defs"]["training"]["properties"]["sampler"]["enum"]
+    assert known == [*SAMPLERS, *CONTROLS]
+    assert tuple(CONTROLS) == settings.TRAJECTORIES_ONLY
+
+
 def test_all_errors_are_in_one_message(checked):
     lines = checked(
         "training: {epoks: 3, weight_decay: -2}\nruns: {fc-8: {network: nowhere}}\nseeds: 0"

@@ -258,6 +258,13 @@ def finite_or_absent(folder):
     )
 
 
+@pytest.mark.parametrize("sampler", ["full-batch", "gaussian"])
+def test_samplers_of_trajectories_are_refused(digits, tmp_path, sampler):
+    run = small_runs.run(LINEAR, sampler=sampler)
+    with pytest.raises(LimitcyclesError, match=f"sampler {sampler} is for trajectories only"):
+        training.train(digits, run, 0, tmp_path)
+
+
 def test_loss_that_overflows_names_epoch_and_step(large_digits, tmp_path):
     rate = {"start": 1e9, "factor": 1, "at": []}
     settings = small_runs.run(small_runs.lenet(0.1), learning_rate=rate, checkpoint_seconds=0)

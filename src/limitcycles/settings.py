@@ -43,6 +43,7 @@ __all__ = [
     "resolve_trajectory",
 ]
 
+TRAJECTORIES_ONLY = ("full-batch", "gaussian")  # values of training.sampler without mini-batches
 COMMAND_LINE = "command line (--config)"
 _FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 
@@ -154,7 +155,7 @@ def check(
     tree = _plain(config)
     _refuse_other_keys(tree, sources)
     filled = fill(tree, schema)
-    fail_on([*problems(tree, schema), *_references(filled)], sources)
+    fail_on([*problems(tree, schema), *_references(filled), *_controls(filled)], sources)
     return filled
 
 
@@ -278,3 +279,21 @@ def _references(config: Mapping[str, Any]) -> list[Problem]:
                     text = f"{show(name)} is not under {group}; {suggestion(name, names)}"
                     found.append(Problem((kind, run, key), text))
     return found
+
+
+def _controls(config: Mapping[str, Any]) -> list[Problem]:
+    """Runs whose sampler is for trajectories only, by the key that they have it from."""
+    runs, found = config.get("runs"), {}
+    for run, own in runs.items() if isinstance(runs, dict) else ():
+        for path, tree in ((("runs", run, "training"), own), (("training",), config)):
+            training = tree.get("training") if isinstance(tree, dict) else None
+            sampler = training.get("sampler") if isinstance(training, dict) else None
+            if sampler is not None:
+                if sampler in TRAJECTORIES_ONLY:
+                    found.setdefault((*path, "sampler"), (sampler, run))
+                break
+    text = (
+        "{} is for trajectories only, and {} is a run; take a sampler with mini-batches, such as "
+        "without-replacement, or put the entry under trajectories"
+    )
+    return [Problem(path, text.format(show(value), run)) for path, (value, run) in found.items()]

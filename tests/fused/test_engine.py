@@ -1,5 +1,6 @@
 """The compiled loops against PyTorch, to float32 rounding, for every option."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -9,14 +10,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fused_problem import CLOSE, EXAMPLES, problem
-from helpers import one_thread  # noqa: F401
+from helpers import one_thread, row_by_row  # noqa: F401
 from numba import njit
+from scipy import stats
 from torch import nn
 
 from limitcycles import networks
 from limitcycles.fused import kernels, simd
 from limitcycles.fused.engine import Descent, Engine
 from limitcycles.fused.layers import FusedError, Layers
+from limitcycles.samplers import gaussian_weights
 
 
 def torch_epoch(network, images, labels, order, batch, rate, momentum, decay, frozen):
@@ -30,7 +33,7 @@ def torch_epoch(network, images, labels, order, batch, rate, momentum, decay, fr
         )
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     return losses
 
 
@@ -99,6 +102,105 @@ def test_one_batch_alone():
     np.testing.assert_array_equal(engine.gradient(index)[1], gradient)
 
 
+def torch_descent(network, images, labels, shares, rate, momentum, decay, frozen):
+    """Steps on Σ w_n f_n over all examples; returns the equally weighted means before them."""
+    network.train(not frozen)
+    optimizer = torch.optim.SGD(network.parameters(), lr=rate, weight_decay=decay, **momentum)
+    means = []
+    for share in torch.from_numpy(shares):
+        optimizer.zero_grad()
+        losses = F.cross_entropy(
+            network(torch.from_numpy(images)), torch.from_numpy(labels), reduction="none"
+        )
+        (share * losses).sum().backward()
+        optimizer.step()
+        means.append(float(losses.detach().mean()))
+    return means
+
+
+@pytest.mark.parametrize("widths", [(49, 16, 5), (10, 5, 9, 4), (6, 3)])
+@pytest.mark.parametrize("norm", ["batch", "frozen", "none"])
+@pytest.mark.parametrize(
+    "momentum", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}], ids=str
+)
+@pytest.mark.parametrize("weighted", [True, False])
+def test_steps_over_all_examples_are_pytorchs(widths, norm, momentum, weighted):
+    network, images, labels = problem(widths, norm != "none")
+    engine = Engine(network, images, labels, 8)
+    steps = engine.steps(EXAMPLES)
+    rng = np.random.default_rng(2)
+    shares = rng.normal(1, 2, (steps, EXAMPLES)).astype(np.float32) / EXAMPLES  # negative ones too
+    if not weighted:
+        shares[:] = 1 / EXAMPLES
+    descent = Descent(momentum.get("momentum", 0.0), "nesterov" in momentum, 0.01)
+    losses, path = engine.descend_all(
+        steps, 0.05, descent, shares=shares if weighted else None, frozen=norm == "frozen", keep=3
+    )
+    first = copy.deepcopy(network)
+    expected = torch_descent(
+        first, images, labels, shares[:1], 0.05, momentum, 0.01, norm == "frozen"
+    )
+    np.testing.assert_allclose(losses[:1], expected, rtol=1e-6)
+    np.testing.assert_allclose(path[0], networks.flatten(first)[0], rtol=1e-5, atol=5e-7)
+    expected = torch_descent(
+        network, images, labels, shares, 0.05, momentum, 0.01, norm == "frozen"
+    )
+    np.testing.assert_allclose(losses, expected, **CLOSE)
+    np.testing.assert_allclose(engine.weights, networks.flatten(network)[0], **CLOSE)
+    assert path.shape == (3, engine.layers.weights)
+    norms = [m for m in network if isinstance(m, nn.BatchNorm1d)]
+    for mine, theirs in (("mean", "running_mean"), ("variance", "running_var")):
+        known = torch.cat([torch.empty(0), *(getattr(m, theirs) for m in norms)])
+        np.testing.assert_allclose(engine.state()[mine], known, **CLOSE)
+
+
+def test_a_step_over_all_examples_is_one_mini_batch_of_all():
+    network, images, labels = problem((49, 16, 5))
+    one, other = Engine(network, images, labels, EXAMPLES), Engine(network, images, labels, 32)
+    losses, _ = one.epoch(np.arange(EXAMPLES), 0.1, Descent(0.9))
+    again, _ = other.descend_all(1, 0.1, Descent(0.9))
+    assert losses.tobytes() == again.tobytes()
+    for name, values in one.state().items():
+        assert values.tobytes() == other.state()[name].tobytes(), name
+
+
+def test_gaussian_steps_have_the_covariance_of_mini_batches():
+    """At fixed weights: mean ∇f and covariance D/b, D from one gradient an example."""
+    network, images, labels = problem((7, 4, 3), normed=False)
+    engine = Engine(network, images, labels, 32)
+    inputs, targets = torch.from_numpy(images).double(), torch.from_numpy(labels)
+    rows = row_by_row(network.double(), inputs, targets).numpy()
+    full, size = rows.mean(0), 16
+    values, vectors = np.linalg.eigh((rows - full).T @ (rows - full) / EXAMPLES / size)
+    some = values > 1e-4 * values[-1]  # the others: less than float32 can tell
+    draws, rank, source = 4000, int(some.sum()), torch.Generator().manual_seed(0)
+    assert rank > 15
+    start, gradients = engine.state(), np.empty((draws, engine.layers.weights))
+    shares = gaussian_weights(draws, EXAMPLES, size, source).numpy()
+    for i in range(draws):
+        engine.restore(start)
+        engine.descend_all(1, 1.0, Descent(), shares=shares[i : i + 1])
+        gradients[i] = start["weights"] - engine.weights
+    # Standard normal, if mean and covariance are right: chi-squared laws of their moments.
+    white = (gradients - full) @ vectors[:, some] / np.sqrt(values[some])
+    assert 1e-4 < stats.chi2.sf(draws * (white.mean(0) ** 2).sum(), rank) < 1 - 1e-4
+    assert 1e-4 < stats.chi2.sf((white**2).sum(), draws * rank) < 1 - 1e-4
+    second = white.T @ white / draws - np.eye(rank)
+    statistic = draws * (np.triu(second, 1) ** 2).sum() + draws / 2 * (np.diag(second) ** 2).sum()
+    assert 1e-4 < stats.chi2.sf(statistic, rank * (rank + 1) // 2) < 1 - 1e-4
+    rest = (gradients - full) @ vectors[:, ~some]
+    assert rest.var(0).max() < 2e-4 * values[-1]
+
+
+def test_shares_of_another_shape_and_one_example_are_refused():
+    network, images, labels = problem((49, 16, 5))
+    engine = Engine(network, images, labels, 32)
+    with pytest.raises(FusedError, match=r"2 steps over 85 examples need \(2, 85\)"):
+        engine.descend_all(2, 0.1, Descent(), shares=np.ones((2, 84), np.float32))
+    with pytest.raises(FusedError, match="no variance"):
+        Engine(network, images[:1], labels[:1], 32).descend_all(1, 0.1, Descent())
+
+
 def test_equal_steps_give_equal_bits_and_examples_of_one_are_left_out():
     network, images, labels = problem((49, 16, 5))
     order = np.arange(65)
@@ -121,6 +223,7 @@ engine = Engine(networks.fully_connected(49, 16, 5), images, labels, 32)
 digest = hashlib.sha256(engine.gradient(np.arange(20))[1].tobytes())
 for _ in range(5):
     engine.epoch(rng.permutation(100), 0.1, Descent(0.9, True))
+engine.descend_all(3, 0.1, Descent(), shares=rng.random((3, 100), dtype=np.float32) / 50)
 digest.update(engine.weights.tobytes())
 digest.update(engine.full_gradient()[2].tobytes())
 print(digest.hexdigest())

@@ -21,7 +21,7 @@ from limitcycles.files import StorageError
 from limitcycles.fused import trajectory
 from limitcycles.fused.engine import Descent, Engine
 from limitcycles.fused.layers import FusedError
-from limitcycles.samplers import without_replacement
+from limitcycles.samplers import gaussian_weights, without_replacement
 from limitcycles.seeds import stream
 from limitcycles.training import DivergenceError
 
@@ -88,6 +88,10 @@ def ensemble(tmp_path_factory):
     return record_ensemble(tmp_path_factory.mktemp("ensemble"))
 
 
+def control(sampler) -> dict:
+    return run(sampler=sampler, momentum={"kind": "none"})
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     return record(tmp_path_factory.mktemp("whole"))
@@ -125,6 +129,29 @@ def test_weights_are_those_of_the_engine(whole):
     assert whole["moments"].shape == (EPOCHS + 1, 32)
 
 
+@pytest.mark.parametrize("sampler", ["full-batch", "gaussian"])
+def test_controls_take_all_examples_in_every_step(sampler, tmp_path):
+    whole, data = record(tmp_path, settings=control(sampler)), dataset()
+    torch.manual_seed(stream(3, "initialisation"))
+    network = networks.build(run()["network"])
+    engine = Engine(network, data["train_image"].values, data["train_label"].values, 32)
+    order = torch.Generator().manual_seed(stream(3, "sampler"))
+    stored = trajectory.read(whole, 0, EPOCHS + 1)
+    for epoch in range(1, EPOCHS + 1):
+        rate = 0.1 if epoch <= round(0.5 * EPOCHS) else 0.01
+        shares = None
+        if sampler == "gaussian":
+            shares = gaussian_weights(4, EXAMPLES, 32, order).numpy()
+        losses, path = engine.descend_all(4, rate, Descent(), shares=shares, keep=4)
+        np.testing.assert_array_equal(stored[epoch], engine.weights)
+        assert float(whole["loss"][epoch]) == pytest.approx(losses.mean(), rel=1e-6)
+        if epoch in (4, 5):
+            inside = whole["window_epoch"].values == epoch
+            np.testing.assert_array_equal(whole["window_weights"].values[inside], path)
+    if sampler == "full-batch":  # nothing rises without noise
+        assert (np.diff(whole["loss"].values[1:]) < 0).all()
+
+
 def test_one_weight_and_one_epoch_are_read_alone(whole):
     everything = whole["weights"].values
     np.testing.assert_array_equal(whole["weights"][:, 700].values, everything[:, 700])
@@ -132,8 +159,10 @@ def test_one_weight_and_one_epoch_are_read_alone(whole):
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    store = folder / trajectory.NAME
-    return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
+    """Of all stores below the folder."""
+    stores = folder.rglob(trajectory.NAME)
+    found = [p for store in stores for p in store.rglob("*") if p.is_file()]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in found}
 
 
 SCRIPT = """
@@ -144,48 +173,54 @@ import test_trajectory as case
 from limitcycles.fused.engine import Engine
 from limitcycles.fused.ensemble import Ensemble
 def slow(real):
-    def epoch(self, *arguments, **options):
+    def method(self, *arguments, **options):
         time.sleep(0.01)
         return real(self, *arguments, **options)
-    return epoch
-Engine.epoch, Ensemble.epoch = slow(Engine.epoch), slow(Ensemble.epoch)
+    return method
+Engine.epoch, Engine.descend_all = slow(Engine.epoch), slow(Engine.descend_all)
+Ensemble.epoch = slow(Ensemble.epoch)
 print("ready", flush=True)
-getattr(case, sys.argv[3])(Path(sys.argv[1]))
+getattr(case, sys.argv[3])(Path(sys.argv[1]), settings=json.loads(sys.argv[4]))
 """
 
 
-def kill_until_finished(folder: Path, function: str) -> None:
-    """Run `function` of this module in processes of which some are killed, until one finishes."""
+@pytest.mark.parametrize(
+    ("function", "settings", "kills_wanted"),
+    [
+        ("record", run(), 4),
+        ("record", control("gaussian"), 3),
+        ("record_ensemble", run(), 4),
+    ],
+    ids=["mini-batches", "gaussian", "ensemble"],
+)
+def test_killed_again_and_again_it_ends_with_the_same_bits(
+    function, settings, kills_wanted, tmp_path
+):
+    reference, folder = tmp_path / "whole", tmp_path / "killed"
+    globals()[function](reference, settings=settings)
     rng = np.random.default_rng(0)
     places = [str(Path(limitcycles.__file__).parents[1]), str(Path(__file__).parent),
               str(Path(__file__).parents[1])]  # fmt: skip
     kills = 0
     for _ in range(20):
         process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(folder), json.dumps(places), function],
+            [sys.executable, "-c", SCRIPT, str(folder), json.dumps(places), function,
+             json.dumps(settings)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-        )
+        )  # fmt: skip
         assert process.stdout.readline() == b"ready\n"
         time.sleep(rng.uniform(0.1, 0.35))
-        if process.poll() is None and kills < 4:
+        if process.poll() is None and kills < kills_wanted:
             os.kill(process.pid, signal.SIGKILL)
         if process.wait() == 0:
             break
         kills += 1
     assert process.returncode == 0
     assert kills >= 2
-
-
-def assert_same_files(folder: Path, reference: Path) -> None:
     mine, theirs = files(folder), files(reference)
     assert set(mine) == set(theirs)
     assert [name for name in mine if mine[name] != theirs[name]] == []
-
-
-def test_killed_again_and_again_it_ends_with_the_same_bits(whole, tmp_path):
-    kill_until_finished(tmp_path, "record")
-    assert_same_files(tmp_path, Path(whole.encoding["source"]).parent)
 
 
 def test_a_finished_trajectory_is_not_made_again(tmp_path):
@@ -260,12 +295,6 @@ def test_compiled_seeds_together_are_those_alone(whole, tmp_path):
     alone = record(tmp_path / "alone", seed=5)
     for mine, theirs in ((together[0], whole), (together[2], alone)):
         xr.testing.assert_identical(mine.drop_attrs(), theirs.drop_attrs())
-
-
-def test_an_ensemble_that_is_killed_ends_with_the_same_bits(ensemble, tmp_path):
-    kill_until_finished(tmp_path, "record_ensemble")
-    for seed, whole in zip(SEEDS, ensemble, strict=True):
-        assert_same_files(tmp_path / f"seed{seed}", Path(whole.encoding["source"]).parent)
 
 
 def test_an_ensemble_of_which_one_store_is_lost_is_made_anew(ensemble, tmp_path):

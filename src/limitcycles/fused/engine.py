@@ -9,15 +9,16 @@ with PyTorch's to float32 rounding.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from torch import nn
 
-from limitcycles.fused import kernels
-from limitcycles.fused.kernels import compiled
-from limitcycles.fused.layers import FusedError, Layers, padded
+from limitcycles.fused import loops
+from limitcycles.fused.layers import FusedError, Layers
+from limitcycles.fused.loops import BATCH, FROZEN, TRACKED
 
-FROZEN, BATCH, TRACKED = 0, 1, 2  # batch normalisation: running moments; the batch's; and note them
+NONE = np.empty(0, np.float32)
 FULL_BATCH = 256  # examples at a time where nothing depends on the batch: they stay in the cache
 
 
@@ -37,120 +38,10 @@ class Descent:
             0.0 if kind == "none" else coefficient, kind == "nesterov", training["weight_decay"]
         )
 
-
-@compiled
-def _gradient(shape, weights, moments, mode, images, labels, index, room, gradient):
-    """Loss of one mini-batch; its gradient goes to `gradient`. Activations stay in `room`.
-
-    The activations of layer i start at i · size in the arrays of `room`.
-    """
-    units, normed, eps, rate = shape
-    running_mean, running_variance = moments
-    a, d, standard, mean, variance, turned, rows, label = room
-    n, depth = index.shape[0], normed.shape[0]
-    size = a.shape[0] // depth
-    for s in range(n):
-        rows[s] = index[s] * units[0]
-        label[s] = labels[index[s]]
-    x = images
-    at = unit = 0  # places in the weights and in the moments
-    for i in range(depth):
-        width = padded(units[i + 1])
-        z = a[i * size : (i + 1) * size]
-        if i > 0:
-            for s in range(n):
-                rows[s] = s * padded(units[i])
-        kernels.linear(x, rows, n, units[i], weights, at, width, z)
-        at += (units[i] + 1) * width
-        if normed[i]:
-            m, v = mean[unit : unit + width], variance[unit : unit + width]
-            known_m = running_mean[unit : unit + width]
-            known_v = running_variance[unit : unit + width]
-            if mode == FROZEN:
-                m[:] = known_m
-                v[:] = known_v
-            else:
-                kernels.batch_moments(z, width, n, m, v)
-            if mode == TRACKED:
-                unbiased = np.float32(n) / np.float32(n - 1)
-                for j in range(width):
-                    known_m[j] += rate * (m[j] - known_m[j])
-                    known_v[j] += rate * (unbiased * v[j] - known_v[j])
-            h = standard[i * size : (i + 1) * size]
-            kernels.normalise(z, width, n, m, v, eps, weights, at, h)
-            at += 2 * width
-            unit += width
-        if i + 1 < depth:
-            kernels.relu(z, width, n)
-        x = z
-    width = padded(units[depth])
-    loss = kernels.cross_entropy(x, width, n, units[depth], label, d[(depth - 1) * size :])
-    for i in range(depth - 1, -1, -1):
-        width = padded(units[i + 1])
-        z, dz = a[i * size : (i + 1) * size], d[i * size : (i + 1) * size]
-        if i + 1 < depth:
-            kernels.relu_gradient(z, dz, width, n)
-        if normed[i]:
-            at -= 2 * width
-            unit -= width
-            h, v = standard[i * size : (i + 1) * size], variance[unit : unit + width]
-            kernels.normalise_gradient(
-                dz, width, n, h, v, eps, weights, at, mode != FROZEN, gradient
-            )
-        at -= (units[i] + 1) * width
-        if i > 0:
-            before = padded(units[i])
-            x, dx = a[(i - 1) * size : i * size], d[(i - 1) * size : i * size]
-            kernels.input_gradient(
-                dz, width, n, weights, at, units[i + 1], units[i], turned, dx, before
-            )
-            for s in range(n):
-                rows[s] = s * before
-        else:
-            x = images
-            for s in range(n):
-                rows[s] = index[s] * units[0]
-        kernels.linear_gradient(x, rows, n, units[i], dz, width, gradient, at)
-    return loss
-
-
-@compiled
-def _epoch(
-    shape, weights, velocity, moments, mode, images, labels, order, batch, rate, descent, room,
-    gradient, losses, place, path,
-):  # fmt: skip
-    """One step for each batch of `order`; `path` (steps, d) takes the weights after each."""
-    momentum, nesterov, decay = descent
-    for step in range(losses.shape[0]):
-        index = order[step * batch : (step + 1) * batch]
-        losses[step] = _gradient(
-            shape, weights, moments, mode, images, labels, index, room, gradient
-        )
-        kernels.descend(weights, velocity, gradient, rate, momentum, nesterov, decay)
-        if step < path.shape[0]:
-            for i in range(place.shape[0]):
-                path[step, i] = weights[place[i]]
-
-
-@compiled
-def _full(shape, weights, moments, mode, images, labels, batch, steps, room, part, whole):
-    """Loss and error over all batches; `whole` takes the gradient, float64."""
-    whole[:] = 0
-    loss, wrong, seen = 0.0, 0, 0
-    units, depth = shape[0], shape[1].shape[0]
-    a, label = room[0], room[7]
-    logits = a[a.shape[0] // depth * (depth - 1) :]
-    for step in range(steps):
-        index = np.arange(step * batch, min((step + 1) * batch, labels.shape[0]))
-        n = index.shape[0]
-        loss += n * _gradient(shape, weights, moments, mode, images, labels, index, room, part)
-        wrong += kernels.mistakes(logits, padded(units[depth]), n, units[depth], label)
-        for i in range(whole.shape[0]):
-            whole[i] += n * np.float64(part[i])
-        seen += n
-    for i in range(whole.shape[0]):
-        whole[i] /= seen
-    return loss / seen, 100.0 * wrong / seen
+    def options(self) -> tuple[np.float32, bool, np.float32]:
+        """As the compiled loops take them."""
+        momentum, decay = np.float32(self.momentum), np.float32(self.weight_decay)
+        return momentum, bool(self.nesterov), decay
 
 
 class Engine:
@@ -192,7 +83,7 @@ class Engine:
             np.float32(layers.eps),
             np.float32(layers.momentum),
         )
-        self._room = _room(layers, max(batch, FULL_BATCH), moments)
+        self._room = loops.room_for(layers, max(batch, FULL_BATCH), moments)
 
     @property
     def weights(self) -> np.ndarray:
@@ -240,20 +131,61 @@ class Engine:
         -------
         Losses of the steps (nats), float64; and the weights after them, (keep, d) float32.
         """
-        steps = self.steps(len(order))
-        losses = np.empty(steps)
-        path = np.empty((min(keep, steps), len(self._place)), np.float32)
-        options = (
-            np.float32(descent.momentum),
-            bool(descent.nesterov),
-            np.float32(descent.weight_decay),
-        )
-        _epoch(
+        losses, path = self._results(self.steps(len(order)), keep)
+        loops.epoch(
             self._shape, self._weights, self._velocity, self._moments,
             FROZEN if frozen else TRACKED, self._images, self._labels, order, self.batch,
-            np.float32(rate), options, self._room, self._gradient, losses, self._place, path,
+            np.float32(rate), descent.options(), self._room, self._gradient, losses, self._place,
+            path,
         )  # fmt: skip
         return losses, path
+
+    def descend_all(
+        self, steps: int, rate: float, descent: Descent, *,
+        shares: np.ndarray | None = None, frozen=False, keep: int = 0,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """Steps of SGD with the gradient over all examples: that of f = (1/N) Σ f_n, or Σ w_n f_n.
+
+        Batch normalisation uses the moments of all examples, each counted once whatever its
+        weight, and notes them after each step as after one mini-batch.
+
+        Parameters
+        ----------
+        shares: (steps, examples) float32, the weights w of each step; None: 1/N, descent on f.
+            See `samplers.gaussian_weights`.
+        rate, frozen, keep: as in `epoch`.
+
+        Returns
+        -------
+        Mean losses f before each step (nats), float64, whatever the weights; and the weights of
+        the network after them, (keep, d) float32.
+
+        Raises FusedError: shares of another shape; one example with batch normalisation.
+        """
+        if shares is not None and shares.shape != (steps, self.examples):
+            raise FusedError(
+                f"shares of shape {shares.shape}; {steps} steps over {self.examples} examples need "
+                f"({steps}, {self.examples})"
+            )
+        if self.examples == 1 and self.layers.moments and not frozen:
+            raise FusedError("one example has no variance for batch normalisation")
+        if shares is None:
+            shares = np.empty((0, self.examples), np.float32)
+        losses, path = self._results(steps, keep)
+        loops.epoch_of_all(
+            self._shape, self._weights, self._velocity, self._moments,
+            FROZEN if frozen else TRACKED, self._images, self._labels,
+            np.ascontiguousarray(shares, np.float32), np.float32(rate), descent.options(),
+            self._room_of_all, self._gradient, losses, self._place, path,
+        )  # fmt: skip
+        return losses, path
+
+    @cached_property
+    def _room_of_all(self) -> tuple[np.ndarray, ...]:
+        return loops.room_for(self.layers, self.examples, len(self._moments[0]))
+
+    def _results(self, steps: int, keep: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.empty(steps), np.empty((min(keep, steps), len(self._place)), np.float32)
 
     def gradient(self, index: np.ndarray, *, frozen=False) -> tuple[float, np.ndarray]:
         """Loss (nats) and gradient (d,) float32 of one mini-batch; no state changes.
@@ -262,9 +194,9 @@ class Engine:
         """
         if len(index) > (most := max(self.batch, FULL_BATCH)):
             raise FusedError(f"{len(index)} examples at once; there is room for {most}")
-        loss = _gradient(
+        loss = loops.gradient(
             self._shape, self._weights, self._moments, FROZEN if frozen else BATCH,
-            self._images, self._labels, index, self._room, self._gradient,
+            self._images, self._labels, index, NONE, self._room, self._gradient,
         )  # fmt: skip
         return loss, self._gradient[self._place]
 
@@ -278,7 +210,7 @@ class Engine:
         whole = np.empty(len(self._weights))
         batch = FULL_BATCH if frozen else self.batch
         steps = -(-self.examples // batch) if frozen else self.steps(self.examples)
-        loss, error = _full(
+        loss, error = loops.full(
             self._shape, self._weights, self._moments, FROZEN if frozen else BATCH,
             self._images, self._labels, batch, steps, self._room, self._gradient, whole,
         )  # fmt: skip
@@ -288,15 +220,3 @@ class Engine:
 def _flat(tensors) -> np.ndarray:
     parts = [t.detach().cpu().numpy().astype(np.float32).ravel() for t in tensors]
     return np.concatenate([np.empty(0, np.float32), *parts])
-
-
-def _room(layers: Layers, examples: int, moments: int) -> tuple[np.ndarray, ...]:
-    """Working memory for up to that many examples."""
-    widest = int(max(padded(u) for u in layers.units))
-    size = len(layers.normed) * examples * widest
-    a, d, standard = (np.zeros(size, np.float32) for _ in range(3))
-    mean, variance = np.zeros(moments, np.float32), np.ones(moments, np.float32)
-    turned = np.zeros(widest * widest, np.float32)
-    return a, d, standard, mean, variance, turned, np.zeros(examples, np.int64), np.zeros(
-        examples, np.int64
-    )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from limitcycles.fused.engine import Descent, Engine
 
@@ -21,7 +21,8 @@ class Engines:
     ):
         self._engines = [Engine(network, images, labels, batch) for network in networks]
         self.layers = self._engines[0].layers
-        self.examples, self.steps = self._engines[0].examples, self._engines[0].steps
+        self.examples, self.batch = self._engines[0].examples, batch
+        self.steps = self._engines[0].steps
 
     @property
     def weights(self) -> np.ndarray:
@@ -42,6 +43,21 @@ class Engines:
             e.epoch(o, rate, descent, **options) for e, o in zip(self._engines, orders, strict=True)
         )
         return _stacked(found)
+
+    def descend_all(
+        self,
+        steps: int,
+        rate: float,
+        descent: Descent,
+        *,
+        shares: Sequence[Tensor | None],
+        **options,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`Engine.descend_all`, with the shares of each engine; an `Ensemble` has no such steps."""
+        return _stacked(
+            e.descend_all(steps, rate, descent, shares=s if s is None else s.numpy(), **options)
+            for e, s in zip(self._engines, shares, strict=True)
+        )
 
     def gradient(self, index: np.ndarray, **options) -> tuple[np.ndarray, np.ndarray]:
         found = (e.gradient(i, **options) for e, i in zip(self._engines, index, strict=True))

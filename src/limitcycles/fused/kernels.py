@@ -263,14 +263,15 @@ def exponential(x):
 
 
 @compiled
-def cross_entropy(logits, width, n, classes, label, d):
-    """Mean cross-entropy in nats, and its gradient by the logits in `d`, (n, width).
+def cross_entropy(logits, width, n, classes, label, share, d):
+    """Mean cross-entropy in nats; in `d`, (n, width), ∂/∂logits of the sum with weights `share`.
 
-    `label` (n,) are the classes. The logarithms of the sums of exponentials are taken of products
-    of 32 of them, in float64: fewer calls, and no digit lost (a sum lies in 1 to `classes`).
+    `label` (n,) are the classes, `share` (n,) float32 what each example counts in that sum: 1/n
+    for the gradient of the mean. The mean that is returned has equal weights in any case. The
+    logarithms of the sums of exponentials are taken of products of 32 of them, in float64: fewer
+    calls, and no digit lost (a sum lies in 1 to `classes`).
     """
     low = np.float32(-3e38)
-    share = ONE / np.float32(n)
     loss, product = 0.0, 1.0
     for s in range(n):
         row = s * width
@@ -283,10 +284,10 @@ def cross_entropy(logits, width, n, classes, label, d):
             e = first(e, classes - tile, ZERO)
             store(d, row + tile, e)
             whole += total(e)
-        factor = splat(share / whole)
+        factor = splat(share[s] / whole)
         for tile in range(0, width, LANES):
             store(d, row + tile, load(d, row + tile) * factor)
-        d[row + label[s]] -= share
+        d[row + label[s]] -= share[s]
         loss += np.float64(top - logits[row + label[s]])
         product *= np.float64(whole)
         if s % 32 == 31:

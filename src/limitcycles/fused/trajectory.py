@@ -29,7 +29,7 @@ from limitcycles.fused.ensemble import Ensemble
 from limitcycles.fused.layers import FusedError
 from limitcycles.progress import track
 from limitcycles.provenance import code_version
-from limitcycles.samplers import SAMPLERS
+from limitcycles.samplers import CONTROLS, SAMPLERS
 from limitcycles.seeds import stream
 from limitcycles.settings import digest, identity
 from limitcycles.training import DivergenceError, learning_rate
@@ -80,7 +80,8 @@ def record_seeds(
     - `weights` (epoch, weight) float32, in the order of `networks.flatten`, and `square_norm`
       (epoch) float64, their sum of squares: the checksum that `read` compares;
     - `moments` (epoch, moment) float32: running means, then variances, of batch normalisation;
-    - `loss` (epoch) float32: mean over the steps of the epoch, in training mode, nats; NaN at 0;
+    - `loss` (epoch) float32: mean over the steps of the epoch, in training mode, nats; NaN at 0.
+      Of all examples, equally weighted, where the steps take all (`samplers.CONTROLS`);
     - `gradient_epoch` (gradient) int64 and, in evaluation and in training mode,
       `gradient_evaluation`, `gradient_training` (gradient, weight) float32 (nats per unit of
       weight), `loss_evaluation`, `loss_training` (nats) and `error_evaluation` (percent): see
@@ -122,8 +123,6 @@ def record_seeds(
         for source, state in zip(sources, saved["order"], strict=True):
             source.set_state(state)
         engine.restore({part: values.numpy() for part, values in saved["engine"].items()})
-    descent = Descent.of(training)
-    draw = SAMPLERS[training["sampler"]]
     total = training["epochs"] + 1
     what = f"{name} seed {'-'.join(map(str, seeds))}"
     with track(total=total, unit="epoch", what=what) as bar:
@@ -134,10 +133,7 @@ def record_seeds(
             for epoch in range(done, stop):
                 losses, path = np.full((len(seeds), 1), np.nan), None
                 if epoch:
-                    orders = [draw(engine.examples, source).numpy() for source in sources]
-                    keep = engine.steps(engine.examples) if writer.in_window(epoch) else 0
-                    rate = learning_rate(training["learning_rate"], epoch - 1, training["epochs"])
-                    losses, path = engine.epoch(orders, rate, descent, keep=keep)
+                    losses, path = _train(engine, training, epoch, sources, writer.in_window(epoch))
                 state = engine.state()
                 if epoch:
                     _check_finite(losses, state["weights"], seeds, f"{name}, seed", epoch)
@@ -174,6 +170,29 @@ def _check_finite(losses, weights, seeds, who: str, epoch: int) -> None:
                 f"{who} {seed}: a loss or a weight is not finite in epoch {epoch}. Lower "
                 "training.learning_rate.start."
             )
+
+
+def _train(
+    engine: Engines | Ensemble,
+    training: dict,
+    epoch: int,
+    sources: list[torch.Generator],
+    keep: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Epoch `epoch` (from 1) of all members, each from its source of random numbers.
+
+    Losses and, to `keep`, weights of its steps. The state of a source before the epoch decides the
+    epoch of its member.
+    """
+    sampler, descent = training["sampler"], Descent.of(training)
+    rate = learning_rate(training["learning_rate"], epoch - 1, training["epochs"])
+    steps, examples = engine.steps(engine.examples), engine.examples
+    kept = steps if keep else 0
+    if sampler in SAMPLERS:
+        orders = [SAMPLERS[sampler](examples, source).numpy() for source in sources]
+        return engine.epoch(orders, rate, descent, keep=kept)
+    shares = [CONTROLS[sampler](steps, examples, engine.batch, source) for source in sources]
+    return engine.descend_all(steps, rate, descent, shares=shares, keep=kept)
 
 
 def _network(run: dict, seed: int) -> torch.nn.Module:
