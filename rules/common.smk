@@ -40,6 +40,7 @@ wildcard_constraints:
     run="[A-Za-z0-9-]+",
     claim="[a-z0-9-]+",
     seed=r"\d+",
+    seeds=r"\d+(-\d+)*",
     batch=r"\d+(-\d+)*",
 
 
@@ -118,6 +119,19 @@ def gradients_mb(wildcards):
 def gpus():
     """One GPU per job where CUDA is asked for; with `auto` the limit would slow a CPU down."""
     return 1 if config["device"] == "cuda" else 0
+
+
+def is_ensemble(trajectory):
+    """Whether its seeds are trained at once on a GPU: where CUDA is asked for, but no control."""
+    sampler = settings.resolve_trajectory(config, trajectory)["training"]["sampler"]
+    return config["device"] == "cuda" and sampler not in settings.TRAJECTORIES_ONLY
+
+
+def trained_with(wildcards):
+    """The seeds of a trajectory that share a job with one of them, as a text like "0-1-2"."""
+    seeds = settings.resolve_trajectory(config, wildcards.trajectory)["seeds"]
+    together = is_ensemble(wildcards.trajectory) and int(wildcards.seed) in seeds
+    return "-".join(map(str, seeds)) if together else wildcards.seed
 
 
 def needed_percents(run):
@@ -199,11 +213,8 @@ def answered(claims):
 
 def forget_checkpoints():
     """Delete the checkpoints of runs that are finished and safe; others are still needed."""
-    finished = {
-        *(path.parent / path.name.split(".")[0] for path in Path(RESULTS, "runs").glob("*/*")),
-        *(path.with_suffix("") for path in Path(RESULTS, "trajectories").glob("*/*")),
-    }
-    for folder in Path(STATE).glob("**/seed*"):
-        kind = "trajectories" if "trajectories" in folder.parts else "runs"
-        if Path(RESULTS, kind, folder.parent.name, folder.name) in finished:
-            shutil.rmtree(folder, ignore_errors=True)
+    for path in Path(RESULTS, "runs").glob("*/*"):
+        shutil.rmtree(Path(STATE, path.parent.name, path.name.split(".")[0]), ignore_errors=True)
+    for path in Path(RESULTS, "trajectories").glob("*/*"):
+        folder = Path(STATE, "trajectories", path.parent.name, path.name)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -4,29 +4,33 @@ rule trajectory:
         code=code("limitcycles.fused.trajectory", "limitcycles.store"),
         own=lambda wildcards: own_code(wildcards.trajectory, "trajectories"),
     output:
-        trajectory=directory(f"{RESULTS}/trajectories/{{trajectory}}/seed{{seed}}.zarr"),
+        # seed<N>.zarr for each of the seeds, which are joined as in "0-1-2".
+        stores=directory(f"{RESULTS}/trajectories/{{trajectory}}/{{seeds}}"),
     log:
-        f"{RESULTS}/logs/trajectory/{{trajectory}}/seed{{seed}}.log",
+        f"{RESULTS}/logs/trajectory/{{trajectory}}/{{seeds}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/trajectory/{{trajectory}}/seed{{seed}}.tsv"
+        f"{RESULTS}/benchmarks/trajectory/{{trajectory}}/{{seeds}}.tsv"
     # The longest jobs: they start first, so that the others fill what is left.
     priority: 20
     threads: 1
+    resources:
+        gpu=lambda wildcards: int(is_ensemble(wildcards.trajectory)),
     params:
         run=lambda wildcards: settings.canonical(
             settings.resolve_trajectory(config, wildcards.trajectory)
         ),
+        device=lambda wildcards: "cuda" if is_ensemble(wildcards.trajectory) else None,
         # Not an output: Snakemake deletes the outputs of a job that was killed.
-        state=f"{STATE}/trajectories/{{trajectory}}/seed{{seed}}",
+        state=f"{STATE}/trajectories/{{trajectory}}/{{seeds}}",
     message:
-        "Train {wildcards.trajectory}, seed {wildcards.seed}, and keep every epoch."
+        "Train {wildcards.trajectory}, seed {wildcards.seeds}, and keep every epoch."
     script:
         "../workflow/scripts/trajectory.py"
 
 
 rule analysis:
     input:
-        trajectory=rules.trajectory.output.trajectory,
+        stores=lambda wildcards: f"{RESULTS}/trajectories/{wildcards.trajectory}/{trained_with(wildcards)}",
         dataset=rules.trajectory.input.dataset,
         code=lambda wildcards: code(
             f"limitcycles.analyses.{wildcards.analysis}", "limitcycles.store"

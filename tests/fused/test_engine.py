@@ -1,7 +1,6 @@
 """The compiled loops against PyTorch, to float32 rounding, for every option."""
 
 import copy
-import itertools
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fused_problem import CLOSE, EXAMPLES, problem
 from helpers import one_thread, row_by_row  # noqa: F401
 from numba import njit
 from scipy import stats
@@ -20,34 +20,6 @@ from limitcycles.fused import kernels, simd
 from limitcycles.fused.engine import Descent, Engine
 from limitcycles.fused.layers import FusedError, Layers
 from limitcycles.samplers import gaussian_weights
-
-EXAMPLES = 2 * 32 + 21  # the last batch is smaller
-CLOSE = {"rtol": 2e-4, "atol": 2e-6}  # float32 sums in another order, over some steps
-
-
-def fully_connected(widths, normed=True) -> nn.Sequential:
-    layers = [nn.Flatten()]
-    for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
-        layers.append(nn.Linear(inputs, outputs))
-        if i + 2 < len(widths):
-            layers += [nn.BatchNorm1d(outputs)] * normed + [nn.ReLU()]
-    network = nn.Sequential(*layers)
-    with torch.no_grad():  # scales, shifts and moments that are not 1 and 0
-        for m in network:
-            if isinstance(m, nn.BatchNorm1d):
-                m.weight.uniform_(0.5, 1.5)
-                m.bias.normal_(0, 0.3)
-                m.running_mean.normal_(0, 0.3)
-                m.running_var.uniform_(0.5, 1.5)
-    return network
-
-
-def problem(widths, normed=True, seed=0):
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    images = rng.standard_normal((EXAMPLES, widths[0])).astype(np.float32)
-    labels = rng.integers(0, widths[-1], EXAMPLES)
-    return fully_connected(widths, normed), images, labels
 
 
 def torch_epoch(network, images, labels, order, batch, rate, momentum, decay, frozen):

@@ -20,6 +20,7 @@ from limitcycles.errors import LimitcyclesError
 from limitcycles.files import StorageError
 from limitcycles.fused import trajectory
 from limitcycles.fused.engine import Descent, Engine
+from limitcycles.fused.layers import FusedError
 from limitcycles.samplers import gaussian_weights, without_replacement
 from limitcycles.seeds import stream
 from limitcycles.training import DivergenceError
@@ -67,6 +68,24 @@ def record(folder, *, seed=3, data=None, settings=None, **options) -> xr.Dataset
         windows=((4, 2),), **options
     )  # fmt: skip
     return trajectory.open_trajectory(path)
+
+
+SEEDS = (3, 4, 5)
+
+
+def record_ensemble(folder, *, device="cpu", settings=None, **options) -> list[xr.Dataset]:
+    stores = {seed: folder / f"seed{seed}" / trajectory.NAME for seed in SEEDS}
+    paths = trajectory.record_seeds(
+        dataset(), settings or run(), stores, folder, device=device, block=BLOCK,
+        gradient_every=10, windows=((4, 2),), **options
+    )  # fmt: skip
+    assert paths == list(stores.values())
+    return [trajectory.open_trajectory(path) for path in paths]
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory):
+    return record_ensemble(tmp_path_factory.mktemp("ensemble"))
 
 
 def control(sampler) -> dict:
@@ -140,8 +159,10 @@ def test_one_weight_and_one_epoch_are_read_alone(whole):
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    store = folder / trajectory.NAME
-    return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
+    """Of all stores below the folder."""
+    stores = folder.rglob(trajectory.NAME)
+    found = [p for store in stores for p in store.rglob("*") if p.is_file()]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in found}
 
 
 SCRIPT = """
@@ -149,34 +170,42 @@ import json, sys, time
 from pathlib import Path
 sys.path[:0] = json.loads(sys.argv[2])
 import test_trajectory as case
-from limitcycles.fused import engine
-real = engine.Engine.METHOD
-def slow(self, *arguments, **options):
-    time.sleep(0.01)
-    return real(self, *arguments, **options)
-engine.Engine.METHOD = slow
+from limitcycles.fused.engine import Engine
+from limitcycles.fused.ensemble import Ensemble
+def slow(real):
+    def method(self, *arguments, **options):
+        time.sleep(0.01)
+        return real(self, *arguments, **options)
+    return method
+Engine.epoch, Engine.descend_all = slow(Engine.epoch), slow(Engine.descend_all)
+Ensemble.epoch = slow(Ensemble.epoch)
 print("ready", flush=True)
-case.record(Path(sys.argv[1]), settings=json.loads(sys.argv[3]))
+getattr(case, sys.argv[3])(Path(sys.argv[1]), settings=json.loads(sys.argv[4]))
 """
 
 
 @pytest.mark.parametrize(
-    ("settings", "method", "kills_wanted"),
-    [(run(), "epoch", 4), (control("gaussian"), "descend_all", 3)],
-    ids=["mini-batches", "gaussian"],
+    ("function", "settings", "kills_wanted"),
+    [
+        ("record", run(), 4),
+        ("record", control("gaussian"), 3),
+        ("record_ensemble", run(), 4),
+    ],
+    ids=["mini-batches", "gaussian", "ensemble"],
 )
 def test_killed_again_and_again_it_ends_with_the_same_bits(
-    settings, method, kills_wanted, tmp_path
+    function, settings, kills_wanted, tmp_path
 ):
-    reference = record(tmp_path / "whole", settings=settings).encoding["source"]
+    reference, folder = tmp_path / "whole", tmp_path / "killed"
+    globals()[function](reference, settings=settings)
     rng = np.random.default_rng(0)
     places = [str(Path(limitcycles.__file__).parents[1]), str(Path(__file__).parent),
               str(Path(__file__).parents[1])]  # fmt: skip
-    folder, kills = tmp_path / "killed", 0
+    kills = 0
     for _ in range(20):
         process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT.replace("METHOD", method), str(folder),
-             json.dumps(places), json.dumps(settings)],
+            [sys.executable, "-c", SCRIPT, str(folder), json.dumps(places), function,
+             json.dumps(settings)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
@@ -189,7 +218,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(
         kills += 1
     assert process.returncode == 0
     assert kills >= 2
-    mine, theirs = files(folder), files(Path(reference).parent)
+    mine, theirs = files(folder), files(reference)
     assert set(mine) == set(theirs)
     assert [name for name in mine if mine[name] != theirs[name]] == []
 
@@ -246,3 +275,50 @@ def test_windows_outside_are_refused(tmp_path):
 def test_what_is_no_trajectory_is_said(tmp_path):
     with pytest.raises(StorageError, match="cannot read the trajectory"):
         trajectory.open_trajectory(tmp_path)
+
+
+def test_an_ensemble_records_what_the_compiled_loops_do_to_rounding(whole, ensemble):
+    theirs, mine = whole.load(), ensemble[0].load()
+    for name in theirs.variables:
+        assert mine[name].dims == theirs[name].dims
+        assert mine[name].dtype == theirs[name].dtype
+        assert mine[name].attrs == theirs[name].attrs
+        close = {"rtol": 1e-3, "atol": 1e-4}  # float32 steps in another order, over 37 epochs
+        np.testing.assert_allclose(mine[name], theirs[name], **close, err_msg=name)
+    np.testing.assert_array_equal(mine["weights"][0], theirs["weights"][0])
+    assert np.abs(mine["weights"][-1] - mine["weights"][0]).max() > 0.1
+    assert [store.attrs["seed"] for store in ensemble] == list(SEEDS)
+
+
+def test_compiled_seeds_together_are_those_alone(whole, tmp_path):
+    together = record_ensemble(tmp_path, device=None)
+    alone = record(tmp_path / "alone", seed=5)
+    for mine, theirs in ((together[0], whole), (together[2], alone)):
+        xr.testing.assert_identical(mine.drop_attrs(), theirs.drop_attrs())
+
+
+def test_an_ensemble_of_which_one_store_is_lost_is_made_anew(ensemble, tmp_path):
+    stores = record_ensemble(tmp_path)
+    for path in sorted(Path(stores[1].encoding["source"]).rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    again = record_ensemble(tmp_path)
+    for mine, whole in zip(again, ensemble, strict=True):
+        xr.testing.assert_identical(mine.load(), whole.load())
+
+
+def test_compiled_loops_do_not_go_on_where_an_ensemble_stopped(tmp_path):
+    first = record_ensemble(tmp_path)[0].load()
+    assert record_ensemble(tmp_path, device=None)[0].attrs["key"] != first.attrs["key"]
+
+
+def test_an_ensemble_names_the_seed_that_diverges(tmp_path):
+    with pytest.raises(DivergenceError, match=r"seed [345]: .* not finite in epoch \d+"):
+        record_ensemble(
+            tmp_path, settings=run(learning_rate={"start": 1e30, "factor": 1, "at": []})
+        )
+
+
+@pytest.mark.parametrize("sampler", ["full-batch", "gaussian"])
+def test_an_ensemble_refuses_steps_over_all_images(sampler, tmp_path):
+    with pytest.raises(FusedError, match=f"{sampler} has compiled loops only; use the CPU"):
+        record_ensemble(tmp_path, settings=run(sampler=sampler))

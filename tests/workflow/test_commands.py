@@ -50,6 +50,22 @@ def test_a_single_claim_needs_only_its_own_runs(workflow):
     assert "small-lenet" not in finished.stdout
 
 
+@pytest.mark.parametrize(
+    ("device", "trajectory", "jobs"),
+    [
+        ("cuda", "few-heavy-ball", ["0-1"]),
+        ("cuda", "few-gaussian", ["0", "1"]),
+        ("auto", "few-heavy-ball", ["0", "1"]),
+    ],
+)
+def test_seeds_of_a_trajectory_share_a_job_on_a_gpu(workflow, device, trajectory, jobs):
+    targets = [f"results/quick/analyses/{trajectory}/seed{i}/autocorrelation" for i in (0, 1)]
+    finished = workflow.run("-n", *targets, "--config", "scale=quick", f"device={device}")
+    assert finished.returncode == 0, finished.stdout
+    trained = re.findall(rf"Train {trajectory}, seed ([\d-]+), and keep", finished.stdout)
+    assert sorted(set(trained)) == jobs
+
+
 def test_the_readme_shows_the_rulegraph_as_it_is(workflow):
     finished = subprocess.run(
         workflow.command("--rulegraph", "mermaid-js", "--config", "scale=quick"),

@@ -2,6 +2,8 @@ import gc
 
 gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
 
+from pathlib import Path
+
 from limitcycles import analyses, store
 from limitcycles.fused.trajectory import open_trajectory
 from limitcycles.job import logged
@@ -10,7 +12,7 @@ with logged(snakemake.log[0], "analysis", snakemake.threads):
     store.save_parts(
         analyses.run(
             snakemake.wildcards.analysis,
-            open_trajectory(snakemake.input.trajectory),
+            open_trajectory(Path(snakemake.input.stores, f"seed{snakemake.wildcards.seed}.zarr")),
             store.load(snakemake.input.dataset),
             snakemake.params.settings,
         ),

@@ -10,14 +10,16 @@ from limitcycles.fused import trajectory
 from limitcycles.job import logged
 
 with logged(snakemake.log[0], "trajectory", snakemake.threads):
-    run = snakemake.params.run
-    finished = trajectory.record(
+    run, state = snakemake.params.run, Path(snakemake.params.state)
+    stores = state / "stores"
+    trajectory.record_seeds(
         store.load(snakemake.input.dataset),
         run,
-        int(snakemake.wildcards.seed),
-        Path(snakemake.params.state),
+        {int(seed): stores / f"seed{seed}.zarr" for seed in snakemake.wildcards.seeds.split("-")},
+        state,
+        device=snakemake.params.device,
         gradient_every=run["gradient_every"],
         windows=tuple(map(tuple, run["windows"])),
         name=snakemake.wildcards.trajectory,
     )
-    shutil.move(finished, snakemake.output.trajectory)
+    shutil.move(stores, snakemake.output.stores)

@@ -59,21 +59,9 @@ class Engine:
 
     def __init__(self, network: nn.Module, images: np.ndarray, labels: np.ndarray, batch: int):
         self.layers = layers = Layers.of(network)
-        images = np.ascontiguousarray(images.reshape(len(images), -1), np.float32)
+        images = layers.checked(images, labels, batch)
         self._labels = np.ascontiguousarray(labels, np.int64)
         self.examples, self.batch = len(images), batch
-        pixels, classes = int(layers.units[0]), int(layers.units[-1])
-        if images.shape[1] != pixels:
-            raise FusedError(
-                f"the images have {images.shape[1]} pixels, the network takes {pixels}"
-            )
-        if len(labels) != len(images) or not 0 <= min(labels) <= max(labels) < classes:
-            raise FusedError(
-                f"{len(images)} images need as many labels of 0 to {classes - 1}; there are "
-                f"{len(labels)}, of {min(labels)} to {max(labels)}"
-            )
-        if batch < 1 or (batch == 1 and layers.moments):
-            raise FusedError(f"a batch of {batch} has no variance for batch normalisation")
         self._images = images.ravel()
         self._place, self._moment_place, size, moments = layers.places()
         self._weights, self._velocity, self._gradient = (

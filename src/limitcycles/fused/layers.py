@@ -63,6 +63,27 @@ class Layers:
         none = np.empty(0, np.int64)
         return np.concatenate(weights), np.concatenate([none, *moments]), int(at), int(unit)
 
+    def checked(self, images: np.ndarray, labels: np.ndarray, batch: int) -> np.ndarray:
+        """The images as (examples, pixels) float32.
+
+        Raises FusedError: images of another size, labels that are no classes of the network, or a
+        batch of one example with batch normalisation.
+        """
+        images = np.ascontiguousarray(images.reshape(len(images), -1), np.float32)
+        pixels, classes = int(self.units[0]), int(self.units[-1])
+        if images.shape[1] != pixels:
+            raise FusedError(
+                f"the images have {images.shape[1]} pixels, the network takes {pixels}"
+            )
+        if len(labels) != len(images) or not 0 <= min(labels) <= max(labels) < classes:
+            raise FusedError(
+                f"{len(images)} images need as many labels of 0 to {classes - 1}; there are "
+                f"{len(labels)}, of {min(labels)} to {max(labels)}"
+            )
+        if batch < 1 or (batch == 1 and self.moments):
+            raise FusedError(f"a batch of {batch} has no variance for batch normalisation")
+        return images
+
     @classmethod
     def of(cls, network: nn.Module) -> Layers:
         """Read the shape off a `torch.nn.Sequential`. Raises FusedError: other layers, or order."""
