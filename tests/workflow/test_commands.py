@@ -26,12 +26,12 @@ def test_lint_is_clean(workflow):
     assert "Congratulations" in finished.stdout
 
 
-@pytest.mark.parametrize(
-    "target", ["figure_1", "claims", "data", "theory", *(c.replace("-", "_") for c in CLAIMS)]
-)
+TARGETS = ("figure_1", "figure_3", "calibration", "claims", "data", "theory")
+
+
+@pytest.mark.parametrize("target", [*TARGETS, *(c.replace("-", "_") for c in CLAIMS)])
 def test_every_target_is_known(workflow_once, target):
-    name = target if target in ("figure_1", "claims", "data", "theory") else f"claim_{target}"
-    assert name in workflow_once
+    assert (target if target in TARGETS else f"claim_{target}") in workflow_once
 
 
 @pytest.fixture(scope="module")
