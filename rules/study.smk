@@ -16,3 +16,25 @@ rule study:
         "Compute the study {wildcards.study}."
     script:
         "../workflow/scripts/study.py"
+
+
+rule calibration_chart:
+    input:
+        study=f"{RESULTS}/studies/calibration",
+        scripts=f"{RESULTS}/figures/vega.js",
+        code=code("limitcycles.charts.calibration", "limitcycles.charts.files", "limitcycles.store"),
+    output:
+        charts=report(
+            directory(f"{RESULTS}/figures/calibration"),
+            patterns=["{chart}.svg"],
+            caption="../workflow/report/calibration.rst",
+            category="Charts",
+            subcategory="calibration of the detector",
+            labels={"chart": "{chart}"},
+        ),
+    log:
+        f"{RESULTS}/logs/charts/calibration.log",
+    message:
+        "Draw how often the detector of currents is right."
+    script:
+        "../workflow/scripts/calibration.py"

@@ -7,6 +7,7 @@ localrules:
     theory,
     figure_1,
     figure_3,
+    calibration,
     data,
 
 
@@ -37,6 +38,13 @@ rule figure_3:
         answered(["increment-spectrum", "autocorrelation", "gradient-norm", "network-currents"]),
     message:
         "Figure 3 is drawn."
+
+
+rule calibration:
+    input:
+        f"{RESULTS}/figures/calibration",
+    message:
+        "The calibration of the detector of currents is drawn."
 
 
 rule data:

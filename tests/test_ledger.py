@@ -90,6 +90,7 @@ TESTED = {
     "rank-small-fc": {"factor", "mean_factor", "contradiction_percent"},
     "noise-independent-of-weights": {"threshold", "smallest_count", "negative_scale"},
     "spectrum-ranks-architectures": {"tau", "permutations", "permuted_pass_share"},
+    "gradient-norm": {"factor", "clear_fall", "share_percent", "fewest"},
 }
 
 

@@ -196,17 +196,22 @@ def rates(
     steps: int = STEPS,
     detector: Callable[[np.ndarray], Detection] = detect,
     level: float = 0.95,
+    done: Callable[[], object] | None = None,
 ) -> Rates:
     """How often `detector` finds a current in independent runs of `process`, intervals at `level`.
 
     Each run draws from a stream of its own of `seed`. For a process without current `gated` is the
-    rate of false positives, for one with a current `found` is the power.
+    rate of false positives, for one with a current `found` is the power. `done` is called after
+    each run; without it there is a progress bar.
     """
     streams = np.random.default_rng(seed).spawn(replications)
-    results = [
-        detector(process(rng, steps))
-        for rng in track(streams, unit="run", what="calibration", delay=10)
-    ]
+    if done is None:
+        streams = track(streams, unit="run", what="calibration", delay=10)
+    results = []
+    for rng in streams:
+        results.append(detector(process(rng, steps)))
+        if done is not None:
+            done()
     stationary = sum(r.stationary for r in results)
     current = sum(r.current for r in results)
     both = sum(r.stationary and r.current for r in results)

@@ -130,7 +130,9 @@ class LinearSGD:
         shuffles them. Starts at x = v = 0: the first epochs, some relaxation times, are not
         stationary. Raises SeriesError: examples that do not fit.
         """
-        examples = np.asarray(examples, dtype=np.float64)
+        from limitcycles.series.shuffles import batch_sums  # loads a compiler
+
+        examples = np.ascontiguousarray(examples, dtype=np.float64)
         count = len(examples)
         if examples.shape != (count, self.dimension) or count % self.batch or not count:
             raise SeriesError(
@@ -148,10 +150,10 @@ class LinearSGD:
             rows = min(4096, epochs - first)
             if replacement:
                 index = rng.integers(count, size=(rows, count))
+                sums = examples[index].reshape(rows, steps, self.batch, -1).sum(2)
             else:
-                index = rng.permuted(np.tile(np.arange(count), (rows, 1)), axis=1)
-            means = examples[index].reshape(rows, steps, self.batch, -1).mean(2)
-            noise[first : first + rows] = np.einsum("sij,rsj->ri", gain, means)
+                sums = batch_sums(rng, examples, self.batch, rows)
+            noise[first : first + rows] = np.einsum("sij,rsj->ri", gain, sums) / self.batch
         return linear_series(np.linalg.matrix_power(self.transition, steps), noise)
 
     def simulate(self, steps: int, seed: int, *, start=None) -> tuple[np.ndarray, ...]:

@@ -1,0 +1,59 @@
+"""The chart of the calibration, from made-up rates."""
+
+import numpy as np
+import vl_convert
+import xarray as xr
+
+from limitcycles.charts import calibration
+
+
+def made_up() -> tuple[xr.Dataset, xr.Dataset]:
+    names = ["white noise", "random walk", "driven OU"]
+    values = {
+        "stationary": [1.0, 0.0, 0.99],
+        "ungated": [0.052, 0.09, 0.94],
+        "found": [0.052, 0.0, 0.93],
+        "gated": [0.052, np.nan, 0.94],
+        "confirmed": [0.04, np.nan, 0.93],
+    }
+    columns = {
+        f"{kind}{end}": ("process", np.asarray(share) * factor)
+        for kind, share in values.items()
+        for end, factor in (("", 1), ("_low", 0.8), ("_high", 1.05))
+    }
+    rates = xr.Dataset(
+        columns | {"current": ("process", [False, False, True])},
+        coords={"process": names},
+        attrs={"runs": 2000, "steps": 20000, "strength": 0.12},
+    )
+    strength = [0.0, 0.12, 0.24]
+    power = xr.Dataset(
+        {
+            f"{kind}{end}": ("strength", np.array([0.05, 0.93, 1]) * factor)
+            for kind in ("ungated", "found")
+            for end, factor in (("", 1), ("_low", 0.9), ("_high", 1.0))
+        }
+        | {
+            "predicted": ("strength", [0.05, 0.95, 1]),
+            "deviations": ("strength", [0.0, 3.77, 7.4]),
+        },
+        coords={"strength": strength},
+        attrs={"runs": 200},
+    )
+    return rates, power
+
+
+def test_alarms_and_power_are_drawn():
+    spec = calibration.chart(*made_up()).to_dict()
+    svg = vl_convert.vegalite_to_svg(spec)
+    for words in ("white noise", "random walk", "asked for: 5 ± 1 %", "asked for: at least 90 %"):
+        assert words in svg
+    assert "NaN" not in svg
+    assert ">driven OU<" not in svg  # no false alarm: it has a current
+
+
+def test_the_caption_says_the_numbers():
+    caption = calibration.chart(*made_up()).to_dict()["description"]
+    assert "white noise 5.20 % [4.16, 5.46]; random walk no run passes the gate" in caption
+    assert "“random walk” 0 % pass it, and without it 9 % of them" in caption
+    assert "lies 3.77 deviations from 0, is found in 93.00 % [74.40, 97.65]" in caption

@@ -1,0 +1,15 @@
+import gc
+
+gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
+
+from pathlib import Path
+
+from limitcycles import store
+from limitcycles.charts import calibration, files
+from limitcycles.job import logged
+
+with logged(snakemake.log[0], "calibration", snakemake.threads):
+    parts = store.load_parts([snakemake.input.study])
+    chart = calibration.chart(parts["rates"], parts["power"])
+    scripts = Path(snakemake.input.scripts).read_text(encoding="utf-8")
+    files.save(chart, Path(snakemake.output.charts) / "calibration", scripts)
