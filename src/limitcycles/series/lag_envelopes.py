@@ -6,9 +6,9 @@ For φ > 0, θ < 0 < φ + θ the sum is the process itself: its autocorrelation 
 
     c = (1 + φθ)(φ + θ) / (φ (1 + 2φθ + θ²))
 
-(from ρ(1) of an ARMA(1, 1) process, Box & Jenkins 1976, eq. 3.4.7). Elsewhere c lies within 1/(2·relaxation
-time) of 1 or of 0, and the OU process with the same Σ_τ ρ(τ)² stands for it, which is what r at lags
-far above the relaxation time depends on (Bartlett).
+(from ρ(1) of an ARMA(1, 1) process, Box & Jenkins 1976, eq. 3.4.7). Elsewhere c lies within
+1/(2·relaxation time) of 1 or of 0, and the OU process with the same Σ_τ ρ(τ)² stands for it, which
+is what r at lags far above the relaxation time depends on (Bartlett).
 
 Sums of products of x at a lag are those of a, of w, and across, with weights c, 1 − c and
 √(c(1 − c)). So paths are drawn once, for a grid of relaxation times, and serve all weights and both
@@ -29,10 +29,11 @@ from scipy import signal
 from limitcycles.progress import track
 from limitcycles.series.autocorrelation import lagged_products
 from limitcycles.series.blocks import SeriesError
-from limitcycles.series.nulls import Fit, enough, simultaneous
+from limitcycles.series.nulls import Fit, enough, standardised
 
 STEP = 1.0  # of the grid, in u
 LONGEST = 20  # relaxation times above so many lengths count as that
+WALK_POINTS = 100  # of a random walk from one lag to the next, at most
 WALK = -1  # the index of the random walk among the points of the grid
 
 
@@ -40,13 +41,16 @@ WALK = -1  # the index of the random walk among the points of the grid
 class Bounds:
     """Envelopes of some weights: |r − `centre`| ≤ `width`, (weight, lag − 1), at all lags at once.
 
-    `sum_centre`, `sum_width` (weight,) are the same for log Σ|r| over these lags.
+    `sum_centre`, `sum_width` (weight,) are the same for log Σ|r| over these lags. `doubt`
+    (weight, 2): the ends of a 95 % interval of `width`, relative to it: it is an order statistic of
+    the replicates, whose rank is binomial.
     """
 
     centre: np.ndarray
     width: np.ndarray
     sum_centre: np.ndarray
     sum_width: np.ndarray
+    doubt: np.ndarray
 
     def reach(self, profile: np.ndarray) -> np.ndarray:
         """Largest |r − centre|/width of `profile` (weight, lag − 1): above 1 where it leaves."""
@@ -69,8 +73,10 @@ def bounds(
 
     A share `level` of simulated series lies within the envelope at all lags; of each null for
     itself, and of the sum for itself. Paths are shared between weights, nulls and relaxation times.
-    Time: replicates × (points of the grid that are used) × about 3 ms for 10⁵ epochs, and 1 ms for
-    each weight whose c is not 1.
+    Where random walks alone are asked for, they are drawn at no more than `WALK_POINTS` evenly
+    spaced epochs a lag, which changes r by less than a hundredth of the width. Time: replicates ×
+    (points of the grid that are used) × about 3 ms for 10⁵ epochs, and 1 ms for each weight whose c
+    is not 1.
 
     Raises SeriesError: fits of different lengths, too few replicates (see `nulls.enough`).
     """
@@ -82,6 +88,8 @@ def bounds(
     places = [_Places.of(fit) for fit in fits]
     points = np.unique(np.concatenate([p.points() for p in places])).tolist()
     mixed = any((p.slow < 1).any() for p in places)
+    if points == [WALK] and not mixed:
+        length = min(length, WALK_POINTS * lags)
     found = _Envelopes(_simulate(points, length, lags, replicates, seed, mixed), level)
     return [found.at(p) for p in places]
 
@@ -150,7 +158,7 @@ def _simulate(
     points: list[int], length: int, lags: int, replicates: int, seed: int, mixed: bool
 ) -> _Products:
     rng = np.random.default_rng(seed)
-    rows = min(replicates, max(1, 2**22 // length))
+    rows = min(replicates, max(1, 2**22 // max(length, lags**2)))  # paths, and pairs of blocks
     slow = {point: [] for point in points}
     across = {point: [] for point in points}
     white = []
@@ -169,7 +177,9 @@ def _simulate(
     joined = {k: np.concatenate(v) for k, v in slow.items()}
     if not mixed:
         return _Products(joined, {}, np.empty(0))
-    return _Products(joined, {k: np.concatenate(v) for k, v in across.items()}, np.concatenate(white))
+    return _Products(
+        joined, {k: np.concatenate(v) for k, v in across.items()}, np.concatenate(white)
+    )
 
 
 def _slow_path(point: int, noise: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -192,20 +202,25 @@ class _Envelopes:
 
     def of(self, point: int, c: float) -> tuple:
         if (point, c) not in self.known:
-            profile = self.products.profile(point, c)
-            each = simultaneous(profile, self.level)
-            self.known[point, c] = *each, *simultaneous(log_sum(profile), self.level)
+            profile, level = self.products.profile(point, c), self.level
+            centre, spread, furthest = standardised(profile)
+            half = 1.96 * np.sqrt(level * (1 - level) / len(furthest))
+            levels = [level, level - half, min(1, level + half)]
+            q, *ends = np.quantile(furthest, levels, method="higher")
+            sum_centre, sum_spread, sum_furthest = standardised(log_sum(profile))
+            sum_width = np.quantile(sum_furthest, level, method="higher") * sum_spread
+            self.known[point, c] = centre, q * spread, sum_centre, sum_width, np.array(ends) / q
         return self.known[point, c]
 
     def at(self, places: _Places) -> Bounds:
-        rows = []
+        rows, linear = [], (True, False, True, False, False)
         for point, way, c in zip(places.lower, places.way, places.slow, strict=True):
             low = self.of(int(point), float(c))
             if way > 0:
                 high = self.of(int(point) + 1, float(c))
                 low = tuple(
-                    (1 - way) * a + way * b if linear else a ** (1 - way) * b**way
-                    for linear, a, b in zip((True, False) * 2, low, high, strict=True)
+                    (1 - way) * a + way * b if straight else a ** (1 - way) * b**way
+                    for straight, a, b in zip(linear, low, high, strict=True)
                 )
             rows.append(low)
         return Bounds(*(np.stack(part) for part in zip(*rows, strict=True)))

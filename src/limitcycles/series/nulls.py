@@ -285,17 +285,19 @@ def _groups(fits: Fit, shared: bool, resolution: float, length: int):
 
 
 def _bounds(values: np.ndarray, level: float):
-    centre, width = simultaneous(values, level)
+    centre, spread, furthest = standardised(values)
+    width = np.quantile(furthest, level, method="higher") * spread
     tails = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return centre - width, centre + width, *tails
 
 
-def simultaneous(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and half width (...) of the envelope of `values` (replicate, ...); see `envelope`."""
+def standardised(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and deviation (...) of `values` (replicate, ...), and how many deviations each replicate
+    is away where it is furthest, (replicate,).
+    """
     centre, spread = values.mean(0), values.std(0)
     safe = np.where(spread > 0, spread, 1)
-    furthest = (np.abs(values - centre) / safe).reshape(len(values), -1).max(1)
-    return centre, np.quantile(furthest, level, method="higher") * spread
+    return centre, spread, (np.abs(values - centre) / safe).reshape(len(values), -1).max(1)
 
 
 def simulate(null: str, shape, seed: int, *, phi: float = 0.0, theta: float = 0.0) -> np.ndarray:
