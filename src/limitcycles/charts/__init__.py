@@ -38,6 +38,7 @@ CHARTED: dict[str, str] = {
     "noise-independent-of-weights": "noise",
     "spectrum-ranks-architectures": "architectures",
     "gradient-norm": "gradient_norm",
+    "autocorrelation": "autocorrelation",
 }
 
 __all__ = ["CHARTED", "SUFFIXES", "ChartDataError", "draw", "names", "save", "scripts"]

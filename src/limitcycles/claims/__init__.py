@@ -38,6 +38,7 @@ EVALUATORS: dict[str, str] = {
     "noise-independent-of-weights": "noise",
     "spectrum-ranks-architectures": "architectures",
     "gradient-norm": "gradient_norm",
+    "autocorrelation": "autocorrelation",
 }
 
 

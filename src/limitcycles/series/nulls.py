@@ -239,11 +239,7 @@ def envelope(
 
     Raises SeriesError: fewer than 10/(1 − level) replicates, of which fewer than 10 lie outside.
     """
-    if (1 - probability(level)) * replicates < 10 * (1 - 1e-9) - 1:
-        raise SeriesError(
-            f"a level of {level:g} needs at least {int(np.ceil(10 / (1 - level))) - 1} replicates, "
-            f"not {replicates}"
-        )
+    enough(level, replicates)
     length = fits.length if length is None else length
     parameters, group = _groups(fits, shared, resolution, length)
     streams = np.random.default_rng(seed).spawn(len(parameters))
@@ -256,6 +252,15 @@ def envelope(
             left -= rows
         found.append(_bounds(np.concatenate(parts), level))
     return Envelope(*(np.stack(bound)[group] for bound in zip(*found, strict=True)), level)
+
+
+def enough(level: float, replicates: int) -> None:
+    """Raises SeriesError: fewer than 10 of the replicates lie outside an envelope of that level."""
+    if (1 - probability(level)) * replicates < 10 * (1 - 1e-9) - 1:
+        raise SeriesError(
+            f"a level of {level:g} needs at least {int(np.ceil(10 / (1 - level))) - 1} replicates, "
+            f"not {replicates}"
+        )
 
 
 def _groups(fits: Fit, shared: bool, resolution: float, length: int):
@@ -280,12 +285,19 @@ def _groups(fits: Fit, shared: bool, resolution: float, length: int):
 
 
 def _bounds(values: np.ndarray, level: float):
+    centre, spread, furthest = standardised(values)
+    width = np.quantile(furthest, level, method="higher") * spread
+    tails = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return centre - width, centre + width, *tails
+
+
+def standardised(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and deviation (...) of `values` (replicate, ...), and how many deviations each replicate
+    is away where it is furthest, (replicate,).
+    """
     centre, spread = values.mean(0), values.std(0)
     safe = np.where(spread > 0, spread, 1)
-    furthest = (np.abs(values - centre) / safe).reshape(len(values), -1).max(1)
-    width = np.quantile(furthest, level, method="higher")
-    tails = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return centre - width * spread, centre + width * spread, *tails
+    return centre, spread, (np.abs(values - centre) / safe).reshape(len(values), -1).max(1)
 
 
 def simulate(null: str, shape, seed: int, *, phi: float = 0.0, theta: float = 0.0) -> np.ndarray:
