@@ -85,7 +85,7 @@ def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     ]
     axes, planes = _planes(places[0].modes, stream(settings["seed"], "random planes"))
     coordinates = _project(trajectory, start, stop, planes)
-    found = _measured(coordinates, start) | _predicted(places, planes, axes, sight)
+    found = measured(coordinates, start) | _predicted(places, planes, axes, sight)
     slow = max(3, epochs // WINDOW)
     fast = _rates(coordinates[slow // 2 : slow // 2 + epochs - slow + 1] - _mean(coordinates, slow))
     kept = ("rate", "error", "batch_rate", "deviation", "shift_low", "shift_high",
@@ -175,7 +175,8 @@ def _rates(coordinates: np.ndarray) -> dict:
     }
 
 
-def _measured(coordinates: np.ndarray, start: int) -> dict:
+def measured(coordinates: np.ndarray, start: int = 0) -> dict:
+    """What `analyse` says of coordinates (epoch, plane, 2) themselves, for `xr.Dataset`."""
     areas = currents.areas(coordinates)
     keep = np.unique(np.linspace(1, len(areas), POINTS).round().astype(int))
     return _rates(coordinates) | {
