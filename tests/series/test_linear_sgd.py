@@ -9,7 +9,7 @@ import scipy.linalg
 from limitcycles import linear_theory
 from limitcycles.series import currents
 from limitcycles.series.blocks import SeriesError
-from limitcycles.series.linear_sgd import LinearSGD, linear_series, prediction_slope
+from limitcycles.series.linear_sgd import LinearSGD, linear_series
 
 H = np.array([[1.0, 0.3, 0.0], [0.3, 0.6, 0.2], [0.0, 0.2, 0.4]])
 ROOT = np.array([[0.5, 0.0, 0.0], [1.0, 0.3, 0.0], [-1.0, 0.4, 1.2]])
@@ -59,7 +59,7 @@ def test_area_rate_by_simulation(momentum, nesterov, steps):
     model = LinearSGD(H, D, 0.2, 4, momentum, nesterov)
     x = model.simulate(200000, 2)[0]
     measured = currents.area_rates(currents.project(x[::steps], PLANE[None]))
-    epoch = model.epoch(steps)
+    epoch = model.epoch(4 * steps)
     assert abs(measured.rate[0] - epoch.area_rate(PLANE)) < 4 * measured.error[0]
     assert abs(epoch.area_rate(PLANE)) > 8 * measured.error[0]
     predicted = np.sqrt(epoch.area_variance(PLANE) / (len(x[::steps]) - 1))
@@ -78,19 +78,19 @@ def test_small_rates_give_the_linear_theory(momentum, nesterov):
     steps = 1000  # long against 1/(1 − μ), short against 1/(ηh)
     time = eta * steps / (1 - momentum)
     exact = theory.area_rate(temperature)[0, 1] * time
-    assert model.epoch(steps).area_rate(PLANE) == pytest.approx(exact, rel=0.03)
+    assert model.epoch(b * steps).area_rate(PLANE) == pytest.approx(exact, rel=0.03)
 
 
 def test_no_current_where_the_matrices_commute():
     model = LinearSGD(H, H @ H + 0.5 * H, 0.2, 4)
-    assert model.epoch(7).area_rate(PLANE) == pytest.approx(0, abs=1e-15)
-    assert abs(LinearSGD(H, D, 0.2, 4).epoch(7).area_rate(PLANE)) > 1e-3
+    assert model.epoch(28).area_rate(PLANE) == pytest.approx(0, abs=1e-15)
+    assert abs(LinearSGD(H, D, 0.2, 4).epoch(28).area_rate(PLANE)) > 1e-3
 
 
 @pytest.mark.parametrize(("momentum", "nesterov"), KINDS)
 def test_epochs_are_steps_in_a_row(momentum, nesterov):
     model = LinearSGD(H, D, 0.2, 4, momentum, nesterov)
-    epoch = model.epoch(6)
+    epoch = model.epoch(24)
     noise = np.zeros_like(model.noise)
     for _ in range(6):
         noise = model.transition @ noise @ model.transition.T + model.noise
@@ -103,19 +103,71 @@ def examples(count, seed):
     return e - e.mean(0)
 
 
+@pytest.mark.parametrize("count", [24, 22, 25])  # 22: the last has two; 25: one is left out
 @pytest.mark.parametrize("replacement", [True, False])
 @pytest.mark.parametrize(("momentum", "nesterov"), KINDS)
-def test_epochs_of_real_batches(momentum, nesterov, replacement):
-    noise = examples(24, 3)
-    model = LinearSGD(H, noise.T @ noise / 24, 0.3, 4, momentum, nesterov)
+def test_epochs_of_real_batches(momentum, nesterov, replacement, count):
+    noise = examples(count, 3)
+    model = LinearSGD(H, noise.T @ noise / count, 0.3, 4, momentum, nesterov)
     states = model.simulate_epochs(noise, 60000, 4, replacement=replacement)[500:]
-    epoch = model.epoch(6, replacement=replacement)
+    epoch = model.epoch(count, replacement=replacement)
+    assert epoch.steps == 6
     sigma = epoch.covariance()
     size = np.sqrt(np.outer(np.diag(sigma), np.diag(sigma)))
     assert np.abs((np.cov(states.T) - sigma) / size).max() < 0.04
     d = model.dimension
     measured = currents.area_rates(currents.project(states[:, :d], PLANE[None]))
     assert abs(measured.rate[0] - epoch.area_rate(PLANE)) < 4 * measured.error[0]
+
+
+def walk(model, noises, last=None):
+    """The state after one epoch from 0 with these noises of batches, step by step."""
+    z = np.zeros(len(model.transition))
+    for i, noise in enumerate(noises):
+        step = last if last is not None and i == len(noises) - 1 else model
+        z = step.transition @ z + step.entry @ noise
+    return z
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), KINDS)
+def test_noise_of_all_shuffles_with_a_smaller_last_batch(momentum, nesterov):
+    values = examples(5, 1)  # batches of three and two
+    model = LinearSGD(H, values.T @ values / 5, 0.3, 3, momentum, nesterov)
+    ends = [
+        walk(model, [values[list(o[:3])].mean(0), values[list(o[3:])].mean(0)])
+        for o in itertools.permutations(range(5))
+    ]
+    exact = model.epoch(5, replacement=False)
+    np.testing.assert_allclose(exact.noise, np.cov(np.transpose(ends), ddof=0), atol=1e-12)
+    np.testing.assert_allclose(exact.transition, np.linalg.matrix_power(model.transition, 2))
+    assert model.sizes(4) == [3]
+    assert model.sizes(5) == [3, 2]
+    assert LinearSGD(H, D, 0.3, 1).sizes(3) == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), KINDS)
+def test_noise_that_shuffling_leaves_and_a_last_batch_of_its_own(momentum, nesterov):
+    rng = np.random.default_rng(0)
+    R, own = np.diag([0.3, 0.1, 0.2]), 5 * D + np.eye(3)
+    model = LinearSGD(H, D, 0.2, 4, momentum, nesterov)
+    last = LinearSGD(2 * H, own, 0.2, 2, momentum, nesterov)
+    epoch = model.epoch(10, rest=R, last=last)
+    roots = [np.linalg.cholesky(m) for m in ((D + R) / 4, (D + R) / 4, own / 2)]
+    ends = [
+        walk(model, [root @ rng.standard_normal(3) for root in roots], last) for _ in range(40000)
+    ]
+    size = np.sqrt(np.outer(*2 * [np.diag(epoch.noise)]))
+    assert np.abs((np.cov(np.transpose(ends)) - epoch.noise) / size).max() < 0.03
+    state = rng.standard_normal(len(model.transition))
+    np.testing.assert_allclose(
+        epoch.transition @ state,
+        last.transition @ (model.transition @ (model.transition @ state)),
+    )
+    # Without replacement the rest is added to what the shuffle leaves.
+    shuffled = model.epoch(12, replacement=False).noise
+    added = model.epoch(12, replacement=False, rest=R).noise - shuffled
+    alone = LinearSGD(H, R, 0.2, 4, momentum, nesterov).epoch(12).noise
+    np.testing.assert_allclose(added, alone, atol=1e-14)
 
 
 def test_shuffling_quiets_flat_directions():
@@ -147,32 +199,7 @@ def test_noise_of_shuffled_epochs_by_all_permutations():
         for noise in (np.mean(order[:2]), np.mean(order[2:])):
             x -= 0.1 * (2 * x + noise)
         ends.append(x)
-    assert pairs.epoch(2, replacement=False).noise[0, 0] == pytest.approx(np.var(ends), rel=1e-10)
-
-
-def test_slope_by_hand():
-    # Weights 1 and ¼: slope (1·2·1 + ¼·4·4)/(1 + ¼·16) = 6/5; information 5.
-    found = prediction_slope([1.0, 4.0], [2.0, 4.0], [1.0, 2.0])
-    assert found.slope == pytest.approx(1.2)
-    assert found.chi_square == pytest.approx(0.8**2 + 0.4**2)
-    assert found.high - found.slope == pytest.approx(1.959964 / np.sqrt(5))
-    wide = prediction_slope([1.0, 4.0], [20.0, 4.0], [1.0, 2.0])
-    assert wide.high - wide.slope > 5 * (found.high - found.slope)
-
-
-def test_a_run_lies_on_the_prediction():
-    model = LinearSGD(H, D, 0.2, 4, 0.9)
-    epoch = model.epoch(3)
-    planes = np.random.default_rng(7).normal(size=(6, 2, 3))
-    slopes = []
-    for seed in range(60):
-        x = model.simulate(12000, seed)[0][::3]
-        # Planes of one run are correlated: one run each.
-        rates = currents.area_rates(currents.project(x, planes[[seed % 6]]))
-        slopes.append((epoch.area_rate(planes[seed % 6]), rates.rate[0], rates.error[0]))
-    found = prediction_slope(*np.array(slopes).T)
-    assert abs(found.slope - 1) < 2 * (found.high - found.slope)
-    assert found.high - found.low < 0.5
+    assert pairs.epoch(4, replacement=False).noise[0, 0] == pytest.approx(np.var(ends), rel=1e-10)
 
 
 def test_linear_series_is_the_recursion():
@@ -209,15 +236,14 @@ def test_exceptions():
     with pytest.raises(SeriesError, match="multiply a deviation by 1"):
         LinearSGD(np.diag([1.0, 0.0, 1.0]), D, 0.1, 4).covariance()
     with pytest.raises(SeriesError, match="plane"):
-        LinearSGD(H, D, 0.1, 4).epoch(3).area_rate(np.eye(3))
+        LinearSGD(H, D, 0.1, 4).epoch(12).area_rate(np.eye(3))
     with pytest.raises(SeriesError, match="short"):
-        LinearSGD(H, D, 0.1, 4).epoch(1, replacement=False)
-    with pytest.raises(SeriesError, match="multiple"):
-        LinearSGD(H, D, 0.1, 4).simulate_epochs(np.zeros((6, 3)), 5, 0)
-    with pytest.raises(SeriesError, match="two planes"):
-        prediction_slope([1.0], [1.0], [1.0])
-    with pytest.raises(SeriesError, match="positive"):
-        prediction_slope([1.0, 1.0], [1.0, 2.0], [1.0, 0.0])
+        LinearSGD(H, D, 0.1, 4).epoch(5, replacement=False)
+    for examples_, last in ((8, 2), (10, 3)):
+        with pytest.raises(SeriesError, match="no last batch"):
+            LinearSGD(H, D, 0.1, 4).epoch(examples_, last=LinearSGD(H, D, 0.1, last))
+    with pytest.raises(SeriesError, match="at least the batch"):
+        LinearSGD(H, D, 0.1, 4).simulate_epochs(np.zeros((6, 2)), 5, 0)
     with pytest.raises(SeriesError, match="dependent"):
         linear_series(np.array([[0.5, 1.0], [0.0, 0.5]]), np.zeros((5, 2)))
 

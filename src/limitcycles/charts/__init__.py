@@ -39,6 +39,7 @@ CHARTED: dict[str, str] = {
     "spectrum-ranks-architectures": "architectures",
     "gradient-norm": "gradient_norm",
     "autocorrelation": "autocorrelation",
+    "network-currents": "network_currents",
 }
 
 __all__ = ["CHARTED", "SUFFIXES", "ChartDataError", "draw", "names", "save", "scripts"]

@@ -39,6 +39,7 @@ EVALUATORS: dict[str, str] = {
     "spectrum-ranks-architectures": "architectures",
     "gradient-norm": "gradient_norm",
     "autocorrelation": "autocorrelation",
+    "network-currents": "network_currents",
 }
 
 

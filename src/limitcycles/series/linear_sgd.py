@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from scipy import signal, stats
+from scipy import signal
 
 from limitcycles.series import currents
-from limitcycles.series.blocks import SeriesError, probability
+from limitcycles.series.blocks import SeriesError
 
 
 @dataclass(frozen=True)
@@ -92,33 +92,63 @@ class LinearSGD:
         """
         return _stationary(self.transition, self.noise)
 
-    def epoch(self, steps: int, *, replacement: bool = True) -> Epoch:
-        """The same, seen once in `steps` steps: z' = Aⁿz + noise. See `Epoch`.
+    def epoch(
+        self,
+        examples: int,
+        *,
+        replacement: bool = True,
+        rest: np.ndarray | None = None,
+        last: LinearSGD | None = None,
+    ) -> Epoch:
+        """The same, seen once in an epoch of N = `examples` drawn ones: z' = A…Az + noise.
 
-        `replacement` False: an epoch is a shuffled pass over N = nb examples, n = `steps`, so that
-        its n noises sum to zero and Cov(ξ_i, ξ_j) = (n δ_ij − 1)/(n − 1) C with
-        C = D/b · (N − b)/(N − 1); epochs are independent of one another. With G_i = A^{n−1−i}B,
+        An epoch has n batches of sizes b_i, `sizes(examples)`, the last of which may be smaller.
+        With replacement they are independent, Cov(ξ_i, ξ_j) = δ_ij D/b_i. Without, an epoch is a
+        shuffled pass over all N examples, D has the divisor N, epochs are independent of one
+        another, and (finite populations, twice: within a batch and between batches)
 
-            noise = n/(n − 1) [Σ_i G_i C G_iᵀ − (1/n) (Σ_i G_i) C (Σ_i G_i)ᵀ].
+            Cov(ξ_i, ξ_j) = N/(N − 1) (δ_ij/b_i − 1/N) D.
 
-        With D the covariance with the divisor N. Raises SeriesError: fewer than one step, or than
-        two without replacement.
+        With A_i the transition of step i, B_i its entry and G_i = A_n … A_{i+1} B_i the noise of an
+        epoch has the covariance Σ_ij G_i Cov(ξ_i, ξ_j) G_jᵀ.
+
+        `rest` R (d, d), nats² per weight², adds δ_ij R/b_i: noise that shuffling does not cancel.
+        There is none where a batch's gradient is the mean of its examples'; with batch
+        normalisation it is not (`limitcycles.curvature`). `last` describes the step of a last,
+        smaller batch if it has a Hessian and a D of its own, as with batch normalisation too: D for
+        its own variance, while its covariance with the others is taken from `self`.
+
+        Raises SeriesError: fewer than one step, or than two without replacement; a `last` where all
+        batches have one size, or one of another size or dimension.
         """
-        if steps < (1 if replacement else 2):
-            raise SeriesError(f"an epoch of {steps} steps is too short")
-        C = self.diffusion / self.batch
-        if not replacement:
-            examples = steps * self.batch
-            C = C * (examples - self.batch) / (examples - 1)
-        A, G = self.transition, self.entry
-        noise, total = np.zeros_like(A), np.zeros_like(G)
-        for _ in range(steps):
-            noise += G @ C @ G.T
+        sizes = self.sizes(examples)
+        whole = len(sizes) - (sizes[-1:] != [self.batch])
+        if len(sizes) < (1 if replacement else 2):
+            raise SeriesError(f"an epoch of {examples} examples is too short")
+        if last is not None and (
+            whole == len(sizes) or (last.batch, last.dimension) != (sizes[-1], self.dimension)
+        ):
+            raise SeriesError(f"no last batch of {last.batch} among {sizes[:1]} … {sizes[-1:]}")
+        D, R = self.diffusion, 0.0 if rest is None else np.asarray(rest, dtype=np.float64)
+        factor = 1.0 if replacement else examples / (examples - 1)
+        A, after = np.eye(len(self.transition)), np.zeros_like(self.transition)
+        total = np.zeros_like(self.entry)
+        for i in range(len(sizes) - 1, -1, -1):
+            step = last if i == whole and last is not None else self
+            G = A @ step.entry
+            own = factor * step.diffusion + (R if step is self else 0.0)
+            after += G @ (own / sizes[i]) @ G.T
             total += G
-            G = A @ G
+            A = A @ step.transition
         if not replacement:
-            noise = steps / (steps - 1) * (noise - total @ C @ total.T / steps)
-        return Epoch(np.linalg.matrix_power(A, steps), (noise + noise.T) / 2, self.dimension, steps)
+            after -= total @ D @ total.T / (examples - 1)
+        return Epoch(A, (after + after.T) / 2, self.dimension, len(sizes))
+
+    def sizes(self, examples: int) -> list[int]:
+        """Sizes of the batches of an epoch: a last one of a single example is left out, as in
+        `limitcycles.samplers`."""
+        whole, left = divmod(examples, self.batch)
+        return [self.batch] * whole + [left] * (left > 1)
 
     def simulate_epochs(
         self, examples, epochs: int, seed: int, *, replacement: bool = True
@@ -126,28 +156,31 @@ class LinearSGD:
         """The state after each of `epochs`, with noise of real mini-batches; (epochs, d or 2d).
 
         `examples` (N, d) is the noise of the gradient of each example, of sum zero and covariance D
-        (divisor N), N a multiple of the batch; an epoch draws N of them with replacement, or
-        shuffles them. Starts at x = v = 0: the first epochs, some relaxation times, are not
+        (divisor N); an epoch draws N of them with replacement, or shuffles them, and cuts them into
+        batches of `sizes(N)`. Starts at x = v = 0: the first epochs, some relaxation times, are not
         stationary. Raises SeriesError: examples that do not fit.
         """
         from limitcycles.series.shuffles import batch_sums  # loads a compiler
 
         examples = np.ascontiguousarray(examples, dtype=np.float64)
         count = len(examples)
-        if examples.shape != (count, self.dimension) or count % self.batch or not count:
+        if examples.shape != (count, self.dimension) or not self.sizes(count):
             raise SeriesError(
-                f"examples of shape {examples.shape} are no (N, {self.dimension}) with N a "
-                f"multiple of the batch, {self.batch}"
+                f"examples of shape {examples.shape} are no (N, {self.dimension}) with N at least "
+                f"the batch, {self.batch}"
             )
         rng = np.random.default_rng(seed)
-        steps = count // self.batch
+        sizes = self.sizes(count)
         powers = [self.entry]
-        for _ in range(steps - 1):
+        for _ in sizes[1:]:
             powers.append(self.transition @ powers[-1])
-        gain = np.stack(powers[::-1])
+        # Every drawn example with the share that its batch gives it.
+        gain = np.repeat(np.stack(powers[::-1]) / np.array(sizes)[:, None, None], sizes, axis=0)
+        gain = np.ascontiguousarray(gain.transpose(0, 2, 1).reshape(-1, len(self.transition)))
         noise = np.empty((epochs, len(self.transition)))
-        for first in range(0, epochs, 4096):
-            rows = min(4096, epochs - first)
+        rows = max(1, 2**20 // count)
+        for first in range(0, epochs, rows):
+            block = min(rows, epochs - first)
             if replacement:
                 index = rng.integers(count, size=(rows, count))
                 sums = examples[index].reshape(rows, steps, self.batch, -1).sum(2)
@@ -155,6 +188,12 @@ class LinearSGD:
                 sums = batch_sums(rng, examples, self.batch, rows)
             noise[first : first + rows] = np.einsum("sij,rsj->ri", gain, sums) / self.batch
         return linear_series(np.linalg.matrix_power(self.transition, steps), noise)
+                index = rng.integers(count, size=(block, count))
+            else:
+                index = rng.permuted(np.tile(np.arange(count), (block, 1)), axis=1)
+            drawn = examples[index[:, : sum(sizes)]].reshape(block, -1)
+            noise[first : first + block] = drawn @ gain
+        return linear_series(np.linalg.matrix_power(self.transition, len(sizes)), noise)
 
     def simulate(self, steps: int, seed: int, *, start=None) -> tuple[np.ndarray, ...]:
         """(x, g, v) of a run with independent normal noise; each of shape (steps, d).
@@ -212,45 +251,6 @@ class Epoch:
         if plane.shape != (2, self.dimension):
             raise SeriesError(f"a plane has shape (2, {self.dimension}), not {plane.shape}")
         return np.pad(plane, [(0, 0), (0, len(self.transition) - self.dimension)])
-
-
-@dataclass(frozen=True)
-class Slope:
-    """Measured rates against predicted ones: `slope` with its interval, and what is left.
-
-    A perfect theory gives 1. `chi_square` is the sum of squared residuals over squared errors,
-    with `freedom` degrees of freedom: far above it, no slope describes the planes.
-    """
-
-    slope: float
-    low: float
-    high: float
-    chi_square: float
-    freedom: int
-
-
-def prediction_slope(predicted, measured, errors, *, level: float = 0.95) -> Slope:
-    """Slope s of measured = s · predicted over planes, least squares with weights 1/error².
-
-    All of shape (plane,), in one unit; the errors of the planes independent. Normal interval
-    s ± z (Σ p²/e²)^(−1/2), times sqrt(χ²/freedom) where that is above 1, so that planes which
-    disagree widen it. The error of the prediction itself (H, D) is left out: it biases s towards 0.
-    Raises SeriesError: shapes that differ, errors not positive, no prediction but 0.
-    """
-    p, m, e = (np.asarray(a, dtype=np.float64) for a in (predicted, measured, errors))
-    if p.ndim != 1 or p.shape != m.shape or p.shape != e.shape or len(p) < 2:
-        raise SeriesError(
-            f"two planes or more, of one shape, not {p.shape}, {m.shape} and {e.shape}"
-        )
-    if not (e > 0).all() or not p.any():
-        raise SeriesError("errors have to be positive, and a prediction other than 0")
-    information = float(((p / e) ** 2).sum())
-    slope = float((p * m / e**2).sum()) / information
-    chi_square = float((((m - slope * p) / e) ** 2).sum())
-    freedom = len(p) - 1
-    half = stats.norm.ppf((1 + probability(level)) / 2) / np.sqrt(information)
-    half = float(half * max(1.0, np.sqrt(chi_square / freedom)))
-    return Slope(slope, slope - half, slope + half, chi_square, freedom)
 
 
 def linear_series(A, noise, start=None) -> np.ndarray:

@@ -1,0 +1,301 @@
+"""Charts of the claim that SGD on a network circulates."""
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy import stats
+
+from limitcycles import wording
+from limitcycles.charts import data, parts
+from limitcycles.charts.theme import dressed
+from limitcycles.claims.network_currents import FREE, MOMENTUM, corrected, gated, slope
+from limitcycles.series.slopes import Slope
+
+NAMES = ("area-rates", "predicted-measured", "swept-area", "calibration")
+PASSES = {True: "passes the gate", False: "does not"}
+MEASURED, PREDICTED = "measured", "linear theory"
+WHOLE, FAST = "the coordinates themselves", "without their slow parts"
+Seeds = dict[str, list[xr.Dataset]]
+
+
+def draw(
+    result: dict[str, Any],
+    analyses: dict[str, list[dict[str, xr.Dataset]]],
+    study: dict[str, xr.Dataset],
+) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, of the arms that decide, from their analyses and the calibration."""
+    from limitcycles.charts import calibration
+
+    seeds = _deciding(result, analyses)
+    return {
+        "area-rates": _rates(result, seeds),
+        "predicted-measured": _scatter(result, seeds),
+        "swept-area": _swept(seeds),
+        "calibration": calibration.chart(study["rates"], study["power"]),
+    }
+
+
+def _deciding(result: dict[str, Any], analyses: dict) -> Seeds:
+    """The part `planes` of the arms that decide, by arm, one a seed."""
+    arms = [a for a in result["arms"] if a["name"] in FREE + MOMENTUM] or result["arms"]
+    found = {}
+    for arm in arms:
+        mine = analyses.get(arm["run"])
+        if not mine:
+            raise data.ChartDataError(
+                f"the charts of {result['id']} need the analysis of the trajectory "
+                f"'{arm['run']}' and were given none; make the claim and its inputs anew."
+            )
+        found[arm["name"]] = [each["planes"] for each in mine]
+    return found
+
+
+def _axis(title: str) -> alt.Axis:
+    return alt.Axis(title=title, format="~r", tickCount=5)
+
+
+def _domain(values: np.ndarray) -> alt.Scale:
+    """A linear scale that holds all values, with some room: ends of lines count as well."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    room = 0.04 * (high - low) or 1.0
+    return alt.Scale(domain=[low - room, high + room], nice=False, zero=False)
+
+
+def _scale(values) -> tuple[float, str]:
+    """A power of ten to divide by, so that the largest lies between 1 and 1,000, and its words."""
+    size = float(np.nanmax(np.abs(values), initial=0))
+    power = 0 if size == 0 else 3 * int(np.floor(np.log10(size) / 3))
+    unit = "" if power == 0 else wording.number(10.0**power, 1).replace("1·", "") + " "
+    return 10.0**power, unit
+
+
+# ---------------------------------------------------------------- area rates
+
+
+def _rates(result: dict[str, Any], seeds: Seeds) -> alt.TopLevelMixin:
+    parameters = result["rule_parameters"]
+    panels, words = [], []
+    for name, tables in seeds.items():
+        level = corrected(tables, parameters["level"])
+        frame = pd.concat([_rate_rows(t, level, parameters) for t in tables])
+        unit, said = _scale(frame[["low", "high", "band"]].values)
+        frame[["rate", "low", "high", "band"]] /= unit
+        frame["minus"] = -frame["band"]
+        panels.append(_rate_panel(frame, name, said))
+        clear = int(((frame["low"] > 0) | (frame["high"] < 0)).sum())
+        counted = int((frame["gate"] == PASSES[True]).sum())
+        words.append(
+            f"{name}: {counted} of {len(frame)} pass the gate, the intervals of {clear} exclude 0"
+        )
+    chart = alt.concat(*panels, columns=2).resolve_scale(color="shared", shape="shared")
+    caption = (
+        "Area rate ½⟨x dy − y dx⟩ in planes chosen beforehand: pairs of the six leading Hessian "
+        "eigenvectors at the end of the transient, and random ones. Lines are intervals at the "
+        "level corrected for the planes of all seeds of an arm; grey bars are where surrogates "
+        "with independent phases lie at the same level. Filled circles count, since both "
+        f"directions pass the gate of a steady state. {'; '.join(words)}."
+    )
+    return dressed(chart, "Area rates in planes chosen beforehand", caption)
+
+
+def _rate_rows(planes: xr.Dataset, level: float, parameters: dict) -> pd.DataFrame:
+    half = stats.t.ppf((1 + level) / 2, planes.sizes["batch"] - 1) * planes["error"].values
+    rate = planes["rate"].values
+    band = stats.norm.ppf((1 + level) / 2) * planes["surrogate_deviation"].values
+    return pd.DataFrame(
+        {
+            "plane": planes["plane"].values,
+            "seed": str(planes.attrs["seed"]),
+            "rate": rate,
+            "low": rate - half,
+            "high": rate + half,
+            "band": band,
+            "gate": [PASSES[bool(g)] for g in gated(planes, parameters)],
+        }
+    )
+
+
+def _rate_panel(frame: pd.DataFrame, name: str, unit: str) -> alt.LayerChart:
+    order = list(dict.fromkeys(frame["plane"]))
+    base = alt.Chart(data.table(frame)).encode(
+        y=alt.Y("plane:N", sort=order, title=None), yOffset=alt.YOffset("seed:N")
+    )
+    title = _axis(f"area rate ({unit}weight² per epoch)")
+    scale = _domain(frame[["low", "high", "band", "minus"]].values)
+    band = base.mark_bar(opacity=0.25, color="#8a8f98", height={"band": 0.8}).encode(
+        x=alt.X("minus:Q", axis=title, scale=scale), x2="band:Q"
+    )
+    gates = list(PASSES.values())
+    colour = alt.Color(
+        "gate:N", scale=alt.Scale(domain=gates), legend=parts.legend("plane", below=True)
+    )
+    shape = alt.Shape(
+        "gate:N",
+        scale=alt.Scale(domain=gates, range=["circle", "cross"]),
+        legend=parts.legend("plane", below=True),
+    )
+    lines = base.mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high:Q", color=colour)
+    points = base.mark_point(size=45, filled=True).encode(
+        x="rate:Q",
+        color=colour,
+        shape=shape,
+        tooltip=["plane:N", "seed:N", *(f"{c}:Q" for c in ("rate", "low", "high")), "gate:N"],
+    )
+    zero = alt.Chart(alt.InlineData(values=[{}])).mark_rule(style="threshold")
+    layers = alt.layer(band, zero.encode(x=alt.datum(0)), lines, points)
+    return parts.panel(layers, f"arm: {name}").properties(height=330)
+
+
+# ---------------------------------------------------------------- prediction
+
+
+def _scatter(result: dict[str, Any], seeds: Seeds) -> alt.TopLevelMixin:
+    parameters = result["rule_parameters"]
+    rows, words = [], []
+    for name, tables in seeds.items():
+        lines = {fast: slope(tables, parameters, fast=fast) for fast in (False, True)}
+        rows += [_scatter_panel(tables, parameters, name, fast, lines[fast]) for fast in lines]
+        said = ", ".join(
+            f"{FAST if fast else WHOLE}: {_slope_words(line)}" for fast, line in lines.items()
+        )
+        words.append(f"{name}: {said}")
+    chart = alt.concat(*rows, columns=2).resolve_scale(color="shared", shape="shared")
+    caption = (
+        "Area rates against those that the linear theory predicts from the measured Hessian and "
+        "gradient noise, learning rate, batches and momentum, in the planes of Hessian "
+        "eigenvectors. Horizontal lines span the predictions at the start, the middle and the end "
+        "of the run; vertical ones are 95 % intervals. Dashed: slope 1, a perfect theory; solid: "
+        "the slope over the planes that pass the gate. On the right each coordinate has lost its "
+        "mean over a hundredth of the run around it, and with it slow drifts (beside the rule). "
+        f"Slopes: {'; '.join(words)}."
+    )
+    return dressed(chart, "Measured and predicted area rates", caption)
+
+
+def _slope_words(line: Slope | None) -> str:
+    if line is None:
+        return "no plane passes"
+    return f"{wording.number(line.slope)} {wording.interval((line.low, line.high))}"
+
+
+def _scatter_panel(
+    tables: list[xr.Dataset], parameters: dict, name: str, fast: bool, line: Slope | None
+) -> alt.LayerChart:
+    of = "fast_" if fast else ""
+    frames = []
+    for planes in tables:
+        use = ~planes["random"].values
+        half = stats.t.ppf(0.975, planes.sizes["batch"] - 1) * planes[f"{of}error"].values[use]
+        rate, predicted = planes[f"{of}rate"].values[use], planes["predicted"].values[:, use]
+        gate = gated(planes, parameters, fast=fast)[use]
+        frames.append(
+            pd.DataFrame(
+                {
+                    "plane": planes["plane"].values[use],
+                    "seed": str(planes.attrs["seed"]),
+                    "predicted": predicted.mean(0),
+                    "least": predicted.min(0),
+                    "most": predicted.max(0),
+                    "measured": rate,
+                    "low": rate - half,
+                    "high": rate + half,
+                    "gate": [PASSES[bool(g)] for g in gate],
+                }
+            )
+        )
+    frame = pd.concat(frames)
+    numbers = list(frame.columns.drop(["plane", "seed", "gate"]))
+    unit, said = _scale(frame[numbers].values)
+    frame[numbers] /= unit
+    gates = list(PASSES.values())
+    legend = parts.legend("plane", below=True)
+    base = alt.Chart(data.table(frame)).encode(
+        color=alt.Color("gate:N", scale=alt.Scale(domain=gates), legend=legend)
+    )
+    across, up = _domain(frame[["least", "most"]].values), _domain(frame[["low", "high"]].values)
+    x = alt.X("predicted:Q", axis=_axis(f"predicted ({said}weight² per epoch)"), scale=across)
+    y = alt.Y("measured:Q", axis=_axis(f"measured ({said}weight² per epoch)"), scale=up)
+    shape = alt.Shape(
+        "gate:N", scale=alt.Scale(domain=gates, range=["circle", "cross"]), legend=legend
+    )
+    layers = [
+        base.mark_rule(opacity=0.5).encode(x=alt.X("least:Q"), x2="most:Q", y=y),
+        base.mark_rule(opacity=0.5).encode(x=x, y=alt.Y("low:Q"), y2="high:Q"),
+        base.mark_point(filled=True, size=50).encode(
+            x=x, y=y, shape=shape, tooltip=["plane:N", "seed:N", "predicted:Q", "measured:Q"]
+        ),
+    ]
+    ends = np.array([frame["least"].min(), frame["most"].max()])
+    layers.insert(0, _line(ends, 1.0, [6, 4]))
+    if line is not None:
+        layers.insert(1, _line(ends, line.slope, [1, 0]))
+    return parts.panel(alt.layer(*layers), f"{name}: {FAST if fast else WHOLE}")
+
+
+def _line(ends: np.ndarray, slope: float, dash: list[int]) -> alt.Chart:
+    frame = pd.DataFrame({"predicted": ends, "measured": slope * ends})
+    return (
+        alt.Chart(data.table(frame))
+        .mark_line(style="threshold", strokeDash=dash, clip=True)
+        .encode(x="predicted:Q", y="measured:Q")
+    )
+
+
+# ---------------------------------------------------------------- swept areas
+
+
+def _swept(seeds: Seeds) -> alt.TopLevelMixin:
+    panels, words = [], []
+    for name, tables in seeds.items():
+        planes = tables[0].sel(plane=~tables[0]["random"])
+        predicted = planes["predicted"].mean("place").values
+        with np.errstate(divide="ignore", invalid="ignore"):
+            clear = np.abs(predicted) / np.sqrt(planes["predicted_variance"].mean("place").values)
+        chosen = np.argsort(-np.nan_to_num(clear), kind="stable")[:2]
+        frames = []
+        time = planes["time"].values[::2]
+        since = time - time[0]
+        for i in chosen:
+            plane = str(planes["plane"].values[i])
+            measured = planes["swept"].values[::2, i]
+            for by, values in ((MEASURED, measured), (PREDICTED, predicted[i] * since)):
+                frames.append(
+                    pd.DataFrame({"epoch": time, "swept": values, "plane": plane, "by": by})
+                )
+            words.append(
+                f"{name}, {plane}: {wording.number(measured[-1])} swept, "
+                f"{wording.number(predicted[i] * since[-1])} predicted"
+            )
+        panels.append(_swept_panel(pd.concat(frames), name))
+    chart = alt.concat(*panels, columns=2).resolve_scale(color="independent")
+    caption = (
+        "Area swept since the transient, seen from the mean position, in the two planes of each "
+        "arm (its first seed) where the linear theory expects the clearest current. A current is a "
+        "steady growth; drifts make large swings that lead nowhere. In weight²: "
+        f"{'; '.join(words)}."
+    )
+    return dressed(chart, "Area swept, epoch by epoch", caption)
+
+
+def _swept_panel(frame: pd.DataFrame, name: str) -> alt.Chart:
+    unit, said = _scale(frame["swept"].values)
+    frame["swept"] /= unit
+    dash = alt.StrokeDash(
+        "by:N",
+        scale=alt.Scale(domain=[MEASURED, PREDICTED], range=[[1, 0], [5, 4]]),
+        legend=parts.legend(None, below=True, lines=True),
+    )
+    chart = (
+        alt.Chart(data.table(frame))
+        .mark_line()
+        .encode(
+            x=alt.X("epoch:Q", axis=_axis("epoch")),
+            y=alt.Y("swept:Q", axis=_axis(f"area swept ({said}weight²)")),
+            color=alt.Color("plane:N", legend=parts.legend("plane")),
+            strokeDash=dash,
+        )
+    )
+    return parts.panel(chart, f"arm: {name}")

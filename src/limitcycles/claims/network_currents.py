@@ -1,0 +1,310 @@
+"""SGD on a network circulates (Lemma 7): area rates in planes chosen beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from limitcycles import wording
+from limitcycles.claims import _planted_currents as planted
+from limitcycles.claims.bounds import listed
+from limitcycles.claims.result import (
+    NOT_REPRODUCED,
+    REPRODUCED,
+    WITH_CAVEAT,
+    Evidence,
+    Outcome,
+    arm,
+    control,
+    statistic,
+)
+from limitcycles.series.blocks import SeriesError
+from limitcycles.series.slopes import Slope, prediction_slope
+
+FREE, MOMENTUM = ("plain", "plain-few"), ("text", "code")  # the arms that decide
+FOUND, COUNTED = "planes with a current", "planes that pass the gate"
+LARGEST = "largest area rate over its error, planes that pass the gate"
+EXPECTED = "largest area rate over its error that the linear theory expects"
+SLOPE, FAST_SLOPE = "slope of measured on predicted", "slope without the slow parts"
+
+
+def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+    """An arm agrees where a plane within the gate has a current; plain arms decide."""
+    parameters = entry["rule_parameters"]
+    arms, slopes = [], {}
+    for name in entry["arms"]:
+        seeds = [parts["planes"] for parts in evidence.analyses.get(name, ())]
+        if not seeds:
+            continue
+        slopes[name] = slope(seeds, parameters)
+        agrees = finds(seeds, parameters)
+        arms.append(arm(entry, name, agrees, _statistics(seeds, parameters, slopes[name])))
+    verdict, caveats = _verdict({a["name"]: a["agrees"] for a in arms})
+    calibration, few = _calibrated(evidence.study["rates"], parameters)
+    if few:
+        caveats.append(few)
+    if not calibration["holds"]:
+        verdict = NOT_REPRODUCED
+        caveats.insert(0, "the detector of currents is not calibrated")
+    if verdict != NOT_REPRODUCED:
+        caveats += [
+            f"the slope on the linear theory's prediction excludes 1 in {name}: "
+            f"{wording.interval((found.low, found.high))}"
+            for name, found in slopes.items()
+            if name in FREE + MOMENTUM and found is not None and not found.low <= 1 <= found.high
+        ]
+    deciding = [a for a in arms if a["name"] in FREE + MOMENTUM] or arms
+    main = deciding[0]["statistics"][0]
+    checks = [calibration, *_checks(evidence, arms, parameters)]
+    return Outcome(verdict, main, arms, _controls(entry), checks, caveats)
+
+
+def _verdict(agrees: dict[str, bool | None]) -> tuple[str, list[str]]:
+    """By the arms of the rule alone; `agrees` (None: undecided) has those that were run."""
+    mine = [name for name in FREE + MOMENTUM if name in agrees]
+    passing = [name for name in mine if agrees[name]]
+    failing = [name for name in mine if agrees[name] is False]
+    undecided = [name for name in mine if agrees[name] is None]
+    caveats = []
+    if undecided:
+        caveats.append(f"undecided, since no plane passes the gate: {listed(undecided)}")
+    if all(name in passing for name in FREE):
+        return REPRODUCED, caveats
+    if passing:
+        words = f"a current in {listed(passing)}"
+        words += f"; none in {listed(failing)}" if failing else ""
+        left = [name for name in FREE if name not in agrees]
+        words += f"; not run at this scale: {listed(left)}" if left else ""
+        return WITH_CAVEAT, [words, *caveats]
+    return NOT_REPRODUCED, caveats
+
+
+def corrected(seeds: Sequence[xr.Dataset], level: float) -> float:
+    """The level of one plane, by Šidák's correction for the planes of all seeds."""
+    return level ** (1 / sum(planes.sizes["plane"] for planes in seeds))
+
+
+def gated(planes: xr.Dataset, parameters: dict, *, fast: bool = False) -> np.ndarray:
+    """Which planes have two directions that pass the gate; (plane,) bool."""
+    of = "fast_" if fast else ""
+    shift, ratio = parameters["shift"], np.log(parameters["ratio"])
+    same = (planes[f"{of}shift_low"] > -shift) & (planes[f"{of}shift_high"] < shift)
+    same &= (planes[f"{of}log_ratio_low"] > -ratio) & (planes[f"{of}log_ratio_high"] < ratio)
+    return same.all("direction").values
+
+
+def significant(planes: xr.Dataset, level: float, *, fast: bool = False) -> np.ndarray:
+    """Which planes have a rate whose t interval at `level` excludes 0; (plane,) bool."""
+    of = "fast_" if fast else ""
+    t = stats.t.ppf((1 + level) / 2, planes.sizes["batch"] - 1)
+    return (np.abs(planes[f"{of}rate"]) > t * planes[f"{of}error"]).values
+
+
+def outside(planes: xr.Dataset, level: float) -> np.ndarray:
+    """Which planes have a circular rate outside the envelope of independent phases."""
+    z = stats.norm.ppf((1 + level) / 2)
+    return (np.abs(planes["circular_rate"]) > z * planes["surrogate_deviation"]).values
+
+
+def currents_in(planes: xr.Dataset, level: float, parameters: dict) -> np.ndarray:
+    """Which planes count and have a current; (plane,) bool."""
+    return gated(planes, parameters) & significant(planes, level) & outside(planes, level)
+
+
+def finds(seeds: Sequence[xr.Dataset], parameters: dict) -> bool | None:
+    """Whether a plane of a seed has a current; None: no plane passes the gate."""
+    level = corrected(seeds, parameters["level"])
+    if not any(gated(planes, parameters).any() for planes in seeds):
+        return None
+    return any(currents_in(planes, level, parameters).any() for planes in seeds)
+
+
+def slope(seeds: Sequence[xr.Dataset], parameters: dict, *, fast: bool = False) -> Slope | None:
+    """The slope over the planes of all seeds that pass the gate and have a prediction.
+
+    The prediction is the mean over the places. None: no such plane, or a prediction of 0.
+    """
+    predicted, measured = [], []
+    for planes in seeds:
+        use = gated(planes, parameters, fast=fast) & ~planes["random"].values
+        predicted.append(planes["predicted"].mean("place").values[use])
+        rates = planes["fast_batch_rate" if fast else "batch_rate"]
+        measured.append(rates.transpose("batch", "plane").values[:, use])
+    try:
+        return prediction_slope(
+            np.concatenate(predicted), np.concatenate(measured, axis=1), level=parameters["level"]
+        )
+    except SeriesError:
+        return None
+
+
+def _statistics(seeds: Sequence[xr.Dataset], parameters: dict, found: Slope | None) -> list[dict]:
+    level, one = parameters["level"], corrected(seeds, parameters["level"])
+    counted = [gated(planes, parameters) for planes in seeds]
+    passing = [int(currents_in(planes, one, parameters).sum()) for planes in seeds]
+    statistics = [
+        statistic(FOUND, passing, unit="planes", level=level),
+        statistic(COUNTED, [int(c.sum()) for c in counted], unit="planes", level=level),
+    ]
+    largest = [
+        float(np.abs(planes["rate"] / planes["error"]).values[count].max())
+        for planes, count in zip(seeds, counted, strict=True)
+        if count.any() and (planes["error"].values[count] > 0).all()
+    ]
+    if largest:
+        statistics.append(statistic(LARGEST, largest, unit="errors", level=level))
+    expected = [e for e in map(_expected, seeds) if e is not None]
+    if expected:
+        statistics.append(statistic(EXPECTED, expected, unit="errors", level=level))
+    for name, line in ((SLOPE, found), (FAST_SLOPE, slope(seeds, parameters, fast=True))):
+        if line is not None:
+            statistics.append(_sloped(name, line, level, len(seeds)))
+    return statistics
+
+
+def _expected(planes: xr.Dataset) -> float | None:
+    """The largest |predicted rate| over its predicted error; None without noise."""
+    leading = planes.sel(plane=~planes["random"])
+    variance = leading["predicted_variance"].mean("place").values / planes.attrs["epochs"]
+    if not (variance > 0).all():
+        return None
+    return float((np.abs(leading["predicted"].mean("place").values) / np.sqrt(variance)).max())
+
+
+def _sloped(name: str, line: Slope, level: float, seeds: int) -> dict:
+    return {
+        "name": name,
+        "value": line.slope,
+        "interval": [float(line.low), float(line.high)],
+        "level": level,
+        "unit": "1",
+        "n": len(line.batches),
+        "paper": None,
+        "values": [float(v) for v in line.batches],
+    }
+
+
+# ---------------------------------------------------------------- checks
+
+
+def _calibrated(rates: xr.Dataset, parameters: dict) -> tuple[dict, str | None]:
+    """The check of the detector, and a caveat for fewer runs than the rule asks for.
+
+    With enough runs the share itself is held against the rule; with fewer a share is only held to
+    be wrong where its interval leaves no room.
+    """
+    runs, wanted = int(rates.attrs["runs"]), parameters["calibration_runs"]
+    few, error = runs < wanted, parameters["error"]
+    low, high = parameters["false_alarms"] - error, parameters["false_alarms"] + error
+    held, words = [], []
+    for name in (str(p) for p in rates["process"].values):
+        one = rates.sel(process=name)
+        if bool(one["current"]):
+            share = one["found_high" if few else "found"]
+            held.append(float(share) >= parameters["power"])
+            words.append(f"{name}, found: {_percent(one, 'found')}")
+        elif np.isfinite(float(one["gated"])):
+            least, most = (one["gated_low"], one["gated_high"]) if few else 2 * (one["gated"],)
+            rounding = 1e-12  # 0.04 and 0.06 themselves are within the error
+            held.append(float(most) >= low - rounding and float(least) <= high + rounding)
+            words.append(f"{name}, false alarms: {_percent(one, 'gated')}")
+        else:  # no run passes the gate
+            held.append(float(one["found_low" if few else "found"]) <= high)
+            words.append(f"{name}: no run passes the gate")
+    check = {
+        "name": "calibration of the detector",
+        "holds": all(held),
+        "detail": f"{runs:,} runs of each process; of those that pass the gate 5 % ± "
+        f"{100 * error:g} % may be false alarms, and {100 * parameters['power']:g} % of the driven "
+        "ones have to be found: " + "; ".join(words),
+    }
+    return check, f"the detector is calibrated on {runs:,} runs, not {wanted:,}" if few else None
+
+
+def _percent(one: xr.Dataset, name: str) -> str:
+    low, high = (100 * float(one[f"{name}_{end}"]) for end in ("low", "high"))
+    return f"{wording.number(100 * float(one[name]))} % {wording.interval((low, high))}"
+
+
+def _checks(evidence: Evidence, arms: list[dict], parameters: dict) -> list[dict]:
+    level = parameters["level"]
+    naive, drift, lines = [], [], []
+    missed = held = True
+    found = False
+    for name in (a["name"] for a in arms):
+        seeds = [parts["planes"] for parts in evidence.analyses[name]]
+        one, total = corrected(seeds, level), sum(p.sizes["plane"] for p in seeds)
+        without = sum(int(significant(p, one).sum()) for p in seeds)
+        naive.append(f"{name}: {without} of {total}")
+        count = sum(int(gated(p, parameters, fast=True).sum()) for p in seeds)
+        passing = sum(
+            int((gated(p, parameters, fast=True) & significant(p, one, fast=True)).sum())
+            for p in seeds
+        )
+        drift.append(f"{name}: {passing} of {count}")
+        line = slope(seeds, parameters, fast=True)
+        if line is not None:
+            lines.append(
+                f"{name}: {wording.number(line.slope)} {wording.interval((line.low, line.high))}"
+            )
+        if name in FREE + MOMENTUM:
+            missed &= without == 0
+            found |= passing > 0
+            held &= line is not None and line.low <= 1 <= line.high
+    return [
+        {
+            "name": "no current without the gate either",
+            "holds": bool(missed),
+            "detail": "planes whose interval excludes 0, whatever the gate says: "
+            + "; ".join(naive),
+        },
+        {
+            "name": "a current in one of the deciding arms, without the slow parts",
+            "holds": bool(found),
+            "detail": "a second look, not part of the rule: each coordinate minus its mean over a "
+            "hundredth of the run around, which takes slow drifts out and makes no current of its "
+            "own; planes with a current, of those that pass the gate then: " + "; ".join(drift),
+        },
+        {
+            "name": "the linear theory, without the slow parts",
+            "holds": bool(held),
+            "detail": "slope of the measured on the predicted area rates over the planes of that "
+            "second look; 1 is a perfect theory, an interval above 0 a current as predicted: "
+            + ("; ".join(lines) or "no plane"),
+        },
+    ]
+
+
+def _controls(entry: dict) -> list[dict]:
+    parameters = entry["rule_parameters"]
+
+    def judged(planes: xr.Dataset) -> tuple[float, bool | None]:
+        sizes = np.abs(planes["rate"] / planes["error"]).values
+        return float(sizes.max()), finds([planes], parameters)
+
+    turning, reversible, phases = planted.tables()
+    largest = "largest area rate over its error"
+    size, passes = judged(turning)
+    controls = [
+        control(
+            f"linear SGD that turns {planted.strength():.2f} radians in a relaxation time, "
+            f"{planted.EPOCHS:,} epochs",
+            "positive",
+            entry["controls"]["positive"],
+            largest,
+            size,
+            passes is True,
+        )
+    ]
+    for name, table in (
+        ("linear SGD whose D commutes with its Hessian", reversible),
+        ("independent phases of the one that turns", phases),
+    ):
+        size, passes = judged(table)
+        controls.append(
+            control(name, "negative", entry["controls"]["negative"], largest, size, passes is False)
+        )
+    return controls
