@@ -188,6 +188,21 @@ def power_ratios(series, *, low_percent: float = 2, high_percent: float = 10) ->
     series = series_of(series, least=101)
     power = fft.rfft(np.diff(series))[:, 1:]
     power = power.real**2 + power.imag**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = ratios_of(power, low_percent, high_percent)
+    if not np.isfinite(ratios).all():
+        raise SeriesError(
+            f"series {int(np.argmin(np.isfinite(ratios).all(1)))} never moves; drop it "
+            "(`autocorrelation.moving`)"
+        )
+    return ratios
+
+
+def ratios_of(power: np.ndarray, low_percent: float = 2, high_percent: float = 10) -> np.ndarray:
+    """The log ratios of `power_ratios` from powers (series, frequency) at even frequencies above 0.
+
+    Raises SeriesError: percentages that leave no middle.
+    """
     frequencies = power.shape[1]
     low = max(1, int(frequencies * low_percent / 100))
     high = max(1, int(frequencies * high_percent / 100))
@@ -196,10 +211,4 @@ def power_ratios(series, *, low_percent: float = 2, high_percent: float = 10) ->
             f"the lowest {low_percent} % and highest {high_percent} % leave no middle"
         )
     ends = np.stack([power[:, :low].mean(1), power[:, -high:].mean(1)], axis=1)
-    middle = power[:, low:-high].mean(1)
-    if (middle <= 0).any() or (ends <= 0).any():
-        raise SeriesError(
-            f"series {int(np.argmax((middle <= 0) | (ends <= 0).any(1)))} never moves; drop it "
-            "(`autocorrelation.moving`)"
-        )
-    return np.log(ends / middle[:, None])
+    return np.log(ends / power[:, low:-high].mean(1)[:, None])
