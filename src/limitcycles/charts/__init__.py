@@ -37,8 +37,8 @@ CHARTED: dict[str, str] = {
     "rank": "rank",
     "noise-independent-of-weights": "noise",
     "spectrum-ranks-architectures": "architectures",
-    "gradient-norm": "gradient_norm",
     "autocorrelation": "autocorrelation",
+    "gradient-norm": "gradient_norm",
     "network-currents": "network_currents",
 }
 

@@ -174,25 +174,18 @@ class LinearSGD:
         powers = [self.entry]
         for _ in sizes[1:]:
             powers.append(self.transition @ powers[-1])
-        # Every drawn example with the share that its batch gives it.
-        gain = np.repeat(np.stack(powers[::-1]) / np.array(sizes)[:, None, None], sizes, axis=0)
-        gain = np.ascontiguousarray(gain.transpose(0, 2, 1).reshape(-1, len(self.transition)))
+        gain = np.stack(powers[::-1]) / np.array(sizes)[:, None, None]
+        starts = np.arange(0, count, self.batch)
         noise = np.empty((epochs, len(self.transition)))
         rows = max(1, 2**20 // count)
         for first in range(0, epochs, rows):
             block = min(rows, epochs - first)
             if replacement:
-                index = rng.integers(count, size=(rows, count))
-                sums = examples[index].reshape(rows, steps, self.batch, -1).sum(2)
+                drawn = examples[rng.integers(count, size=(block, count))]
+                sums = np.add.reduceat(drawn, starts, axis=1)
             else:
-                sums = batch_sums(rng, examples, self.batch, rows)
-            noise[first : first + rows] = np.einsum("sij,rsj->ri", gain, sums) / self.batch
-        return linear_series(np.linalg.matrix_power(self.transition, steps), noise)
-                index = rng.integers(count, size=(block, count))
-            else:
-                index = rng.permuted(np.tile(np.arange(count), (block, 1)), axis=1)
-            drawn = examples[index[:, : sum(sizes)]].reshape(block, -1)
-            noise[first : first + block] = drawn @ gain
+                sums = batch_sums(rng, examples, self.batch, block)
+            noise[first : first + block] = np.einsum("sij,rsj->ri", gain, sums[:, : len(sizes)])
         return linear_series(np.linalg.matrix_power(self.transition, len(sizes)), noise)
 
     def simulate(self, steps: int, seed: int, *, start=None) -> tuple[np.ndarray, ...]:

@@ -11,13 +11,13 @@ from numba import njit
 
 @njit(cache=True, nogil=True)
 def batch_sums(rng, examples, batch, epochs):
-    """Sums of the batches of `epochs` shuffled passes over `examples` (N, d); (epochs, N/b, d).
+    """Sums of the batches of `epochs` shuffled passes over `examples` (N, d); (epochs, batch, d).
 
     Every order is equally likely in each pass, but for the 2⁻⁵³ of a random number (Fisher & Yates,
-    as in Knuth, vol. 2, sec. 3.4.2, algorithm P). `batch` b divides N.
+    as in Knuth, vol. 2, sec. 3.4.2, algorithm P). The last of the ⌈N/b⌉ batches may be smaller.
     """
     count, width = examples.shape
-    sums = np.zeros((epochs, count // batch, width))
+    sums = np.zeros((epochs, (count + batch - 1) // batch, width))
     order = np.arange(count)
     for epoch in range(epochs):
         for last in range(count - 1, -1, -1):
