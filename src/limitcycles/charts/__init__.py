@@ -37,6 +37,7 @@ CHARTED: dict[str, str] = {
     "rank": "rank",
     "noise-independent-of-weights": "noise",
     "spectrum-ranks-architectures": "architectures",
+    "increment-spectrum": "increments",
 }
 
 __all__ = ["CHARTED", "SUFFIXES", "ChartDataError", "draw", "names", "save", "scripts"]
