@@ -29,7 +29,8 @@ def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     epochs are left out of everything but `moving`. Frequencies are in cycles per epoch. Parts:
 
     - "amplitudes" (frequency), the first 1,000 frequencies: `mean`, `low`, `high` in units of the
-      weight, as `spectra.increment_amplitudes` has them, the paper's estimator;
+      weight, as `spectra.increment_amplitudes` has them, the paper's estimator, and `walk`, what it
+      gives for random walks with these increments' deviations s: the mean of s √(πn)/2, flat;
     - "multitaper" (frequency), at most 150 bins of equal width on a log axis over the whole band:
       `mean` with its t interval `low`, `high` over weights, of the one-sided density in
       weight² · epoch. And of the relative density, in epochs, each weight's own divided by the mean
@@ -47,7 +48,8 @@ def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
       and variances (`stationarity.halves`). NaN, and False, for a weight that does not move; the
       look welch is also NaN for one that moves only where no segment sees it.
 
-    All carry `first_epoch`, the epoch after which y_0 is taken, and `increments`, how many. With
+    All carry `first_epoch`, the epoch after which y_0 is taken, `increments`, how many, and the
+    `level`, `low_percent` and `high_percent` that ratios and envelopes were computed with. With
     fewer than two weights that move there is nothing over weights: those parts are then without
     frequencies.
 
@@ -59,11 +61,17 @@ def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     for start in range(first, total, BLOCK):
         stop = min(start + BLOCK, total)
         series[:, start - first : stop - first] = read(trajectory, start, stop).T
-    attrs = {"first_epoch": first, "increments": total - first - 1, "level": LEVEL}
+    attrs = {
+        "first_epoch": first,
+        "increments": total - first - 1,
+        "level": LEVEL,
+        "low_percent": LOW_PERCENT,
+        "high_percent": HIGH_PERCENT,
+    }
     seed = stream(settings["seed"], "increments")
     name = f"increments of {trajectory.attrs['run']} seed {trajectory.attrs['seed']}"
     moving = np.ptp(series, axis=1) > 0
-    with track(total=6 + len(NULLS), unit="part", what=name) as bar:
+    with track(total=5 + len(NULLS), unit="part", what=name) as bar:
         chosen = series if moving.all() else series[moving]
         del series
         found, fits = against_nulls(chosen, seed, tick=bar.update)
@@ -137,8 +145,9 @@ def _spectra(series: np.ndarray, fits: dict[str, nulls.Fit], *, tick) -> dict[st
         key: ("frequency", getattr(paper, key), {"units": "weight"})
         for key in ("mean", "low", "high")
     }
-    tick()
     power = np.concatenate([np.diff(block).var(1) for block in blocks(weights)])
+    walk = np.sqrt(np.pi * (series.shape[1] - 1) * power).mean() / 2
+    amplitudes["walk"] = ((), walk, {"units": "weight"})
     tick()
     tapered = spectra.multitaper(weights, bandwidth=BANDWIDTH, bins=BINS)
     whole = tapered.summary(level=LEVEL)

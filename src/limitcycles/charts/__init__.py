@@ -37,6 +37,7 @@ CHARTED: dict[str, str] = {
     "rank": "rank",
     "noise-independent-of-weights": "noise",
     "spectrum-ranks-architectures": "architectures",
+    "increment-spectrum": "increments",
     "autocorrelation": "autocorrelation",
     "gradient-norm": "gradient_norm",
     "network-currents": "network_currents",

@@ -1,0 +1,304 @@
+"""The increments of the weights have a spectrum that is not flat (Remark 17, Fig. 3a)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from limitcycles import wording
+from limitcycles.analyses import increments
+from limitcycles.claims.result import (
+    CONTRADICTED,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    WITH_CAVEAT,
+    Evidence,
+    Outcome,
+    arm,
+    control,
+    statistic,
+)
+from limitcycles.errors import LimitcyclesError
+from limitcycles.series.spectra import ratios_of
+
+DECIDING = ("text", "code")
+MAIN = "weights above all nulls, worse end"
+CONTROL_SHAPE = (20, 4001)  # weights and epochs of the synthetic series
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares (0 to 1) of the weights that move, at both ends of the band (low, high).
+
+    `above` (null, end): above the envelope of a null; `above_all` (end): of all three; `others`
+    (null, end): of the two others; `within` (end): within the random walk's. `count`: how many
+    weights; they are counted over all seeds alike.
+    """
+
+    above: np.ndarray
+    above_all: np.ndarray
+    others: np.ndarray
+    within: np.ndarray
+    count: int
+
+
+def shares(parts: Sequence[xr.Dataset], look: str = "periodogram") -> Shares | None:
+    """Shares over the weights of several seeds, from their parts "weights"; None: none moves."""
+    ratio, low, high = (
+        np.concatenate(
+            [
+                part[key].sel(look=look).transpose("weight", ..., "end").values[part["moving"]]
+                for part in parts
+            ]
+        )
+        for key in ("ratio", "envelope_low", "envelope_high")
+    )
+    if not len(ratio):
+        return None
+    above = ratio[:, None] > high
+    others = [np.delete(above, i, axis=1).all(1) for i in range(above.shape[1])]
+    within = (ratio >= low[:, 0]) & (ratio <= high[:, 0])  # the first null is the random walk
+    return Shares(
+        above.mean(0), above.all(1).mean(0), np.mean(others, axis=1), within.mean(0), len(ratio)
+    )
+
+
+def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+    """Apply the rule to the arms text and code; the others are shown.
+
+    One of the two that agrees, or that agrees in part (one ratio, or but for one null), gives a
+    verdict with a caveat that names it: what the other shows is said there too.
+    """
+    parameters = entry["rule_parameters"]
+    share, level = parameters["weights_percent"] / 100, parameters["level"]
+    arms, looks = [], {"periodogram": {}, "welch": {}}
+    for name in entry["arms"]:
+        seeds = evidence.analyses.get(name)
+        if not seeds:
+            continue
+        weights = [seed["weights"] for seed in seeds]
+        _checked(weights, parameters)
+        found = shares(weights)
+        for look, states in looks.items():
+            states[name] = shares(weights, look)
+        decides = name in DECIDING and found is not None
+        agrees = bool((found.above_all >= share).all()) if decides else None
+        arms.append(arm(entry, name, agrees, _statistics(seeds, level)))
+    verdict, caveats = decide(looks["periodogram"], share)
+    main = next((s for a in arms for s in a["statistics"] if s["name"] == MAIN), None)
+    if main is None:  # nothing moved, or nothing was run
+        main = statistic("weights that move", [0.0], unit="%", level=level)
+    checks = [
+        _second_look(looks["welch"], share, verdict),
+        _picture(arms),
+        _steady(arms, parameters["weights_percent"]),
+    ]
+    return Outcome(verdict, main, arms, _controls(entry, share), checks, caveats)
+
+
+def _checked(weights: Sequence[xr.Dataset], parameters: dict) -> None:
+    for key in ("level", "low_percent", "high_percent"):
+        if any(part.attrs[key] != parameters[key] for part in weights):
+            raise LimitcyclesError(
+                f"config/claims.yaml asks for {key} {parameters[key]:g}, and the increments were "
+                f"analysed with {weights[0].attrs[key]:g} (limitcycles.analyses.increments): make "
+                "the two the same"
+            )
+
+
+# ---------------------------------------------------------------- the rule
+
+
+def decide(states: dict[str, Shares | None], share: float) -> tuple[str, list[str]]:
+    """Verdict and caveats from what the deciding arms showed; one without weights is undecided."""
+    known = {name: states[name] for name in DECIDING if states.get(name) is not None}
+    caveats = []
+    found = {name: _parts(one, share) for name, one in known.items()}
+    agreeing = [name for name, parts in found.items() if parts == [""]]
+    if len(agreeing) == len(DECIDING):
+        return REPRODUCED, []
+    if any(found.values()):
+        verdict = WITH_CAVEAT
+        for name, parts in found.items():
+            words = "it holds" if name in agreeing else ", ".join(parts) or "it does not hold"
+            caveats.append(f"{name}: {words}")
+    elif len(known) == len(DECIDING) and all((s.within >= share).all() for s in known.values()):
+        verdict = CONTRADICTED
+    else:
+        verdict = NOT_REPRODUCED
+    missing = [name for name in DECIDING if name not in known]
+    caveats += [f"{name}: undecided, not run at this scale or no weight moves" for name in missing]
+    return verdict, caveats
+
+
+def _parts(found: Shares, share: float) -> list[str]:
+    """What holds in words: [""] for all of it, [] for nothing."""
+    holds = found.above_all >= share
+    if holds.all():
+        return [""]
+    ends = zip(increments.ENDS, holds, strict=True)
+    words = [f"only the ratio of {end} frequencies holds" for end, one in ends if one]
+    for null, others in zip(increments.NULLS, found.others, strict=True):
+        if (others >= share).all():
+            words.append(f"{null.replace('-', ' ')} explains it")
+    return words
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def _statistics(seeds: Sequence[dict[str, xr.Dataset]], level: float) -> list[dict]:
+    """The statistics of an arm over its seeds; of those in which a weight moves."""
+    moving = [100 * float(seed["weights"]["moving"].mean()) for seed in seeds]
+    each = [(one, seed) for seed in seeds if (one := shares([seed["weights"]])) is not None]
+    move = statistic("weights that move", moving, unit="%", level=level)
+    if not each:
+        return [move]
+    found = [one for one, _ in each]
+
+    def percent(name, values):
+        return statistic(name, [100 * float(v) for v in values], unit="%", level=level)
+
+    result = [percent(MAIN, [one.above_all.min() for one in found])]
+    for i, end in enumerate(increments.ENDS):
+        result.append(percent(f"weights above all nulls, {end}", [o.above_all[i] for o in found]))
+    for k, null in enumerate(increments.NULLS):
+        for i, end in enumerate(increments.ENDS):
+            name = f"weights above {null.replace('-', ' ')}, {end}"
+            result.append(percent(name, [one.above[k, i] for one in found]))
+    for i, end in enumerate(increments.ENDS):
+        name = f"weights within random walk, {end}"
+        result.append(percent(name, [one.within[i] for one in found]))
+        medians = [
+            float(seed["weights"]["ratio"].sel(look="periodogram", end=end).median())
+            for _, seed in each
+        ]
+        result.append(statistic(f"median log ratio, {end}", medians, unit="nat", level=level))
+    drawn = [ratios for _, seed in each if (ratios := _drawn(seed["amplitudes"])) is not None]
+    if drawn:
+        for i, end in enumerate(increments.ENDS):
+            values = [ratios[i] for ratios in drawn]
+            result.append(
+                statistic(f"paper's picture, {end} over middle", values, unit="1", level=level)
+            )
+    still = [seed["weights"] for _, seed in each]
+    halves = [w["stationary"].values[w["moving"].values].mean() for w in still]
+    return [*result, percent("weights with equal halves", halves), move]
+
+
+def _drawn(amplitudes: xr.Dataset) -> np.ndarray | None:
+    """Mean amplitude in the lowest 2 % and the highest 10 % of the paper's picture over the rest.
+
+    Of what is drawn there, not of the whole band; its zero frequency left out. Shape (2,).
+    """
+    if "mean" not in amplitudes:
+        return None
+    bands = increments.LOW_PERCENT, increments.HIGH_PERCENT
+    return np.exp(ratios_of(amplitudes["mean"].values[None, 1:], *bands)[0])
+
+
+# ---------------------------------------------------------------- checks
+
+
+def _of(arms: list[dict], name: str) -> dict[str, float]:
+    """A statistic of the deciding arms that have it."""
+    return {
+        a["name"]: s["value"]
+        for a in arms
+        if a["name"] in DECIDING
+        for s in a["statistics"]
+        if s["name"] == name
+    }
+
+
+def _second_look(states: dict[str, Shares | None], share: float, verdict: str) -> dict:
+    again, _ = decide(states, share)
+    parts = [
+        f"{name} {wording.number(100 * one.above_all[0])} % (low), "
+        f"{wording.number(100 * one.above_all[1])} % (high)"
+        for name, one in states.items()
+        if one is not None and name in DECIDING
+    ]
+    return {
+        "name": "second look: Welch's estimate",
+        "holds": again == verdict,
+        "detail": f"the same rule on averaged segments gives: {again}. Weights above all nulls: "
+        + ("; ".join(parts) or "no arm"),
+    }
+
+
+def _picture(arms: list[dict]) -> dict:
+    ends = [_of(arms, f"paper's picture, {end} over middle") for end in increments.ENDS]
+    parts = [
+        f"{name}: lowest 2 % of it {wording.number(ends[0][name])} times the middle, highest 10 % "
+        f"{wording.number(ends[1][name])} times"
+        for name in ends[0]
+    ]
+    return {
+        "name": "the paper's statistic: both ends of its picture rise",
+        "holds": bool(parts) and all(value > 1 for end in ends for value in end.values()),
+        "detail": "mean amplitude over weights, in the first 1,000 frequencies only, without a "
+        "null: " + ("; ".join(parts) or "no arm"),
+    }
+
+
+def _steady(arms: list[dict], percent: float) -> dict:
+    found = _of(arms, "weights with equal halves")
+    parts = [f"{name} {wording.number(value)} %" for name, value in found.items()]
+    return {
+        "name": "gate: a steady state",
+        "holds": bool(found) and all(value >= percent for value in found.values()),
+        "detail": "weights whose two halves have equal means and variances: "
+        + ("; ".join(parts) or "no arm")
+        + ". Without it low frequencies are drift as much as modes.",
+    }
+
+
+# ---------------------------------------------------------------- controls
+
+
+def walks(seed: int) -> np.ndarray:
+    """Random walks with independent steps of deviation 1; shape (weight, epoch)."""
+    return np.cumsum(np.random.default_rng(seed).standard_normal(CONTROL_SHAPE), axis=1)
+
+
+def planted(seed: int) -> np.ndarray:
+    """Such walks with slow modes and anti-correlated steps; shape (weight, epoch).
+
+    A sinusoid of a period of 500 to 2,000 epochs, a fifth of it its amplitude, of random phase; and
+    a component that changes sign nearly every epoch, (−1)^k times a running mean of 40 normal
+    numbers (of variance 1): power within 1/40 of the highest frequency, which no ARMA(1, 1) process
+    has together with the rest.
+    """
+    rng = np.random.default_rng(seed)
+    weights, epochs = CONTROL_SHAPE
+    k = np.arange(epochs)
+    period, phase = rng.uniform([500, 0], [2000, 2 * np.pi], (weights, 2)).T
+    slow = period[:, None] / 5 * np.sin(2 * np.pi * k / period[:, None] + phase[:, None])
+    noise = rng.standard_normal((weights, epochs + 39))
+    smooth = np.stack([np.convolve(row, np.ones(40) / np.sqrt(40), "valid") for row in noise])
+    return walks(seed + 1) + slow + (-1.0) ** k * smooth
+
+
+def _controls(entry: dict, share: float) -> list[dict]:
+    results = []
+    for kind, make in (("positive", planted), ("negative", walks)):
+        series = make(0)
+        found, _ = increments.against_nulls(series, 1)
+        found["moving"] = ("weight", np.ones(len(series), bool))
+        one = shares([found])
+        parts = _parts(one, share)
+        results.append(
+            control(
+                f"{CONTROL_SHAPE[0]} made-up weights over {CONTROL_SHAPE[1] - 1:,} epochs",
+                kind,
+                entry["controls"][kind],
+                f"{MAIN} (%)",
+                100 * one.above_all.min(),
+                parts == [""] if kind == "positive" else not parts,
+            )
+        )
+    return results
