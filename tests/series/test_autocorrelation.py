@@ -20,6 +20,25 @@ def test_against_sums_over_pairs():
     np.testing.assert_allclose(ac.autocorrelation(series, lags), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize(("length", "count"), [(40, 8), (43, 8), (15, 8), (8, 8)])
+def test_products_at_lags_against_sums_over_pairs(length, count):
+    x, y = np.random.default_rng(2).normal(size=(2, 3, length))
+    step = length // count
+    for other in (x, y):
+        expected = [
+            [
+                (
+                    (a[: length - j * step] * b[j * step :]).sum()
+                    + (b[: length - j * step] * a[j * step :]).sum()
+                )
+                / 2
+                for j in range(count)
+            ]
+            for a, b in zip(x, other, strict=True)
+        ]
+        np.testing.assert_allclose(ac.lagged_products(x, other, count), expected, atol=1e-12)
+
+
 def test_by_hand():
     # x − x̄ = (−1, 0, 1): r(1) = 0, r(2) = −½.
     np.testing.assert_allclose(
@@ -85,4 +104,7 @@ def test_exceptions():
         ac.autocorrelation(np.zeros((1, 5)), [0.5])
     with pytest.raises(SeriesError, match="100 lags"):
         ac.paper_lags(99)
+    with pytest.raises(SeriesError, match="100 lags"):
+        ac.lag_profile(np.zeros((1, 99)))
     assert np.isnan(ac.autocorrelation(np.ones((1, 5)), [1])).all()
+    assert np.isnan(ac.lag_profile(np.ones((1, 200)))).all()

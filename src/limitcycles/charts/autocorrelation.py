@@ -26,7 +26,7 @@ Analyses = dict[str, list[dict[str, xr.Dataset]]]
 MEDIAN, BANDS, ENVELOPE = (
     "median weight",
     "white-noise bands (the paper's)",
-    "envelope of a random walk",
+    "envelope of a random walk (all lags at once)",
 )
 TESTS = {
     BEYOND: "white-noise bands (the paper's)",
@@ -52,9 +52,9 @@ def draw(
     }
 
 
-def _lag_axis() -> alt.X:
+def _lag_axis(ticks: int = 5) -> alt.X:
     return alt.X(
-        "lag:Q", axis=alt.Axis(title="lag (epochs)", tickCount=5), scale=alt.Scale(nice=False)
+        "lag:Q", axis=alt.Axis(title="lag (epochs)", tickCount=ticks), scale=alt.Scale(nice=False)
     )
 
 
@@ -148,7 +148,7 @@ def _shares(result: dict[str, Any]) -> alt.TopLevelMixin:
             rows.append({"arm": name, "test": test, "share": found["value"], "seeds": found["n"]})
     frame, tests = pd.DataFrame(rows), list(TESTS.values())
     legend = alt.Legend(
-        title="weights outside", orient="top", columns=3, symbolOpacity=1, labelLimit=0
+        title="weights outside", orient="top", columns=2, symbolOpacity=1, labelLimit=0
     )
     shapes = ["square", "circle", "triangle-up", "triangle-down", "diamond", "cross"]
     points = (
@@ -164,12 +164,12 @@ def _shares(result: dict[str, Any]) -> alt.TopLevelMixin:
             ),
             y=alt.Y("arm:N", sort=names, title=None, scale=alt.Scale(paddingInner=0.25)),
             yOffset=alt.YOffset("test:N", sort=tests),
-            color=alt.Color("test:N", sort=tests, legend=legend),
+            color=alt.Color("test:N", scale=alt.Scale(domain=tests, range=CATEGORY), legend=legend),
             shape=alt.Shape("test:N", scale=alt.Scale(domain=tests, range=shapes), legend=legend),
             tooltip=["arm:N", "test:N", alt.Tooltip("share:Q", format=".2f"), "seeds:Q"],
         )
     )
-    agree = parts.vertical_line(enough, f"rule: {enough:g} % or more", y=-7)
+    agree = parts.vertical_line(enough, f"rule: {enough:g} % or more outside both", y=-7)
     within = parts.vertical_line(
         most, f"contradicted: {most:g} % or less outside the random walk's", "threshold", y=-7
     )
@@ -206,7 +206,7 @@ def _examples(arms: list[dict], analyses: Analyses) -> alt.TopLevelMixin:
             weight = int(lags["example_weight"][k])
             outside = [SHORT[n] for n in (WALK, OU, NOISE) if reach.sel(null=n, weight=weight) > 1]
             title = f"{arm['name']}, weight {weight}"
-            row.append(_example(lags.isel(example=k), title))
+            row.append(_example(lags.isel(example=k, lag=slice(None, None, 2)), title))
             said.append(
                 f"{title}: " + (f"outside {', '.join(outside)}" if outside else "inside all")
             )
@@ -235,9 +235,9 @@ def _example(lags: xr.Dataset, title: str) -> alt.LayerChart:
         alt.Chart(data.table(lines))
         .mark_line(strokeWidth=1.6)
         .encode(
-            x=_lag_axis(),
+            x=_lag_axis(3),
             y=alt.Y(
-                "r:Q", title="autocorrelation r", scale=alt.Scale(domain=[-1.2, 1.2], nice=False)
+                "r:Q", title="autocorrelation r", scale=alt.Scale(domain=[-1.1, 1.5], nice=False)
             ),
             detail="side:N",
             **_strokes(list(drawn), [[1, 0], [7, 4], [2, 3], [1, 5]]),

@@ -15,12 +15,12 @@ def variance_ratio(
     """Variance of steps over `lag` points, by `lag` times that of single steps, and its z value.
 
     `series` has shape (series, step); it is looked at every max(1, length // `points`) steps, so
-    that correlations within that distance do not matter. Overlapping steps, corrected for bias, the
-    mean step (a drift) removed; z = (ratio − 1)/√(2(2q − 1)(q − 1)/(3qN)) for q = `lag` and N
-    single steps is nearly normal for a random walk (Lo & MacKinlay, Review of Financial Studies 1, 41,
-    1988, eqs. 12–14). A ratio below 1 says that the series turns back, above 1 that it keeps its
-    direction. Both of shape (series,); NaN for a series that never moves. Raises SeriesError: fewer
-    than 3·`lag` points.
+    that correlations of steps over much less than that do not matter, unless steps nearly undo each
+    other. Overlapping steps, corrected for bias, the mean step (a drift) removed; z = (ratio − 1) /
+    √(2(2q − 1)(q − 1)/(3qN)) for q = `lag` and N single steps is nearly normal for a random walk
+    (Lo & MacKinlay, Review of Financial Studies 1, 41, 1988, eqs. 12–14). A ratio below 1 says that
+    the series turns back, above 1 that it keeps its direction. Both of shape (series,); NaN for a
+    series that never moves. Raises SeriesError: fewer than 3·`lag` points.
     """
     series = series_of(series, least=3 * lag)
     x = series[:, :: max(1, series.shape[1] // points)]
