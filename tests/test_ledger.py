@@ -90,6 +90,7 @@ TESTED = {
     "rank-small-fc": {"factor", "mean_factor", "contradiction_percent"},
     "noise-independent-of-weights": {"threshold", "smallest_count", "negative_scale"},
     "spectrum-ranks-architectures": {"tau", "permutations", "permuted_pass_share"},
+    "increment-spectrum": {"low_percent", "high_percent", "weights_percent"},
 }
 
 

@@ -26,6 +26,7 @@ from limitcycles.series.spectra import ratios_of
 
 DECIDING = ("text", "code")
 MAIN = "weights above all nulls, worse end"
+PICTURE = ("first frequency", "low", "high")
 CONTROL_SHAPE = (20, 4001)  # weights and epochs of the synthetic series
 
 
@@ -178,26 +179,27 @@ def _statistics(seeds: Sequence[dict[str, xr.Dataset]], level: float) -> list[di
         ]
         result.append(statistic(f"median log ratio, {end}", medians, unit="nat", level=level))
     drawn = [ratios for _, seed in each if (ratios := _drawn(seed["amplitudes"])) is not None]
-    if drawn:
-        for i, end in enumerate(increments.ENDS):
-            values = [ratios[i] for ratios in drawn]
-            result.append(
-                statistic(f"paper's picture, {end} over middle", values, unit="1", level=level)
-            )
+    for i, part in enumerate(PICTURE if drawn else ()):
+        values = [ratios[i] for ratios in drawn]
+        name = f"paper's picture, {part} over middle"
+        result.append(statistic(name, values, unit="1", level=level))
     still = [seed["weights"] for _, seed in each]
     halves = [w["stationary"].values[w["moving"].values].mean() for w in still]
     return [*result, percent("weights with equal halves", halves), move]
 
 
 def _drawn(amplitudes: xr.Dataset) -> np.ndarray | None:
-    """Mean amplitude in the lowest 2 % and the highest 10 % of the paper's picture over the rest.
+    """Amplitude at the first frequency, and means in the lowest 2 % and the highest 10 % of the
+    paper's picture, each over the mean between; shape (3,).
 
-    Of what is drawn there, not of the whole band; its zero frequency left out. Shape (2,).
+    Of what is drawn there, not of the whole band; its zero frequency left out.
     """
     if "mean" not in amplitudes:
         return None
-    bands = increments.LOW_PERCENT, increments.HIGH_PERCENT
-    return np.exp(ratios_of(amplitudes["mean"].values[None, 1:], *bands)[0])
+    mean = amplitudes["mean"].values[1:]
+    low, high = np.exp(ratios_of(mean[None], increments.LOW_PERCENT, increments.HIGH_PERCENT)[0])
+    lowest = max(1, int(len(mean) * increments.LOW_PERCENT / 100))
+    return np.array([low * mean[0] / mean[:lowest].mean(), low, high])
 
 
 # ---------------------------------------------------------------- checks
@@ -231,15 +233,16 @@ def _second_look(states: dict[str, Shares | None], share: float, verdict: str) -
 
 
 def _picture(arms: list[dict]) -> dict:
-    ends = [_of(arms, f"paper's picture, {end} over middle") for end in increments.ENDS]
+    first, low, high = (_of(arms, f"paper's picture, {part} over middle") for part in PICTURE)
     parts = [
-        f"{name}: lowest 2 % of it {wording.number(ends[0][name])} times the middle, highest 10 % "
-        f"{wording.number(ends[1][name])} times"
-        for name in ends[0]
+        f"{name}: the first frequency {wording.number(first[name])} times the middle of the "
+        f"picture, its lowest 2 % {wording.number(low[name])} times, its highest 10 % "
+        f"{wording.number(high[name])} times"
+        for name in first
     ]
     return {
         "name": "the paper's statistic: both ends of its picture rise",
-        "holds": bool(parts) and all(value > 1 for end in ends for value in end.values()),
+        "holds": bool(parts) and all(v > 1 for end in (first, high) for v in end.values()),
         "detail": "mean amplitude over weights, in the first 1,000 frequencies only, without a "
         "null: " + ("; ".join(parts) or "no arm"),
     }
@@ -280,7 +283,8 @@ def planted(seed: int) -> np.ndarray:
     slow = period[:, None] / 5 * np.sin(2 * np.pi * k / period[:, None] + phase[:, None])
     noise = rng.standard_normal((weights, epochs + 39))
     smooth = np.stack([np.convolve(row, np.ones(40) / np.sqrt(40), "valid") for row in noise])
-    return walks(seed + 1) + slow + (-1.0) ** k * smooth
+    walk = np.cumsum(rng.standard_normal((weights, epochs)), axis=1)
+    return walk + slow + (-1.0) ** k * smooth
 
 
 def _controls(entry: dict, share: float) -> list[dict]:
