@@ -245,9 +245,9 @@ def test_controls_that_misbehave_decide(monkeypatch, name, other):
 
 def test_the_analysis_is_of_the_bands_of_the_rule():
     parameters = ENTRY["rule_parameters"]
-    assert increments.LEVEL == parameters["level"]
-    assert increments.LOW_PERCENT == parameters["low_percent"]
-    assert increments.HIGH_PERCENT == parameters["high_percent"]
+    assert parameters["level"] == increments.LEVEL
+    assert parameters["low_percent"] == increments.LOW_PERCENT
+    assert parameters["high_percent"] == increments.HIGH_PERCENT
     found = evidence()
     found[ARMS["text"]][0]["weights"].attrs["low_percent"] = 3.0
     with pytest.raises(LimitcyclesError, match="low_percent 2"):
