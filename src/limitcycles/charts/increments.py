@@ -10,7 +10,7 @@ import xarray as xr
 from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import CATEGORY, dressed
-from limitcycles.claims.increments import DECIDING
+from limitcycles.claims.increments import DECIDING, PICTURE
 
 NAMES = ("spectrum-paper", "spectrum-full", "power-ratios")
 NULLS = {
@@ -70,18 +70,17 @@ def _paper(result: dict[str, Any], arms: dict) -> alt.TopLevelMixin:
     for name in drawn:
         arm = arms[name][0]
         ends = [
-            wording.number(
-                data.statistic(result, arm, f"paper's picture, {end} over middle")["value"]
-            )
-            for end in ENDS
+            data.statistic(result, arm, f"paper's picture, {part} over middle")["value"]
+            for part in PICTURE
         ]
-        facts.append(f"{name} {ends[0]} and {ends[1]}")
+        facts.append(f"{name} {', '.join(map(wording.number, ends))}")
     caption = (
         "The paper's estimator: |FFT| of the increments of each weight from epoch to epoch, mean "
         "over weights with the 95 % band of that mean, in the first 1,000 frequencies, which of "
         "10⁵ epochs are the lowest 2 %; the frequency zero is left out. The dashed line is what "
-        "independent steps of the same size give. Mean amplitude in the lowest 2 % and in the "
-        f"highest 10 % of this picture over that between: {'; '.join(facts)}."
+        "independent steps of the same size give. Amplitude at the first frequency, in the lowest "
+        "2 % and in the highest 10 % of this picture, over the mean between: "
+        f"{'; '.join(facts) or 'no weight moves'}."
     )
     return dressed(_panels(charts), "Increments of the weights as in Fig. 3a", caption)
 
@@ -109,8 +108,13 @@ def _amplitudes(name: str, found: xr.Dataset) -> alt.TopLevelMixin:
             alt.Tooltip("mean:Q", title="amplitude", format=".3e"),
         ],
     )
-    level = parts.horizontal_line(walk, "independent steps", "threshold")
-    return parts.panel(alt.layer(band, line, level), f"arm: {name}")
+    one = alt.Chart(alt.InlineData(values=[{}]))
+    rule = one.mark_rule(style="threshold").encode(y=alt.datum(walk))
+    # Not at the left end, where the lines rise.
+    label = one.mark_text(style="threshold-label", dy=-8, text="independent steps").encode(
+        x=alt.value(parts.PANEL_WIDTH * 0.4), y=alt.datum(walk)
+    )
+    return parts.panel(alt.layer(band, line, rule, label), f"arm: {name}")
 
 
 # ---------------------------------------------------------------- the full band
@@ -132,7 +136,8 @@ def _full(result: dict[str, Any], arms: dict) -> alt.TopLevelMixin:
         "One-sided density of the increments of each weight over their mean square, by Thomson's "
         "multitaper estimate over the whole band: mean over weights, and where 50 % and 90 % of "
         "the weights lie. Independent steps are flat at 2 epochs. Broken lines: the mean over "
-        f"weights of three nulls, each fitted to each weight. {'. '.join(facts)}."
+        "weights of three nulls, each fitted to each weight. "
+        f"{'. '.join(facts) or 'No weight moves'}."
     )
     return dressed(_panels(charts), "The whole spectrum of the increments", caption)
 
@@ -264,7 +269,9 @@ def _strips(end: str, title: str, gathered: dict[str, xr.Dataset]) -> alt.TopLev
     }
 
     def x(field: str) -> alt.X:
-        return alt.X(f"{field}:Q", title="log power ratio (nats)", scale=alt.Scale(zero=False))
+        title = "log power ratio (nats)"
+        axis = alt.Axis(title=title, tickCount=6)
+        return alt.X(f"{field}:Q", title=title, scale=alt.Scale(zero=False), axis=axis)
 
     embedded = data.table(pd.DataFrame(bars))
     named = [alt.Tooltip("arm:N"), alt.Tooltip("of:N", title="of")]

@@ -26,6 +26,7 @@ from limitcycles.series.spectra import ratios_of
 
 DECIDING = ("text", "code")
 MAIN = "weights above all nulls, worse end"
+PICTURE = ("first frequency", "low", "high")
 CONTROL_SHAPE = (20, 4001)  # weights and epochs of the synthetic series
 
 
@@ -88,9 +89,10 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         agrees = bool((found.above_all >= share).all()) if decides else None
         arms.append(arm(entry, name, agrees, _statistics(seeds, level)))
     verdict, caveats = decide(looks["periodogram"], share)
-    main = next((s for a in arms for s in a["statistics"] if s["name"] == MAIN), None)
-    if main is None:  # nothing moved, or nothing was run
-        main = statistic("weights that move", [0.0], unit="%", level=level)
+    main = next(
+        (s for a in arms for s in a["statistics"] if s["name"] == MAIN),
+        statistic("weights that move", [0.0], unit="%", level=level),  # none does
+    )
     checks = [
         _second_look(looks["welch"], share, verdict),
         _picture(arms),
@@ -107,9 +109,6 @@ def _checked(weights: Sequence[xr.Dataset], parameters: dict) -> None:
                 f"analysed with {weights[0].attrs[key]:g} (limitcycles.analyses.increments): make "
                 "the two the same"
             )
-
-
-# ---------------------------------------------------------------- the rule
 
 
 def decide(states: dict[str, Shares | None], share: float) -> tuple[str, list[str]]:
@@ -147,9 +146,6 @@ def _parts(found: Shares, share: float) -> list[str]:
     return words
 
 
-# ---------------------------------------------------------------- numbers
-
-
 def _statistics(seeds: Sequence[dict[str, xr.Dataset]], level: float) -> list[dict]:
     """The statistics of an arm over its seeds; of those in which a weight moves."""
     moving = [100 * float(seed["weights"]["moving"].mean()) for seed in seeds]
@@ -169,35 +165,30 @@ def _statistics(seeds: Sequence[dict[str, xr.Dataset]], level: float) -> list[di
         for i, end in enumerate(increments.ENDS):
             name = f"weights above {null.replace('-', ' ')}, {end}"
             result.append(percent(name, [one.above[k, i] for one in found]))
+    ratios = [seed["weights"]["ratio"].sel(look="periodogram") for _, seed in each]
     for i, end in enumerate(increments.ENDS):
-        name = f"weights within random walk, {end}"
-        result.append(percent(name, [one.within[i] for one in found]))
-        medians = [
-            float(seed["weights"]["ratio"].sel(look="periodogram", end=end).median())
-            for _, seed in each
-        ]
+        result.append(percent(f"weights within random walk, {end}", [o.within[i] for o in found]))
+        medians = [float(ratio.sel(end=end).median()) for ratio in ratios]
         result.append(statistic(f"median log ratio, {end}", medians, unit="nat", level=level))
-    drawn = [ratios for _, seed in each if (ratios := _drawn(seed["amplitudes"])) is not None]
-    if drawn:
-        for i, end in enumerate(increments.ENDS):
-            values = [ratios[i] for ratios in drawn]
-            result.append(
-                statistic(f"paper's picture, {end} over middle", values, unit="1", level=level)
-            )
-    still = [seed["weights"] for _, seed in each]
-    halves = [w["stationary"].values[w["moving"].values].mean() for w in still]
+    drawn = [_drawn(seed["amplitudes"]) for _, seed in each if "mean" in seed["amplitudes"]]
+    for part, values in zip(PICTURE, zip(*drawn, strict=True), strict=False):
+        name = f"paper's picture, {part} over middle"
+        result.append(statistic(name, values, unit="1", level=level))
+    moved = [seed["weights"].isel(weight=seed["weights"]["moving"].values) for _, seed in each]
+    halves = [weights["stationary"].values.mean() for weights in moved]
     return [*result, percent("weights with equal halves", halves), move]
 
 
-def _drawn(amplitudes: xr.Dataset) -> np.ndarray | None:
-    """Mean amplitude in the lowest 2 % and the highest 10 % of the paper's picture over the rest.
+def _drawn(amplitudes: xr.Dataset) -> np.ndarray:
+    """Amplitude at the first frequency, and means in the lowest 2 % and the highest 10 % of the
+    paper's picture, each over the mean between; shape (3,).
 
-    Of what is drawn there, not of the whole band; its zero frequency left out. Shape (2,).
+    Of what is drawn there, not of the whole band; its zero frequency left out.
     """
-    if "mean" not in amplitudes:
-        return None
-    bands = increments.LOW_PERCENT, increments.HIGH_PERCENT
-    return np.exp(ratios_of(amplitudes["mean"].values[None, 1:], *bands)[0])
+    mean = amplitudes["mean"].values[1:]
+    low, high = np.exp(ratios_of(mean[None], increments.LOW_PERCENT, increments.HIGH_PERCENT)[0])
+    lowest = max(1, int(len(mean) * increments.LOW_PERCENT / 100))
+    return np.array([low * mean[0] / mean[:lowest].mean(), low, high])
 
 
 # ---------------------------------------------------------------- checks
@@ -231,15 +222,16 @@ def _second_look(states: dict[str, Shares | None], share: float, verdict: str) -
 
 
 def _picture(arms: list[dict]) -> dict:
-    ends = [_of(arms, f"paper's picture, {end} over middle") for end in increments.ENDS]
+    first, low, high = (_of(arms, f"paper's picture, {part} over middle") for part in PICTURE)
     parts = [
-        f"{name}: lowest 2 % of it {wording.number(ends[0][name])} times the middle, highest 10 % "
-        f"{wording.number(ends[1][name])} times"
-        for name in ends[0]
+        f"{name}: the first frequency {wording.number(first[name])} times the middle of the "
+        f"picture, its lowest 2 % {wording.number(low[name])} times, its highest 10 % "
+        f"{wording.number(high[name])} times"
+        for name in first
     ]
     return {
         "name": "the paper's statistic: both ends of its picture rise",
-        "holds": bool(parts) and all(value > 1 for end in ends for value in end.values()),
+        "holds": bool(parts) and all(v > 1 for end in (first, high) for v in end.values()),
         "detail": "mean amplitude over weights, in the first 1,000 frequencies only, without a "
         "null: " + ("; ".join(parts) or "no arm"),
     }
@@ -275,12 +267,13 @@ def planted(seed: int) -> np.ndarray:
     """
     rng = np.random.default_rng(seed)
     weights, epochs = CONTROL_SHAPE
+    period, phase = rng.uniform([500, 0], [2000, 2 * np.pi], (weights, 2)).T[:, :, None]
     k = np.arange(epochs)
-    period, phase = rng.uniform([500, 0], [2000, 2 * np.pi], (weights, 2)).T
-    slow = period[:, None] / 5 * np.sin(2 * np.pi * k / period[:, None] + phase[:, None])
+    slow = period / 5 * np.sin(2 * np.pi * k / period + phase)
     noise = rng.standard_normal((weights, epochs + 39))
     smooth = np.stack([np.convolve(row, np.ones(40) / np.sqrt(40), "valid") for row in noise])
-    return walks(seed + 1) + slow + (-1.0) ** k * smooth
+    walk = np.cumsum(rng.standard_normal((weights, epochs)), axis=1)
+    return walk + slow + (-1.0) ** k * smooth
 
 
 def _controls(entry: dict, share: float) -> list[dict]:

@@ -1,0 +1,275 @@
+"""The verdict on the spectrum of increments from made-up analyses."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import xarray as xr
+from helpers import claims, context
+
+from limitcycles import charts
+from limitcycles.analyses import increments
+from limitcycles.claims import gather, judge
+from limitcycles.claims import increments as claim
+from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.errors import LimitcyclesError
+
+NAME = "increment-spectrum"
+ENTRY = claims()[NAME]
+ARMS = {name: spec["trajectory"] for name, spec in ENTRY["arms"].items()}
+WEIGHTS, STILL = 210, 10
+ABOVE, INSIDE, BELOW = 2.0, 0.0, -2.0  # envelopes are −1 to 1
+HOLDS, WALK, NOT = (ABOVE, ABOVE), (INSIDE, INSIDE), (BELOW, BELOW)
+
+
+REAL = cache(lambda: claim._controls(ENTRY, ENTRY["rule_parameters"]["weights_percent"] / 100))
+
+
+@pytest.fixture(autouse=True)
+def controls_once(monkeypatch, request):
+    """The controls take a second: only tests named after them compute them anew."""
+    if "controls" not in request.node.name:
+        known = REAL()
+        monkeypatch.setattr(claim, "_controls", lambda entry, share: known)
+
+
+def made_up(ratio=HOLDS, *, share=1.0, seed=0, explained=None, welch=None, moving=True):
+    """One analysis: `share` of the weights have that ratio (low, high), the others lie below.
+
+    `explained` is a null whose envelope holds everything.
+    """
+    rng = np.random.default_rng(seed)
+    count = WEIGHTS - STILL if moving else 0
+    look = np.stack([np.array(ratio), np.array(ratio if welch is None else welch)])
+    values = np.full((WEIGHTS, 2, 2), np.nan)
+    values[:count] = look + 0.1 * rng.uniform(-1, 1, (count, 2, 2))
+    values[round(share * count) : count] = BELOW
+    ends = np.ones((3, WEIGHTS, 2, 2))
+    ends[:, count:] = np.nan
+    low, high = -ends, ends.copy()
+    if explained is not None:
+        low[increments.NULLS.index(explained)] *= 3
+        high[increments.NULLS.index(explained)] *= 3
+    dims = ("weight", "look", "end")
+    attrs = {"level": 0.95, "low_percent": 2.0, "high_percent": 10.0}
+    weights = xr.Dataset(
+        {
+            "moving": ("weight", np.arange(WEIGHTS) < count),
+            "ratio": (dims, values),
+            "envelope_low": (("null", *dims), low),
+            "envelope_high": (("null", *dims), high),
+            "stationary": ("weight", np.arange(WEIGHTS) < 0.6 * count),
+        },
+        coords={
+            "look": ["periodogram", "welch"],
+            "end": ["low", "high"],
+            "null": list(increments.NULLS),
+        },
+    )
+    parts = {"weights": weights, "amplitudes": xr.Dataset(), "multitaper": xr.Dataset()}
+    if moving:
+        parts |= spectra()
+    return {k: part.assign_attrs(attrs) for k, part in parts.items()}
+
+
+def spectra() -> dict[str, xr.Dataset]:
+    j = np.arange(1000)
+    mean = 1 + np.where(j == 1, 2.0, 0) + np.where(j >= 901, 0.5, 0)
+    amplitudes = xr.Dataset(
+        {k: ("frequency", mean * f) for k, f in (("mean", 1), ("low", 0.9), ("high", 1.1))}
+        | {"walk": 1.0},
+        coords={"frequency": j / 99_000},
+    )
+    frequency = np.geomspace(3e-5, 0.5, 120)
+    flat = np.full(120, 2.0)
+    spectrum = xr.Dataset(
+        {"relative_mean": ("frequency", flat)}
+        | {"relative_quantile": (("quantile", "frequency"), np.outer(np.linspace(0.5, 2, 5), flat))}
+        | {"null_mean": (("null", "frequency"), np.stack([flat] * 3))},
+        coords={
+            "frequency": frequency,
+            "quantile": list(increments.QUANTILES),
+            "null": list(increments.NULLS),
+        },
+    )
+    return {"amplitudes": amplitudes, "multitaper": spectrum}
+
+
+def evidence(text=HOLDS, code=HOLDS, others=(), seeds=2, **options):
+    """Analyses by trajectory; an arm given as None is not run, one as a list is taken as it is."""
+    found = {}
+    for name, ratio in {"text": text, "code": code, **dict(others)}.items():
+        if ratio is not None:
+            found[ARMS[name]] = (
+                ratio
+                if isinstance(ratio, list)
+                else [made_up(ratio, seed=seed, **options) for seed in range(seeds)]
+            )
+    return found
+
+
+def decide(analyses: dict) -> dict:
+    return judge(NAME, ENTRY, gather(ENTRY, analyses=analyses), context())
+
+
+def test_reproduced_where_both_arms_agree():
+    result = decide(evidence(others={"few-plain": NOT}))
+    assert (result["verdict"], result["caveat"]) == (REPRODUCED, None)
+    assert [(a["name"], a["agrees"]) for a in result["arms"]] == [
+        ("text", True), ("code", True), ("few-plain", None)
+    ]  # fmt: skip
+    assert result["statistic"]["name"] == claim.MAIN
+    assert result["statistic"]["value"] == 100
+    assert result["statistic"]["n"] == 2
+
+
+@pytest.mark.parametrize(("share", "agrees"), [(0.96, True), (0.95, True), (0.94, False)])
+def test_the_share_of_the_weights_that_move_decides(share, agrees):
+    result = decide(evidence(share=share))
+    assert [a["agrees"] for a in result["arms"]] == [agrees, agrees]
+    shown = {s["name"]: s["value"] for s in result["arms"][0]["statistics"]}
+    count = WEIGHTS - STILL
+    assert shown[claim.MAIN] == pytest.approx(100 * round(share * count) / count)
+    assert shown["weights that move"] == pytest.approx(100 * 200 / 210)
+    assert shown["weights above epoch noise, high"] == shown["weights above all nulls, high"]
+
+
+def test_seeds_are_counted_together():
+    # 100 % and 92 % of the weights: 96 % over both.
+    seeds = [made_up(share=1.0), made_up(share=0.92)]
+    result = decide(evidence(text=seeds))
+    assert result["verdict"] == REPRODUCED
+    assert result["arms"][0]["statistics"][0]["value"] == pytest.approx(96, abs=0.3)
+
+
+@pytest.mark.parametrize("missing", ["text", "code"])
+def test_one_arm_gives_a_caveat_that_names_it(missing):
+    other = {"text": "code", "code": "text"}[missing]
+    result = decide(evidence(**{missing: NOT}))
+    assert result["verdict"] == WITH_CAVEAT
+    assert f"{other}: it holds" in result["caveat"]
+    assert f"{missing}: it does not hold" in result["caveat"]
+
+
+@pytest.mark.parametrize(("ratio", "end"), [((ABOVE, BELOW), "low"), ((INSIDE, ABOVE), "high")])
+def test_one_ratio_gives_a_caveat(ratio, end):
+    result = decide(evidence(text=ratio, code=NOT))
+    assert result["verdict"] == WITH_CAVEAT
+    assert result["caveat"].startswith(
+        f"text: only the ratio of {end} frequencies holds; code: it does not"
+    )
+    assert result["arms"][0]["agrees"] is False
+
+
+@pytest.mark.parametrize("null", increments.NULLS)
+def test_a_null_that_explains_it_gives_a_caveat(null):
+    result = decide(evidence(explained=null))
+    assert result["verdict"] == WITH_CAVEAT
+    words = f"{null.replace('-', ' ')} explains it"
+    assert result["caveat"] == f"text: {words}; code: {words}"
+
+
+def test_a_null_explains_only_what_lies_above_both_others():
+    result = decide(evidence(text=(ABOVE, BELOW), code=(ABOVE, BELOW), explained="epoch-noise"))
+    assert result["verdict"] == NOT_REPRODUCED
+    assert result["caveat"] is None
+
+
+def test_contradicted_where_both_arms_are_walks():
+    assert decide(evidence(text=WALK, code=WALK))["verdict"] == CONTRADICTED
+    assert decide(evidence(text=WALK, code=NOT))["verdict"] == NOT_REPRODUCED
+    assert decide(evidence(text=WALK, code=WALK, share=0.94))["verdict"] == NOT_REPRODUCED
+    assert decide(evidence(text=(INSIDE, BELOW), code=WALK))["verdict"] == NOT_REPRODUCED
+
+
+@pytest.mark.parametrize("ratio", [HOLDS, WALK, NOT])
+def test_an_arm_that_is_not_run_is_undecided(ratio):
+    result = decide(evidence(text=None, code=ratio))
+    assert result["verdict"] == (WITH_CAVEAT if ratio == HOLDS else NOT_REPRODUCED)
+    assert "text: undecided" in result["caveat"]
+    assert [a["name"] for a in result["arms"]] == ["code"]
+
+
+def test_arms_in_which_nothing_moves():
+    result = decide(evidence(text=HOLDS, code=[made_up(moving=False)]))
+    assert result["verdict"] == WITH_CAVEAT
+    assert "code: undecided" in result["caveat"]
+    assert result["arms"][1]["agrees"] is None
+    nothing = evidence(text=[made_up(moving=False)], code=[made_up(moving=False)])
+    result = decide(nothing)
+    assert result["verdict"] == NOT_REPRODUCED
+    for chart in charts.draw(ENTRY["evaluator"], result, [], [], None, nothing).values():
+        assert chart.to_dict()["title"]
+
+
+def test_the_second_look_is_told():
+    same = decide(evidence())["checks"][0]
+    other = decide(evidence(welch=NOT))
+    assert same["holds"]
+    assert not other["checks"][0]["holds"]
+    assert other["verdict"] == REPRODUCED  # the rule is on the periodogram
+    assert "not reproduced" in other["checks"][0]["detail"]
+
+
+def test_what_the_paper_would_have_seen_stands_beside():
+    check = decide(evidence(text=NOT, code=NOT))["checks"][1]
+    assert check["holds"]
+    assert "text: the first frequency 3.00 times the middle" in check["detail"]
+    assert "its highest 10 % 1.50 times" in check["detail"]
+    flat = evidence()
+    for seeds in flat.values():
+        for seed in seeds:
+            seed["amplitudes"]["mean"].values[:] = 1
+    assert not decide(flat)["checks"][1]["holds"]
+
+
+def test_the_gate_is_told():
+    gate = decide(evidence())["checks"][2]
+    assert not gate["holds"]
+    assert "text 60.0 %" in gate["detail"]
+
+
+def test_controls_behave_and_are_computed():
+    controls = decide(evidence())["controls"]
+    assert [c["kind"] for c in controls] == ["positive", "negative"]
+    assert [c["statistic"]["value"] for c in controls] == [100, pytest.approx(5, abs=10)]
+
+
+@pytest.mark.parametrize(("name", "other"), [("planted", "walks"), ("walks", "planted")])
+def test_controls_that_misbehave_decide(monkeypatch, name, other):
+    monkeypatch.setattr(claim, name, getattr(claim, other))
+    result = decide(evidence())
+    assert result["verdict"] == NOT_REPRODUCED
+    assert result["caveat"].startswith("the controls did not behave")
+
+
+def test_the_analysis_is_of_the_bands_of_the_rule():
+    parameters = ENTRY["rule_parameters"]
+    assert parameters["level"] == increments.LEVEL
+    assert parameters["low_percent"] == increments.LOW_PERCENT
+    assert parameters["high_percent"] == increments.HIGH_PERCENT
+    found = evidence()
+    found[ARMS["text"]][0]["weights"].attrs["low_percent"] = 3.0
+    with pytest.raises(LimitcyclesError, match="low_percent 2"):
+        decide(found)
+
+
+def test_charts_are_drawn_from_the_analyses():
+    found = evidence(text=NOT, others={"few-plain": (ABOVE, BELOW)})
+    drawn = charts.draw(ENTRY["evaluator"], decide(found), [], [], None, found)
+    assert tuple(drawn) == charts.names(ENTRY["evaluator"])
+    specs = {name: chart.to_dict() for name, chart in drawn.items()}
+    for spec in specs.values():
+        assert spec["title"]
+        assert spec["description"].endswith(".")
+    assert len(specs["spectrum-full"]["concat"]) == 3
+    assert "text 3.00, 1.11, 1.50" in specs["spectrum-paper"]["description"]
+    assert "code 100 % [100, 100], n = 2 (low)" in specs["power-ratios"]["description"]
+
+
+def test_charts_need_the_analyses_of_all_arms():
+    found = evidence()
+    result = decide(found)
+    del found[ARMS["code"]]
+    with pytest.raises(charts.ChartDataError, match="arms code"):
+        charts.draw(ENTRY["evaluator"], result, [], [], None, found)
