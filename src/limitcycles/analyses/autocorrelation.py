@@ -57,7 +57,7 @@ def examine(weights: np.ndarray, *, seed: int) -> dict[str, xr.Dataset]:
     - `relaxation` (null, weight): of the fits, epochs; infinite for a random walk, NaN for φ ≤ 0;
     - `theta` (weight): θ of the fitted epoch-noise (1);
     - `same_halves` (weight): whether both halves have equal means and variances
-      (`stationarity.halves`); `shift` and `log_ratio` (weight): by how much they differ (deviations
+      (`stationarity.halves`); `mean_shift` and `log_ratio` (weight): by how much they differ (deviations
       of the whole; nats, infinite or NaN if a half stands still);
     - `variance_ratio`, `variance_ratio_z` (weight): see `series.variance_ratio`; NaN for too short
       a series.
@@ -108,7 +108,7 @@ def examine(weights: np.ndarray, *, seed: int) -> dict[str, xr.Dataset]:
             "relaxation": _of(("null", "weight"), [f.relaxation for f in fits], "epoch"),
             "theta": _of(("weight",), fits[-1].theta, "1"),
             "same_halves": ("weight", gate["same"]),
-            "shift": _of(("weight",), gate["shift"], "deviation of the weight"),
+            "mean_shift": _of(("weight",), gate["shift"], "deviation of the weight"),
             "log_ratio": _of(("weight",), gate["log_ratio"], "nat"),
             "variance_ratio": _of(("weight",), ratio[:, 0], "1"),
             "variance_ratio_z": _of(("weight",), ratio[:, 1], "1"),
