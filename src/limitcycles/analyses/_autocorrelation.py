@@ -38,8 +38,8 @@ def examine(weights: np.ndarray, *, seed: int) -> dict[str, xr.Dataset]:
     - `same_halves` (weight): whether both halves have equal means and variances
       (`stationarity.halves`); `mean_shift` and `log_ratio` (weight): by how much they differ
       (deviations of the whole; nats, infinite or NaN if a half stands still);
-    - `variance_ratio`, `variance_ratio_z` (weight): see `series.variance_ratio`; NaN for too short
-      a series.
+    - `variance_ratio`, `variance_ratio_z` (weight): see `series.variance_ratio`; NaN where a
+      weight stands still whenever it is looked at.
 
     `lags`, by `lag` (epochs; multiples of n // 100, 0 among them):
 
@@ -51,7 +51,9 @@ def examine(weights: np.ndarray, *, seed: int) -> dict[str, xr.Dataset]:
     Both parts have the attributes `epochs` (n), `still` (weights that never move, which are left
     out), `level` (0.99), `band` (the white-noise band z/√n) and `walk_doubt` (ends of a 95 %
     interval of the width of the random walk's envelope, relative to it, because simulations are
-    finite in number). Raises SeriesError: no weight moves, fewer than 101 epochs, a value not finite.
+    finite in number).
+
+    Raises SeriesError: no weight moves, fewer than 101 epochs, a value not finite.
     """
     paper = paper_autocorrelation(weights, level=LEVEL)
     if not paper.moving.all():
