@@ -75,7 +75,7 @@ def test_second_looks(kinds):
     assert found["walk"]["same_halves"].mean() < 0.1
     times = found["relaxing"]["relaxation"].sel(null="ornstein-uhlenbeck")
     assert float(times.median()) == pytest.approx(-1 / np.log(0.95), rel=0.2)
-    assert np.isinf(found["walk"]["relaxation"].sel(null="random-walk")).all()
+    assert (found["walk"]["relaxation"].sel(null="random-walk") == np.inf).all()
     assert float(found["epoch-noise"]["theta"].median()) == pytest.approx(-0.8, abs=0.1)
 
 
@@ -111,6 +111,28 @@ def test_still_weights_are_left_out_and_seeds_fix_the_rest():
     assert (first["reach"] != other["reach"]).all()
     with pytest.raises(SeriesError, match="no weight moves"):
         autocorrelation.examine(np.ones((300, 2), np.float32), seed=0)
+
+
+def test_odd_series_have_finite_results():
+    k = np.arange(1801)
+    odd = {
+        "one step": k > 900,
+        "one step at the end": k > 1799,
+        "one step at the start": k < 1,
+        "one outlier": k == 555,
+        "decay": np.exp(-k / 50),
+        "line": k * 1e-3,
+        "growth": np.exp(k / 300),
+        "alternating": k % 2,
+        "rounding": 1 + 1e-7 * (k // 600),
+    }
+    weights = np.stack(list(odd.values()), axis=1).astype(np.float32)
+    with np.errstate(all="raise", under="ignore"):
+        found = autocorrelation.examine(weights, seed=0)["weights"]
+    for name in ("reach", "sum_reach", "sum", "outside"):
+        assert np.isfinite(found[name]).all()
+    # A line has the r of a random walk: what drifts after a change of the rate is no cycle.
+    assert (found["reach"][:2, list(odd).index("line")] < 1).all()
 
 
 def test_of_a_stored_trajectory(tmp_path):

@@ -8,7 +8,7 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.analyses.autocorrelation import QUANTILES
+from limitcycles.analyses._autocorrelation import QUANTILES
 from limitcycles.claims import autocorrelation as claim
 from limitcycles.claims import gather, judge
 from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT

@@ -40,7 +40,7 @@ def test_closed_form_fits():
     walk = nulls.fit(weights, "random-walk")
     np.testing.assert_array_equal(walk.mean, [1, 5])
     np.testing.assert_allclose(walk.noise, [np.sqrt(8 / 100), np.sqrt(16 / 100)])
-    assert np.isinf(walk.relaxation).all()
+    assert walk.relaxation.tolist() == [np.inf, np.inf]
 
 
 def test_ornstein_uhlenbeck_is_least_squares():
@@ -60,6 +60,24 @@ def test_a_growing_series_becomes_a_walk():
     assert result.phi == [1.0]
     assert result.mean == [1.0]
     assert result.noise == pytest.approx(np.sqrt((np.diff(x[:, 0]) ** 2).mean()))
+
+
+def test_a_series_without_noise():
+    k = np.arange(1801)
+    decay = np.stack([np.exp(-k / 50), np.cos(np.pi * k), k % 2], axis=1).astype(np.float32)
+    for null in ("ornstein-uhlenbeck", "epoch-noise"):
+        result = nulls.fit(decay, null)
+        np.testing.assert_allclose(result.phi, [np.exp(-1 / 50), -1, -1], atol=0.002)
+        assert (result.noise < 0.02).all()
+
+
+@pytest.mark.parametrize("null", ["random-walk", "ornstein-uhlenbeck", "epoch-noise"])
+def test_a_series_that_moves_at_the_end_only_is_a_walk_of_one_step(null):
+    x = np.full((145, 1), 2.0)
+    x[-1] = 8.0
+    result = nulls.fit(x, null)
+    assert (result.mean, result.phi, result.theta) == ([2.0], [1.0], [0.0])
+    assert result.noise == pytest.approx(6 / 12)
 
 
 @pytest.mark.parametrize(

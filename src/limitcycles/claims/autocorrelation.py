@@ -10,7 +10,7 @@ import xarray as xr
 from scipy import stats
 
 from limitcycles import wording
-from limitcycles.analyses.autocorrelation import examine
+from limitcycles.analyses._autocorrelation import examine
 from limitcycles.claims.result import (
     CONTRADICTED,
     NOT_REPRODUCED,

@@ -8,7 +8,8 @@ For φ > 0, θ < 0 < φ + θ the sum is the process itself: its autocorrelation 
 
 (from ρ(1) of an ARMA(1, 1) process, Box & Jenkins 1976, eq. 3.4.7). Elsewhere c lies within
 1/(2·relaxation time) of 1 or of 0, and the OU process with the same Σ_τ ρ(τ)² stands for it, which
-is what r at lags far above the relaxation time depends on (Bartlett).
+is what r at lags far above the relaxation time depends on (Bartlett); for φ near −1, where weights
+change sign every epoch for longer than the lags, the envelopes are wrong.
 
 Sums of products of x at a lag are those of a, of w, and across, with weights c, 1 − c and
 √(c(1 − c)). So paths are drawn once, for a grid of relaxation times, and serve all weights and both
@@ -114,7 +115,7 @@ class _Places:
 
     @classmethod
     def of(cls, fit: Fit) -> _Places:
-        phi, theta = fit.phi, fit.theta
+        phi, theta = np.maximum(fit.phi, 1e-9 - 1), fit.theta
         walk = phi >= 1
         slow = np.ones(len(phi))
         # a walk of steps ε_{k+1} + θε_k: a walk of steps (1 + θ)ε and white noise of variance −θ

@@ -48,7 +48,7 @@ class Fit:
     def relaxation(self) -> np.ndarray:
         """−1/log φ in epochs; infinite for φ = 1, NaN for φ ≤ 0. Shape (weight,)."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(self.phi > 0, -1 / np.log(self.phi), np.nan)
+            return np.where(self.phi > 0, 1 / np.abs(np.log(self.phi)), np.nan)
 
     def simulate(self, rng: np.random.Generator, length: int | None = None) -> np.ndarray:
         """One series of each weight; shape (weight, length), in units of the weight.
@@ -115,8 +115,10 @@ def _ornstein_uhlenbeck(series):
     before, after = series[:, :-1], series[:, 1:]
     centre, target = before.mean(1), after.mean(1)
     x, y = before - centre[:, None], after - target[:, None]
-    phi = np.einsum("ij,ij->i", x, y) / np.einsum("ij,ij->i", x, x)
-    phi = np.minimum(phi, 1.0)
+    squares = np.einsum("ij,ij->i", x, x)
+    still = np.ptp(before, axis=1) == 0  # it moves in the last epoch only: a walk of one step
+    phi = np.einsum("ij,ij->i", x, y) / np.where(still, 1.0, squares)
+    phi = np.where(still, 1.0, np.minimum(phi, 1.0))
     walk = phi == 1
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = (target - phi * centre) / (1 - phi)
@@ -135,6 +137,9 @@ def _epoch_noise(series):
     centre = series.mean(1)
     results = []
     for x, mean in zip(series - centre[:, None], centre, strict=True):
+        if np.ptp(x[:-1]) == 0:  # as above
+            results.append((x[0] + mean, 1.0, 0.0, abs(x[-1] - x[0]) / np.sqrt(len(x) - 1)))
+            continue
         theta, (phi, intercept, squares) = _best(x, grid, walk=False)
         if phi >= WALK:
             theta, (_, _, squares) = _best(x, grid, walk=True)
@@ -180,7 +185,7 @@ def _least_squares(x: np.ndarray, theta: float, walk: bool) -> tuple[float, floa
     products = np.array([before @ after, ones @ after])
     phi, c = np.linalg.solve(moments, products)
     squares = float(after @ after - products @ [phi, c]) / len(after)
-    return float(phi), float(c), squares
+    return float(phi), float(c), max(squares, 0.0)  # rounding where there is no noise at all
 
 
 _FITS = dict(
