@@ -90,6 +90,16 @@ TESTED = {
     "rank-small-fc": {"factor", "mean_factor", "contradiction_percent"},
     "noise-independent-of-weights": {"threshold", "smallest_count", "negative_scale"},
     "spectrum-ranks-architectures": {"tau", "permutations", "permuted_pass_share"},
+    "network-currents": {
+        "leading",
+        "random",
+        "shift",
+        "ratio",
+        "calibration_runs",
+        "false_alarms",
+        "error",
+        "power",
+    },
 }
 
 

@@ -65,7 +65,7 @@ def test_numbers_are_those_of_the_series_functions(long):
         trajectory, case.dataset(), case.run(9999, 0.005, sampler="with-replacement"), 0.005, 0
     )
     place = module.Place(sight, start)
-    axes, vectors = module._planes(place.leading, module.stream(0, "random planes"))
+    _, vectors = module._planes(place.leading, module.stream(0, "random planes"))
     np.testing.assert_allclose(
         vectors @ vectors.transpose(0, 2, 1), np.tile(np.eye(2), (20, 1, 1)), atol=1e-9
     )
