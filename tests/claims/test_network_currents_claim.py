@@ -235,6 +235,8 @@ def test_the_planted_systems():
         assert abs(float(table["rate"][i]) - turning.area_rate(plane)) < 4 * error
         assert still.area_rate(plane) == pytest.approx(0, abs=1e-20)
     assert 0.02 < planted.strength() < 0.06
+    found = planted.slope(0.95)
+    assert 0.6 < found.low < 1 < found.high < 1.5
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ FULL = {
     "last": 20_000,
     "last_h": 1000,
 }
-LESS = {"coarse": 20, "batches": 60, "noise": 6000, "passes": 200, "last": 1000, "last_h": 200}
+LESS = {"coarse": 10, "batches": 30, "noise": 6000, "passes": 200, "last": 1000, "last_h": 60}
 
 
 class Place:

@@ -180,6 +180,7 @@ def _checks(evidence: Evidence, arms: list[dict], parameters: dict) -> list[dict
     level = parameters["level"]
     naive, drift, lines = [], [], []
     missed = held = True
+    exact = planted.slope(level)
     found = False
     for name in (a["name"] for a in arms):
         seeds = [parts["planes"] for parts in evidence.analyses[name]]
@@ -221,6 +222,12 @@ def _checks(evidence: Evidence, arms: list[dict], parameters: dict) -> list[dict
             "detail": "slope of the measured on the predicted area rates over the planes of that "
             "second look; 1 is a perfect theory, an interval above 0 a current as predicted: "
             + ("; ".join(lines) or "no plane"),
+        },
+        {
+            "name": "the slope where the linear theory is exact",
+            "holds": bool(exact.low <= 1 <= exact.high),
+            "detail": "slope over the planes of the positive control: "
+            f"{wording.number(exact.slope)} {wording.interval((exact.low, exact.high))}",
         },
     ]
 
