@@ -117,7 +117,7 @@ def test_momentum_and_shuffles_are_taken_into_account():
         assert planes.attrs["momentum"] == 0.9
         planes = planes.sel(plane=~planes["random"])
         ratio = planes["relaxation"] / planes["predicted_relaxation"].mean("place")
-        assert np.median(ratio.values) == pytest.approx(1, abs=0.3)
+        assert np.median(ratio.values) == pytest.approx(1, abs=0.4)  # whole epochs, of few
         leading[sampler] = planes
     # Shuffles without batch normalisation leave little noise, and that is what is predicted.
     quiet, loud = leading["without-replacement"], leading["with-replacement"]

@@ -52,15 +52,19 @@ def finds(seeds: Sequence[xr.Dataset], parameters: dict) -> bool | None:
     return any(currents_in(planes, level, parameters).any() for planes in seeds)
 
 
-def slope(seeds: Sequence[xr.Dataset], parameters: dict, *, fast: bool = False) -> Slope | None:
+def slope(
+    seeds: Sequence[xr.Dataset], parameters: dict, *, fast: bool = False, place: str | None = None
+) -> Slope | None:
     """The slope over the planes of all seeds that pass the gate and have a prediction.
 
-    The prediction is the mean over the places. None: no such plane, or a prediction of 0.
+    The prediction is the mean over the places, or that of one `place`. None: no such plane, or a
+    prediction of 0.
     """
     predicted, measured = [], []
     for planes in seeds:
         use = gated(planes, parameters, fast=fast) & ~planes["random"].values
-        predicted.append(planes["predicted"].mean("place").values[use])
+        places = planes["predicted"].sel(place=[place] if place else planes["place"].values)
+        predicted.append(places.mean("place").values[use])
         rates = planes["fast_batch_rate" if fast else "batch_rate"]
         measured.append(rates.transpose("batch", "plane").values[:, use])
     try:

@@ -195,9 +195,7 @@ def _checks(evidence: Evidence, arms: list[dict], parameters: dict) -> list[dict
         drift.append(f"{name}: {passing} of {count}")
         line = slope(seeds, parameters, fast=True)
         if line is not None:
-            lines.append(
-                f"{name}: {wording.number(line.slope)} {wording.interval((line.low, line.high))}"
-            )
+            lines.append(f"{name}: {_written(line)} ({_by_place(seeds, parameters)})")
         if name in FREE + MOMENTUM:
             missed &= without == 0
             found |= passing > 0
@@ -220,16 +218,28 @@ def _checks(evidence: Evidence, arms: list[dict], parameters: dict) -> list[dict
             "name": "the linear theory, without the slow parts",
             "holds": bool(held),
             "detail": "slope of the measured on the predicted area rates over the planes of that "
-            "second look; 1 is a perfect theory, an interval above 0 a current as predicted: "
+            "second look; 1 is a perfect theory, an interval above 0 a current as predicted (in "
+            "brackets with the prediction of one place alone: H and D change along the run): "
             + ("; ".join(lines) or "no plane"),
         },
         {
             "name": "the slope where the linear theory is exact",
             "holds": bool(exact.low <= 1 <= exact.high),
-            "detail": "slope over the planes of the positive control: "
-            f"{wording.number(exact.slope)} {wording.interval((exact.low, exact.high))}",
+            "detail": f"slope over the planes of the positive control: {_written(exact)}",
         },
     ]
+
+
+def _written(line: Slope) -> str:
+    return f"{wording.number(line.slope)} {wording.interval((line.low, line.high))}"
+
+
+def _by_place(seeds: Sequence[xr.Dataset], parameters: dict) -> str:
+    found = {
+        str(place): slope(seeds, parameters, fast=True, place=str(place))
+        for place in seeds[0]["place"].values
+    }
+    return ", ".join(f"{place} {_written(line)}" for place, line in found.items() if line)
 
 
 def _controls(entry: dict) -> list[dict]:
