@@ -164,8 +164,10 @@ def noise(
 
         C = D/b · (N − b)/(N − 1) + R/b,    P = n N/(N − 1) (1/b − n/N) D + n R/b,
 
-    of which D and R are the solution: P = nR/b where the batches fill the pass. With replacement D
-    is b times the covariance of `batches` batches. Variances have a relative error of sqrt(2/m) for
+    of which D and R are the solution: P = nR/b where the batches fill the pass. Without batch
+    normalisation R is 0 and D what C says: a shuffle takes so much of the noise away that an error
+    of R would count for more than D. With replacement D is b times the covariance of `batches`
+    batches, R is 0. Variances have a relative error of sqrt(2/m) for
     m batches or passes. Raises CurvatureError: fewer examples than two batches.
     """
     b, N, k = engine.batch, engine.examples, len(directions)
@@ -188,6 +190,8 @@ def noise(
     shuffles = (rng.permutation(N)[: n * b].reshape(n, b) for _ in range(passes))
     found = _along(engine, directions, (row for rows in shuffles for row in rows))
     C = _covariance(found)
+    if not engine.layers.moments:
+        return Noise(C * b * (N - 1) / (N - b), np.zeros((k, k)), smaller)
     P = _covariance(found.reshape(passes, n, k).sum(1))
     # P − nC = D · n(1 − n)/(N − 1): batches of one pass are anti-correlated by D/(N − 1).
     D = (n * C - P) * (N - 1) / (n * (n - 1))

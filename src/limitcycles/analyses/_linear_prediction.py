@@ -6,50 +6,79 @@ import numpy as np
 import xarray as xr
 
 from limitcycles import curvature, networks
+from limitcycles.analyses import after_transient
 from limitcycles.fused.engine import Descent, Engine
 from limitcycles.fused.trajectory import read
 from limitcycles.series.linear_sgd import Epoch
 
 MODES = 40
 SHORT = 10_000  # epochs: a shorter run is not worth the curvature of a long one
-FULL = {"coarse": 60, "batches": 240, "noise": 60_000, "passes": 400, "last": 4000, "last_h": 1000}
-LESS = {"coarse": 20, "batches": 60, "noise": 6000, "passes": 200, "last": 1000, "last_h": 200}
+FULL = {
+    "coarse": 60,
+    "batches": 240,
+    "noise": 60_000,
+    "passes": 800,
+    "last": 20_000,
+    "last_h": 1000,
+}
+LESS = {"coarse": 10, "batches": 30, "noise": 6000, "passes": 200, "last": 1000, "last_h": 60}
 
 
 class Place:
     """H, D and the linear theory at the weights after one epoch.
 
-    `values` (mode,) and `modes` (mode, d): the leading eigenvalues of H, the positive ones among
-    the first 40, and their eigenvectors. 40, because the planes lie among the first six: what is
-    coupled to them by noise alone does not turn them, and the rest of H has relaxation times of
-    the order of the run itself, for which there is no steady state to predict.
+    `leading` (40, d) are the leading eigenvectors of H; `values` (mode,) and `modes` (mode, d) the
+    eigenvalues and eigenvectors of those of them that relax within the run, so that they have a
+    steady state to predict. 40, because the planes lie among the first six and at later places,
+    where H has turned, within the span of these but for some percent (`captured`).
     """
 
     def __init__(self, sight: Sight, epoch: int):
-        engine, rng, effort = sight.engine, sight.rng, sight.effort
         self.epoch = epoch
         weights = read(sight.trajectory, epoch, epoch + 1)[0]
-        engine.restore(engine.state() | {"weights": weights})
+        sight.engine.restore(sight.engine.state() | {"weights": weights})
         networks.restore(sight.network, weights, sight.buffers)
-        batches = sight.batches()
-        values, modes = curvature.leading(
-            sight.network, *sight.data, batches, MODES, coarse=effort["coarse"]
+        values, self.leading = curvature.leading(
+            sight.network, *sight.data, sight.batches(), MODES, coarse=sight.effort["coarse"]
         )
-        there = values + sight.decay > 0
-        self.values, self.modes = values[there] + sight.decay, modes[there]
+        values = values + sight.decay
+        relax = values * sight.pace * sight.epochs > 1
+        self.values, self.modes = values[relax], self.leading[relax]
         self.noise = self._noise(sight)
-        self.last = None
-        if self.noise.last is not None:  # its Hessian, by small batches of their own
-            left = engine.examples % engine.batch
-            small = [rng.choice(engine.examples, left, False) for _ in range(effort["last_h"])]
-            along = curvature.hessian(sight.network, *sight.data, small, self.modes)
-            self.last = along @ self.modes.T
-            self.last = (self.last + self.last.T) / 2 + sight.decay * np.eye(len(self.last))
+        self.last = self._last(sight)
         self.theory = self._theory(sight)
+        while len(self.values) and not self._stable():  # by the Hessian of the last batch alone
+            self._drop()
+            self.theory = self._theory(sight)
+
+    def _stable(self) -> bool:
+        return np.abs(np.linalg.eigvals(self.theory.transition)).max() < 1
+
+    def _drop(self) -> None:
+        """Leave the flattest of the modes out."""
+        cut = np.s_[:-1, :-1]
+        noise, last = self.noise, self.noise.last
+        self.values, self.modes = self.values[:-1], self.modes[:-1]
+        self.noise = curvature.Noise(
+            noise.diffusion[cut], noise.rest[cut], None if last is None else last[cut]
+        )
+        self.last = None if self.last is None else self.last[cut]
+
+    def _last(self, sight: Sight) -> np.ndarray | None:
+        """H of the smaller last batches, (mode, mode)."""
+        if self.noise.last is None or not len(self.values):
+            return None
+        examples = sight.engine.examples
+        left = examples % sight.engine.batch
+        small = [
+            sight.rng.choice(examples, left, replace=False) for _ in range(sight.effort["last_h"])
+        ]
+        along = curvature.hessian(sight.network, *sight.data, small, self.modes) @ self.modes.T
+        return (along + along.T) / 2 + sight.decay * np.eye(len(along))
 
     def _noise(self, sight: Sight) -> curvature.Noise:
         none = np.zeros((len(self.values), len(self.values)))
-        if sight.sampler == "full-batch":
+        if sight.sampler == "full-batch" or not len(self.values):
             return curvature.Noise(none, none, None)
         if sight.sampler == "gaussian":
             D = curvature.whole_batch_diffusion(sight.network, *sight.data, self.modes)
@@ -64,7 +93,9 @@ class Place:
             last=sight.effort["last"],
         )
 
-    def _theory(self, sight: Sight) -> Epoch:
+    def _theory(self, sight: Sight) -> Epoch | None:
+        if not len(self.values):
+            return None
         return curvature.epoch_of(
             np.diag(self.values),
             self.noise,
@@ -79,7 +110,10 @@ class Place:
 
     def rates(self, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Area rates and their long-run variances in `planes` (plane, 2, d), and the smaller share
-        of the two directions of a plane that lies within the modes; each (plane,)."""
+        of the two directions of a plane that lies within the modes; each (plane,). NaN without
+        a mode that relaxes."""
+        if not len(self.values):
+            return tuple(np.full(len(planes), np.nan) for _ in range(3))
         within = planes @ self.modes.T
         rates = np.array([self.theory.area_rate(plane) for plane in within])
         variances = np.array([self.theory.area_variance(plane) for plane in within])
@@ -114,6 +148,9 @@ class Sight:
         self.sampler = training["sampler"]
         self.replacement = self.sampler != "without-replacement"
         self.rng = np.random.default_rng(seed)
+        self.epochs = trajectory.sizes["epoch"] - after_transient(trajectory)
+        steps = self.engine.steps(self.engine.examples)
+        self.pace = rate * steps / (1 - self.descent.momentum)  # per epoch, times h: 1/relaxation
         self.effort = FULL if trajectory.sizes["epoch"] > SHORT else LESS
 
     def batches(self) -> list[np.ndarray]:

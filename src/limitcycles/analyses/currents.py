@@ -58,12 +58,12 @@ def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
       (1 − μ)/(η m uᵀHu) with m steps an epoch, NaN where uᵀHu is not positive;
     - `swept` (time, plane): area swept up to that epoch, 150 times.
 
-    Part `places`, by `place` (start, middle, end): `at`, the epoch; by `mode` (NaN beyond the
-    positive ones) `curvature`, eigenvalues of H; `diffusion`, `rest`, diagonals of D and R of
-    `curvature.Noise` and `last`, of a smaller last batch (NaN: there is none); `commutator`
+    Part `places`, by `place` (start, middle, end): `at`, the epoch; by `mode` (NaN beyond what does
+    relax within the run) `curvature`, eigenvalues of H; `diffusion`, `rest`, diagonals of D and R
+    of `curvature.Noise`, and `last`, of a smaller last batch (NaN: there is none); `commutator`
     ‖HD − DH‖/(‖H‖‖D‖).
 
-    Attributes of both: `epochs` n, `batches`, `rate`, `sampler`, `momentum`. For 10⁵ epochs 40 s on
+    Attributes of both: `epochs` n, `batches`, `rate`, `sampler`, `momentum`. For 10⁵ epochs 25 to 45 s on
     a core, most of it for H and D; less effort for runs below 10,000 epochs. Raises
     LimitcyclesError: fewer than 100 epochs after the transient.
     """
@@ -83,7 +83,7 @@ def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     places = [
         Place(sight, epoch) for epoch in track(at, unit="place", what="Hessian and noise", delay=10)
     ]
-    axes, planes = _planes(places[0].modes, stream(settings["seed"], "random planes"))
+    axes, planes = _planes(places[0].leading, stream(settings["seed"], "random planes"))
     coordinates = _project(trajectory, start, stop, planes)
     found = measured(coordinates, start) | _predicted(places, planes, axes, sight)
     slow = max(3, epochs // WINDOW)
@@ -131,7 +131,7 @@ def _planes(modes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the eigenvectors (plane, 2), 0 for random, and the planes (plane, 2, d)."""
     if len(modes) < LEADING:
         raise LimitcyclesError(
-            f"the Hessian has {len(modes)} positive eigenvalues; the planes need {LEADING}"
+            f"a network of {len(modes)} weights has no {LEADING} directions for planes"
         )
     pairs = np.array(list(itertools.combinations(range(LEADING), 2)))
     drawn = np.random.default_rng(seed).standard_normal((RANDOM, modes.shape[1], 2))
@@ -141,13 +141,14 @@ def _planes(modes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _project(trajectory: xr.Dataset, start: int, stop: int, planes: np.ndarray) -> np.ndarray:
+    """Coordinates (epoch, plane, 2), seen from the first point: 0 where nothing ever moves."""
+    origin = read(trajectory, start, start + 1)[0].astype(np.float64)
+    vectors = planes.reshape(-1, planes.shape[2]).T
     blocks = [
-        currents.project(read(trajectory, first, min(first + ROWS, stop)), planes)
-        if min(first + ROWS, stop) - first > 2
-        else np.einsum("ed,pxd->epx", read(trajectory, first, stop).astype(float), planes)
+        (read(trajectory, first, min(first + ROWS, stop)) - origin) @ vectors
         for first in range(start, stop, ROWS)
     ]
-    return np.concatenate(blocks)
+    return np.concatenate(blocks).reshape(stop - start, -1, 2)
 
 
 def _mean(coordinates: np.ndarray, window: int) -> np.ndarray:
@@ -202,12 +203,11 @@ def _predicted(places: list[Place], planes: np.ndarray, axes: np.ndarray, sight:
     shape = (len(places), len(planes))
     found = {n: np.full(shape, np.nan) for n in ("predicted", "predicted_variance", "captured")}
     relaxation = np.full((*shape, 2), np.nan)
-    steps = sight.engine.steps(sight.engine.examples)
     for row, place in enumerate(places):
         for name, values in zip(found, place.rates(planes[leading]), strict=True):
             found[name][row, leading] = values
         within = (planes[leading] @ place.modes.T) ** 2
-        pace = sight.rate * steps / (1 - sight.descent.momentum) * (within @ place.values)
+        pace = sight.pace * (within @ place.values)
         relaxation[row, leading] = 1 / np.where(pace > 0, pace, np.nan)
     dims = ("place", "plane")
     return {name: (dims, values) for name, values in found.items()} | {
@@ -216,7 +216,7 @@ def _predicted(places: list[Place], planes: np.ndarray, axes: np.ndarray, sight:
 
 
 def _described(places: list[Place]) -> xr.Dataset:
-    modes = max(len(place.values) for place in places)
+    modes = max(1, *(len(place.values) for place in places))
 
     def table(rows):
         return np.array(

@@ -11,11 +11,13 @@ from scipy import stats
 from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
-from limitcycles.claims.network_currents import FREE, MOMENTUM, corrected, gated, slope
+from limitcycles.claims._currents_rule import corrected, gated, slope
+from limitcycles.claims.network_currents import FREE, MOMENTUM
 from limitcycles.series.slopes import Slope
 
 NAMES = ("area-rates", "predicted-measured", "swept-area", "calibration")
 PASSES = {True: "passes the gate", False: "does not"}
+GATES = list(PASSES.values())
 MEASURED, PREDICTED = "measured", "linear theory"
 WHOLE, FAST = "the coordinates themselves", "without their slow parts"
 Seeds = dict[str, list[xr.Dataset]]
@@ -128,13 +130,12 @@ def _rate_panel(frame: pd.DataFrame, name: str, unit: str) -> alt.LayerChart:
     band = base.mark_bar(opacity=0.25, color="#8a8f98", height={"band": 0.8}).encode(
         x=alt.X("minus:Q", axis=title, scale=scale), x2="band:Q"
     )
-    gates = list(PASSES.values())
     colour = alt.Color(
-        "gate:N", scale=alt.Scale(domain=gates), legend=parts.legend("plane", below=True)
+        "gate:N", scale=alt.Scale(domain=GATES), legend=parts.legend("plane", below=True)
     )
     shape = alt.Shape(
         "gate:N",
-        scale=alt.Scale(domain=gates, range=["circle", "cross"]),
+        scale=alt.Scale(domain=GATES, range=["circle", "cross"]),
         legend=parts.legend("plane", below=True),
     )
     lines = base.mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high:Q", color=colour)
@@ -210,16 +211,15 @@ def _scatter_panel(
     numbers = list(frame.columns.drop(["plane", "seed", "gate"]))
     unit, said = _scale(frame[numbers].values)
     frame[numbers] /= unit
-    gates = list(PASSES.values())
     legend = parts.legend("plane", below=True)
     base = alt.Chart(data.table(frame)).encode(
-        color=alt.Color("gate:N", scale=alt.Scale(domain=gates), legend=legend)
+        color=alt.Color("gate:N", scale=alt.Scale(domain=GATES), legend=legend)
     )
     across, up = _domain(frame[["least", "most"]].values), _domain(frame[["low", "high"]].values)
     x = alt.X("predicted:Q", axis=_axis(f"predicted ({said}weight² per epoch)"), scale=across)
     y = alt.Y("measured:Q", axis=_axis(f"measured ({said}weight² per epoch)"), scale=up)
     shape = alt.Shape(
-        "gate:N", scale=alt.Scale(domain=gates, range=["circle", "cross"]), legend=legend
+        "gate:N", scale=alt.Scale(domain=GATES, range=["circle", "cross"]), legend=legend
     )
     layers = [
         base.mark_rule(opacity=0.5).encode(x=alt.X("least:Q"), x2="most:Q", y=y),

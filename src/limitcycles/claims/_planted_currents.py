@@ -10,6 +10,7 @@ import xarray as xr
 from limitcycles.analyses.currents import measured
 from limitcycles.series import currents
 from limitcycles.series.linear_sgd import LinearSGD
+from limitcycles.series.slopes import Slope, prediction_slope
 
 EPOCHS = 120_000  # 24,000 relaxation times: what turns 0.05 radians in one is seen with them
 WARM = 200  # epochs until the start is forgotten
@@ -47,6 +48,13 @@ def tables() -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
     paths = [_path(model(turning), seed) for seed, turning in enumerate((True, False))]
     phases = currents.surrogates(paths[0], phases="independent", seed=2)
     return tuple(xr.Dataset(measured(path)) for path in (*paths, phases))
+
+
+def slope(level: float) -> Slope:
+    """Measured on predicted rates of the one that turns, where the theory is exact."""
+    epoch = model(True).epoch(EXAMPLES)
+    predicted = [epoch.area_rate(plane) for plane in PLANES]
+    return prediction_slope(predicted, tables()[0]["batch_rate"].values.T, level=level)
 
 
 def _path(system: LinearSGD, seed: int) -> np.ndarray:

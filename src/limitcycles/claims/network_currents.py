@@ -6,10 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
 from limitcycles import wording
 from limitcycles.claims import _planted_currents as planted
+from limitcycles.claims._currents_rule import (
+    corrected,
+    currents_in,
+    finds,
+    gated,
+    significant,
+    slope,
+)
 from limitcycles.claims.bounds import listed
 from limitcycles.claims.result import (
     NOT_REPRODUCED,
@@ -21,8 +28,7 @@ from limitcycles.claims.result import (
     control,
     statistic,
 )
-from limitcycles.series.blocks import SeriesError
-from limitcycles.series.slopes import Slope, prediction_slope
+from limitcycles.series.slopes import Slope
 
 FREE, MOMENTUM = ("plain", "plain-few"), ("text", "code")  # the arms that decide
 FOUND, COUNTED = "planes with a current", "planes that pass the gate"
@@ -80,65 +86,6 @@ def _verdict(agrees: dict[str, bool | None]) -> tuple[str, list[str]]:
         words += f"; not run at this scale: {listed(left)}" if left else ""
         return WITH_CAVEAT, [words, *caveats]
     return NOT_REPRODUCED, caveats
-
-
-def corrected(seeds: Sequence[xr.Dataset], level: float) -> float:
-    """The level of one plane, by Šidák's correction for the planes of all seeds."""
-    return level ** (1 / sum(planes.sizes["plane"] for planes in seeds))
-
-
-def gated(planes: xr.Dataset, parameters: dict, *, fast: bool = False) -> np.ndarray:
-    """Which planes have two directions that pass the gate; (plane,) bool."""
-    of = "fast_" if fast else ""
-    shift, ratio = parameters["shift"], np.log(parameters["ratio"])
-    same = (planes[f"{of}shift_low"] > -shift) & (planes[f"{of}shift_high"] < shift)
-    same &= (planes[f"{of}log_ratio_low"] > -ratio) & (planes[f"{of}log_ratio_high"] < ratio)
-    return same.all("direction").values
-
-
-def significant(planes: xr.Dataset, level: float, *, fast: bool = False) -> np.ndarray:
-    """Which planes have a rate whose t interval at `level` excludes 0; (plane,) bool."""
-    of = "fast_" if fast else ""
-    t = stats.t.ppf((1 + level) / 2, planes.sizes["batch"] - 1)
-    return (np.abs(planes[f"{of}rate"]) > t * planes[f"{of}error"]).values
-
-
-def outside(planes: xr.Dataset, level: float) -> np.ndarray:
-    """Which planes have a circular rate outside the envelope of independent phases."""
-    z = stats.norm.ppf((1 + level) / 2)
-    return (np.abs(planes["circular_rate"]) > z * planes["surrogate_deviation"]).values
-
-
-def currents_in(planes: xr.Dataset, level: float, parameters: dict) -> np.ndarray:
-    """Which planes count and have a current; (plane,) bool."""
-    return gated(planes, parameters) & significant(planes, level) & outside(planes, level)
-
-
-def finds(seeds: Sequence[xr.Dataset], parameters: dict) -> bool | None:
-    """Whether a plane of a seed has a current; None: no plane passes the gate."""
-    level = corrected(seeds, parameters["level"])
-    if not any(gated(planes, parameters).any() for planes in seeds):
-        return None
-    return any(currents_in(planes, level, parameters).any() for planes in seeds)
-
-
-def slope(seeds: Sequence[xr.Dataset], parameters: dict, *, fast: bool = False) -> Slope | None:
-    """The slope over the planes of all seeds that pass the gate and have a prediction.
-
-    The prediction is the mean over the places. None: no such plane, or a prediction of 0.
-    """
-    predicted, measured = [], []
-    for planes in seeds:
-        use = gated(planes, parameters, fast=fast) & ~planes["random"].values
-        predicted.append(planes["predicted"].mean("place").values[use])
-        rates = planes["fast_batch_rate" if fast else "batch_rate"]
-        measured.append(rates.transpose("batch", "plane").values[:, use])
-    try:
-        return prediction_slope(
-            np.concatenate(predicted), np.concatenate(measured, axis=1), level=parameters["level"]
-        )
-    except SeriesError:
-        return None
 
 
 def _statistics(seeds: Sequence[xr.Dataset], parameters: dict, found: Slope | None) -> list[dict]:
@@ -233,6 +180,7 @@ def _checks(evidence: Evidence, arms: list[dict], parameters: dict) -> list[dict
     level = parameters["level"]
     naive, drift, lines = [], [], []
     missed = held = True
+    exact = planted.slope(level)
     found = False
     for name in (a["name"] for a in arms):
         seeds = [parts["planes"] for parts in evidence.analyses[name]]
@@ -247,9 +195,7 @@ def _checks(evidence: Evidence, arms: list[dict], parameters: dict) -> list[dict
         drift.append(f"{name}: {passing} of {count}")
         line = slope(seeds, parameters, fast=True)
         if line is not None:
-            lines.append(
-                f"{name}: {wording.number(line.slope)} {wording.interval((line.low, line.high))}"
-            )
+            lines.append(f"{name}: {_written(line)} ({_by_place(seeds, parameters)})")
         if name in FREE + MOMENTUM:
             missed &= without == 0
             found |= passing > 0
@@ -272,10 +218,28 @@ def _checks(evidence: Evidence, arms: list[dict], parameters: dict) -> list[dict
             "name": "the linear theory, without the slow parts",
             "holds": bool(held),
             "detail": "slope of the measured on the predicted area rates over the planes of that "
-            "second look; 1 is a perfect theory, an interval above 0 a current as predicted: "
+            "second look; 1 is a perfect theory, an interval above 0 a current as predicted (in "
+            "brackets with the prediction of one place alone: H and D change along the run): "
             + ("; ".join(lines) or "no plane"),
         },
+        {
+            "name": "the slope where the linear theory is exact",
+            "holds": bool(exact.low <= 1 <= exact.high),
+            "detail": f"slope over the planes of the positive control: {_written(exact)}",
+        },
     ]
+
+
+def _written(line: Slope) -> str:
+    return f"{wording.number(line.slope)} {wording.interval((line.low, line.high))}"
+
+
+def _by_place(seeds: Sequence[xr.Dataset], parameters: dict) -> str:
+    found = {
+        str(place): slope(seeds, parameters, fast=True, place=str(place))
+        for place in seeds[0]["place"].values
+    }
+    return ", ".join(f"{place} {_written(line)}" for place, line in found.items() if line)
 
 
 def _controls(entry: dict) -> list[dict]:
