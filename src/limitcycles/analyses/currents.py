@@ -63,9 +63,10 @@ def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     of `curvature.Noise`, and `last`, of a smaller last batch (NaN: there is none); `commutator`
     ‖HD − DH‖/(‖H‖‖D‖).
 
-    Attributes of both: `epochs` n, `batches`, `rate`, `sampler`, `momentum`. For 10⁵ epochs 25 to 45 s on
-    a core, most of it for H and D; less effort for runs below 10,000 epochs. Raises
-    LimitcyclesError: fewer than 100 epochs after the transient.
+    Attributes of both: `epochs` n, `batches`, `level`, `rate`, `sampler`, `momentum`, and the
+    `window` of the slow parts. For 10⁵ epochs 25 to 45 s on a core and 1.1 GB, most of it for H and
+    D; less effort for runs below 10,000 epochs. Raises LimitcyclesError: fewer than 120 epochs
+    after the transient.
     """
     start, stop = after_transient(trajectory), trajectory.sizes["epoch"]
     epochs = stop - start
