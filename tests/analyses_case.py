@@ -9,7 +9,8 @@ import xarray as xr
 from torch import nn
 
 from limitcycles import networks
-from limitcycles.fused.trajectory import open_trajectory, record
+from limitcycles.fused.reading import open_trajectory
+from limitcycles.fused.trajectory import record
 
 EXAMPLES, BATCH, PIXELS, CLASSES = 70, 16, 16, 3  # four batches of 16 and one of 6
 

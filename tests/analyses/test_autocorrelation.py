@@ -9,7 +9,8 @@ from helpers import one_thread  # noqa: F401
 
 from limitcycles import analyses, store
 from limitcycles.analyses import autocorrelation
-from limitcycles.fused.trajectory import open_trajectory, record
+from limitcycles.fused.reading import open_trajectory
+from limitcycles.fused.trajectory import record
 from limitcycles.series import nulls
 from limitcycles.series.autocorrelation import autocorrelation as by_fft
 from limitcycles.series.blocks import SeriesError

@@ -10,7 +10,7 @@ from helpers import one_thread  # noqa: F401
 from limitcycles import analyses, networks
 from limitcycles.analyses import gradient_norm as analysis
 from limitcycles.errors import LimitcyclesError
-from limitcycles.fused import trajectory
+from limitcycles.fused import reading, trajectory
 
 EXAMPLES, EPOCHS, WEIGHTS = 72, 30, 917
 SETTINGS = {"seed": 0, "calibration_runs": 20}
@@ -51,7 +51,7 @@ def record(folder, data, rate=0.1, every=2):
     run = RUN | {"training": RUN["training"] | {"learning_rate": {"start": rate, "factor": 0.1,
                                                                   "at": [0.2]}}}  # fmt: skip
     path = trajectory.record(data, run, 3, folder, gradient_every=every, name="tiny")
-    return trajectory.open_trajectory(path)
+    return reading.open_trajectory(path)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_norms_are_root_mean_squares_of_what_is_stored(parts, stored):
 
 def test_the_fixed_order_is_one_that_autograd_confirms(parts, stored, data):
     images, labels = (data[f"train_{name}"].values for name in ("image", "label"))
-    weights = trajectory.read(stored, EPOCHS, EPOCHS + 1)[0]
+    weights = reading.read(stored, EPOCHS, EPOCHS + 1)[0]
     images = images.reshape(EXAMPLES, -1)
     mean = np.mean(
         [torch_gradient(weights, images[k : k + 24], labels[k : k + 24]) for k in (0, 24, 48)],
@@ -104,7 +104,7 @@ def test_shuffled_gradients_are_means_over_shuffled_batches(parts, stored, data)
     for row, epoch in enumerate(parts["norms"]["epoch"].values):
         order = rng.permutation(EXAMPLES)
         if epoch in (0, 10):
-            weights = trajectory.read(stored, epoch, epoch + 1)[0]
+            weights = reading.read(stored, epoch, epoch + 1)[0]
             batches = order.reshape(3, 24)
             mean = np.mean([torch_gradient(weights, images[b], labels[b]) for b in batches], axis=0)
             expected = np.linalg.norm(mean) / np.sqrt(WEIGHTS)

@@ -18,7 +18,7 @@ import limitcycles
 from limitcycles import networks
 from limitcycles.errors import LimitcyclesError
 from limitcycles.files import StorageError
-from limitcycles.fused import trajectory
+from limitcycles.fused import reading, trajectory
 from limitcycles.fused.engine import Descent, Engine
 from limitcycles.fused.layers import FusedError
 from limitcycles.samplers import gaussian_weights, without_replacement
@@ -67,7 +67,7 @@ def record(folder, *, seed=3, data=None, settings=None, **options) -> xr.Dataset
         data or dataset(), settings or run(), seed, folder, block=BLOCK, gradient_every=10,
         windows=((4, 2),), **options
     )  # fmt: skip
-    return trajectory.open_trajectory(path)
+    return reading.open_trajectory(path)
 
 
 SEEDS = (3, 4, 5)
@@ -80,7 +80,7 @@ def record_ensemble(folder, *, device="cpu", settings=None, **options) -> list[x
         gradient_every=10, windows=((4, 2),), **options
     )  # fmt: skip
     assert paths == list(stores.values())
-    return [trajectory.open_trajectory(path) for path in paths]
+    return [reading.open_trajectory(path) for path in paths]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_weights_are_those_of_the_engine(whole):
     network = networks.build(settings["network"])
     engine = Engine(network, data["train_image"].values, data["train_label"].values, 32)
     order = torch.Generator().manual_seed(stream(3, "sampler"))
-    stored = trajectory.read(whole, 0, EPOCHS + 1)
+    stored = reading.read(whole, 0, EPOCHS + 1)
     assert stored.shape == (EPOCHS + 1, 917)
     np.testing.assert_array_equal(stored[0], engine.weights)
     for epoch in range(1, EPOCHS + 1):
@@ -136,7 +136,7 @@ def test_controls_take_all_examples_in_every_step(sampler, tmp_path):
     network = networks.build(run()["network"])
     engine = Engine(network, data["train_image"].values, data["train_label"].values, 32)
     order = torch.Generator().manual_seed(stream(3, "sampler"))
-    stored = trajectory.read(whole, 0, EPOCHS + 1)
+    stored = reading.read(whole, 0, EPOCHS + 1)
     for epoch in range(1, EPOCHS + 1):
         rate = 0.1 if epoch <= round(0.5 * EPOCHS) else 0.01
         shares = None
@@ -165,10 +165,21 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in found}
 
 
+@pytest.fixture
+def one_thread():
+    """As the workflow has it: the order of sums in PyTorch depends on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 SCRIPT = """
 import json, sys, time
 from pathlib import Path
 sys.path[:0] = json.loads(sys.argv[2])
+import torch
+torch.set_num_threads(1)
 import test_trajectory as case
 from limitcycles.fused.engine import Engine
 from limitcycles.fused.ensemble import Ensemble
@@ -194,7 +205,7 @@ getattr(case, sys.argv[3])(Path(sys.argv[1]), settings=json.loads(sys.argv[4]))
     ids=["mini-batches", "gaussian", "ensemble"],
 )
 def test_killed_again_and_again_it_ends_with_the_same_bits(
-    function, settings, kills_wanted, tmp_path
+    function, settings, kills_wanted, tmp_path, one_thread
 ):
     reference, folder = tmp_path / "whole", tmp_path / "killed"
     globals()[function](reference, settings=settings)
@@ -254,12 +265,12 @@ def test_a_lost_shard_and_a_changed_byte_are_found(tmp_path):
     shards = sorted(p for p in (Path(path) / "weights" / "c").rglob("0") if p.is_file())
     shards[2].unlink()
     with pytest.raises(StorageError, match=f"damaged at epoch {2 * BLOCK}"):
-        trajectory.read(trajectory.open_trajectory(path), 0, EPOCHS + 1)
+        reading.read(reading.open_trajectory(path), 0, EPOCHS + 1)
     content = bytearray(shards[1].read_bytes())
     content[7] ^= 0x40
     shards[1].write_bytes(content)
     with pytest.raises(StorageError):
-        trajectory.read(trajectory.open_trajectory(path), BLOCK, 2 * BLOCK)
+        reading.read(reading.open_trajectory(path), BLOCK, 2 * BLOCK)
 
 
 def test_divergence_names_the_epoch(tmp_path):
@@ -274,7 +285,7 @@ def test_windows_outside_are_refused(tmp_path):
 
 def test_what_is_no_trajectory_is_said(tmp_path):
     with pytest.raises(StorageError, match="cannot read the trajectory"):
-        trajectory.open_trajectory(tmp_path)
+        reading.open_trajectory(tmp_path)
 
 
 def test_an_ensemble_records_what_the_compiled_loops_do_to_rounding(whole, ensemble):

@@ -5,7 +5,7 @@ gc.disable()  # until `logged`: to look for garbage while importing takes a fift
 from pathlib import Path
 
 from limitcycles import analyses, store
-from limitcycles.fused.trajectory import open_trajectory
+from limitcycles.fused.reading import open_trajectory
 from limitcycles.job import logged
 
 with logged(snakemake.log[0], "analysis", snakemake.threads):

@@ -8,7 +8,7 @@ import xarray as xr
 from limitcycles import curvature, networks
 from limitcycles.analyses import after_transient
 from limitcycles.fused.engine import Descent, Engine
-from limitcycles.fused.trajectory import read
+from limitcycles.fused.reading import read
 from limitcycles.series.linear_sgd import Epoch
 
 MODES = 40

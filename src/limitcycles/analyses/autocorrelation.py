@@ -7,7 +7,7 @@ import xarray as xr
 
 from limitcycles.analyses import after_transient
 from limitcycles.analyses._autocorrelation import examine
-from limitcycles.fused import trajectory as store
+from limitcycles.fused.reading import read
 from limitcycles.progress import track
 from limitcycles.seeds import stream
 
@@ -24,5 +24,5 @@ def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     weights = np.empty((total - first, trajectory.sizes["weight"]), np.float32)
     for start in track(starts, unit="block", what="reading", delay=10):
         stop = min(start + ROWS, total)
-        weights[start - first : stop - first] = store.read(trajectory, start, stop)
+        weights[start - first : stop - first] = read(trajectory, start, stop)
     return examine(weights, seed=stream(settings["seed"], "autocorrelation"))

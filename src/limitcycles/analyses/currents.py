@@ -10,22 +10,18 @@ import xarray as xr
 
 from limitcycles.analyses import after_transient, training_of
 from limitcycles.analyses._linear_prediction import Place, Sight
+from limitcycles.analyses._rates import LEVEL, drift, measured, rates
 from limitcycles.errors import LimitcyclesError
-from limitcycles.fused.trajectory import read
+from limitcycles.fused.reading import read
 from limitcycles.progress import track
 from limitcycles.seeds import stream
-from limitcycles.series import currents
-from limitcycles.series.autocorrelation import autocorrelation
-from limitcycles.series.long_run import BATCHES, batch_means, batches_of
-from limitcycles.series.stationarity import halves
+from limitcycles.series.long_run import BATCHES
 from limitcycles.training import learning_rate
 
 LEADING, RANDOM = 6, 5
 PLACES = ("start", "middle", "end")
 ROWS = 8192  # epochs read at once
-POINTS = 150  # of a swept area, for charts
 WINDOW = 100  # the slow part is the mean over this share of the epochs: n // 100
-LEVEL = 0.95  # of the gate's tests
 
 
 def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict[str, xr.Dataset]:
@@ -88,7 +84,7 @@ def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     coordinates = _project(trajectory, start, stop, planes)
     found = measured(coordinates, start) | _predicted(places, planes, axes, sight)
     slow = max(3, epochs // WINDOW)
-    fast = _rates(coordinates[slow // 2 : slow // 2 + epochs - slow + 1] - _mean(coordinates, slow))
+    fast = rates(coordinates[slow // 2 : slow // 2 + epochs - slow + 1] - drift(coordinates, slow))
     kept = ("rate", "error", "batch_rate", "deviation", "shift_low", "shift_high",
             "log_ratio_low", "log_ratio_high")  # fmt: skip
     found |= {f"fast_{name}": fast[name] for name in kept}
@@ -150,53 +146,6 @@ def _project(trajectory: xr.Dataset, start: int, stop: int, planes: np.ndarray) 
         for first in range(start, stop, ROWS)
     ]
     return np.concatenate(blocks).reshape(stop - start, -1, 2)
-
-
-def _mean(coordinates: np.ndarray, window: int) -> np.ndarray:
-    """Means over `window` epochs in a row; (n − window + 1, plane, 2)."""
-    origin = coordinates.mean(0)
-    sums = np.cumsum(np.concatenate([np.zeros((1, *origin.shape)), coordinates - origin]), axis=0)
-    return origin + (sums[window:] - sums[:-window]) / window
-
-
-def _rates(coordinates: np.ndarray) -> dict:
-    """Area rates and gate of coordinates (epoch, plane, 2)."""
-    areas = currents.areas(coordinates)
-    mean = batch_means(areas)
-    planes = coordinates.shape[1]
-    gate = halves(coordinates.reshape(len(coordinates), -1), level=LEVEL)
-    sides = ("plane", "direction")
-    return {
-        "rate": ("plane", mean.mean),
-        "error": ("plane", mean.error),
-        "batch_rate": (("plane", "batch"), batches_of(areas, BATCHES).mean(1).T),
-        "deviation": (sides, coordinates.std(0)),
-    } | {
-        name: (sides, getattr(gate, name).reshape(planes, 2))
-        for name in ("shift_low", "shift_high", "log_ratio_low", "log_ratio_high")
-    }
-
-
-def measured(coordinates: np.ndarray, start: int = 0) -> dict:
-    """What `analyse` says of coordinates (epoch, plane, 2) themselves, for `xr.Dataset`."""
-    areas = currents.areas(coordinates)
-    keep = np.unique(np.linspace(1, len(areas), POINTS).round().astype(int))
-    return _rates(coordinates) | {
-        "frequency": ("plane", currents.area_rates(coordinates).frequency),
-        "circular_rate": ("plane", currents.circular_area_rates(coordinates)),
-        "surrogate_deviation": ("plane", currents.surrogate_deviation(coordinates)),
-        "relaxation": (("plane", "direction"), _relaxations(coordinates)),
-        "swept": (("time", "plane"), np.cumsum(areas, axis=0)[keep - 1]),
-        "time": ("time", start + keep, {"units": "epoch"}),
-    }
-
-
-def _relaxations(coordinates: np.ndarray) -> np.ndarray:
-    flat = coordinates.reshape(len(coordinates), -1).T
-    lags = np.unique(np.geomspace(1, len(coordinates) // 2, 400).astype(int))
-    below = autocorrelation(flat, lags) < np.exp(-1)
-    first = np.where(below.any(1), lags[below.argmax(1)].astype(float), np.nan)
-    return first.reshape(coordinates.shape[1:])
 
 
 def _predicted(places: list[Place], planes: np.ndarray, axes: np.ndarray, sight: Sight) -> dict:

@@ -18,6 +18,7 @@ import xarray as xr
 
 from limitcycles.analyses import after_transient, training_of
 from limitcycles.errors import LimitcyclesError
+from limitcycles.fused.reading import read
 from limitcycles.progress import track
 from limitcycles.seeds import stream
 
@@ -98,9 +99,7 @@ class _Shuffled:
         # Imported here: a claim, which takes `norm` from this module, needs no compiler.
         from limitcycles import networks
         from limitcycles.fused.engine import Engine
-        from limitcycles.fused.trajectory import read
 
-        self._read = read
         run = json.loads(trajectory.attrs["settings"])
         images, labels = dataset["train_image"].values, dataset["train_label"].values
         size = run["training"]["batch_size"]
@@ -115,7 +114,7 @@ class _Shuffled:
             for first in range(0, int(epochs[-1]) + 1, EPOCHS):
                 inside = epochs[(epochs >= first) & (epochs < first + EPOCHS)]
                 if len(inside):
-                    block = self._read(self._trajectory, first, int(inside[-1]) + 1)
+                    block = read(self._trajectory, first, int(inside[-1]) + 1)
                 for epoch in inside:
                     found.append(norm(self.gradient(block[epoch - first])[None])[0])
                     bar.update()
@@ -123,7 +122,7 @@ class _Shuffled:
 
     def at(self, epoch: int) -> np.ndarray:
         """Gradients of some partitions with the weights after `epoch`; (partition, d)."""
-        (weights,) = self._read(self._trajectory, epoch, epoch + 1)
+        (weights,) = read(self._trajectory, epoch, epoch + 1)
         return np.stack([self.gradient(weights) for _ in range(PARTITIONS)])
 
     def gradient(self, weights: np.ndarray) -> np.ndarray:

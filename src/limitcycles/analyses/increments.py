@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.analyses import after_transient
-from limitcycles.fused.trajectory import BLOCK, read
+from limitcycles.fused.reading import read
 from limitcycles.progress import track
 from limitcycles.seeds import stream
 from limitcycles.series import null_spectra, nulls, spectra, stationarity
@@ -16,6 +16,7 @@ NULLS = ("random-walk", "ornstein-uhlenbeck", "epoch-noise")
 ENDS = ("low", "high")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 LEVEL = 0.95
+ROWS = 4096  # epochs read at once
 LOW_PERCENT, HIGH_PERCENT = 2.0, 10.0  # of the frequencies, as the ledger has it
 REPLICATES = 199  # the fewest that `nulls.envelope` takes at that level
 BINS = 150
@@ -58,8 +59,8 @@ def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     """
     first, total = after_transient(trajectory), trajectory.sizes["epoch"]
     series = np.empty((trajectory.sizes["weight"], total - first), np.float32)
-    for start in range(first, total, BLOCK):
-        stop = min(start + BLOCK, total)
+    for start in range(first, total, ROWS):
+        stop = min(start + ROWS, total)
         series[:, start - first : stop - first] = read(trajectory, start, stop).T
     attrs = {
         "first_epoch": first,

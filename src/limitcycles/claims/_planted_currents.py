@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import xarray as xr
 
-from limitcycles.analyses.currents import measured
+from limitcycles.analyses._rates import measured
 from limitcycles.series import currents
 from limitcycles.series.linear_sgd import LinearSGD
 from limitcycles.series.slopes import Slope, prediction_slope

@@ -18,12 +18,11 @@ import xarray as xr
 from limitcycles import networks
 from limitcycles.checkpoint import Checkpoint
 from limitcycles.devices import pick_device
-from limitcycles.files import StorageError
 from limitcycles.fused.engine import Descent
 from limitcycles.fused.engines import Engines
 from limitcycles.fused.ensemble import Ensemble
 from limitcycles.fused.layers import FusedError
-from limitcycles.fused.writing import Writer, square_norm
+from limitcycles.fused.writing import Writer
 from limitcycles.progress import track
 from limitcycles.provenance import code_version
 from limitcycles.samplers import CONTROLS, SAMPLERS
@@ -194,30 +193,3 @@ def _train(
 def _network(run: dict, seed: int) -> torch.nn.Module:
     torch.manual_seed(stream(seed, "initialisation"))
     return networks.build(run["network"]).train()
-
-
-def open_trajectory(path: Path | str) -> xr.Dataset:
-    """The store that `record` made, opened, not read. Raises StorageError: it is no such store."""
-    try:
-        return xr.open_zarr(path, chunks=None)
-    except (OSError, KeyError, ValueError) as error:
-        raise StorageError(
-            f"cannot read the trajectory {path} ({error}). Delete it and start snakemake again: "
-            "it will be made anew."
-        ) from error
-
-
-def read(trajectory: xr.Dataset, start: int, stop: int) -> np.ndarray:
-    """The weights after epochs `start` to `stop` − 1, (epochs, d) float32, checked.
-
-    Raises StorageError: their norms are not those that were noted when they were written.
-    """
-    weights = trajectory["weights"][start:stop].values
-    known = trajectory["square_norm"][start:stop].values
-    wrong = ~(np.abs(square_norm(weights) - known) <= 1e-9 * known)
-    if wrong.any():
-        raise StorageError(
-            f"the trajectory is damaged at epoch {start + int(np.argmax(wrong))}. Delete it and "
-            "start snakemake again: it will be made anew."
-        )
-    return weights

@@ -13,6 +13,7 @@ from limitcycles.errors import LimitcyclesError
 from limitcycles.files import StorageError
 from limitcycles.fused.engines import Engines
 from limitcycles.fused.ensemble import Ensemble
+from limitcycles.fused.reading import square_norm
 
 CHUNK = (512, 64)  # (epochs, weights) that are read at once: between one weight and one epoch
 
@@ -169,7 +170,3 @@ def _array(group, name, shape, dims, dtype, units, *, data=None, chunks=None, sh
     array.attrs["units"] = units
     if data is not None:
         array[:] = data
-
-
-def square_norm(weights: np.ndarray) -> np.ndarray:
-    return np.einsum("ij,ij->i", weights, weights, dtype=np.float64)

@@ -1,0 +1,60 @@
+"""Area rates in planes with their gate: the same for trajectories and for controls."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from limitcycles.series import currents
+from limitcycles.series.autocorrelation import autocorrelation
+from limitcycles.series.long_run import BATCHES, batch_means, batches_of
+from limitcycles.series.stationarity import halves
+
+POINTS = 150  # of a swept area, for charts
+LEVEL = 0.95  # of the gate's tests
+
+
+def drift(coordinates: np.ndarray, window: int) -> np.ndarray:
+    """Means over `window` epochs in a row; (n − window + 1, plane, 2)."""
+    origin = coordinates.mean(0)
+    sums = np.cumsum(np.concatenate([np.zeros((1, *origin.shape)), coordinates - origin]), axis=0)
+    return origin + (sums[window:] - sums[:-window]) / window
+
+
+def rates(coordinates: np.ndarray) -> dict:
+    """Area rates and gate of coordinates (epoch, plane, 2)."""
+    areas = currents.areas(coordinates)
+    mean = batch_means(areas)
+    planes = coordinates.shape[1]
+    gate = halves(coordinates.reshape(len(coordinates), -1), level=LEVEL)
+    sides = ("plane", "direction")
+    return {
+        "rate": ("plane", mean.mean),
+        "error": ("plane", mean.error),
+        "batch_rate": (("plane", "batch"), batches_of(areas, BATCHES).mean(1).T),
+        "deviation": (sides, coordinates.std(0)),
+    } | {
+        name: (sides, getattr(gate, name).reshape(planes, 2))
+        for name in ("shift_low", "shift_high", "log_ratio_low", "log_ratio_high")
+    }
+
+
+def measured(coordinates: np.ndarray, start: int = 0) -> dict:
+    """What `analyse` says of coordinates (epoch, plane, 2) themselves, for `xr.Dataset`."""
+    areas = currents.areas(coordinates)
+    keep = np.unique(np.linspace(1, len(areas), POINTS).round().astype(int))
+    return rates(coordinates) | {
+        "frequency": ("plane", currents.area_rates(coordinates).frequency),
+        "circular_rate": ("plane", currents.circular_area_rates(coordinates)),
+        "surrogate_deviation": ("plane", currents.surrogate_deviation(coordinates)),
+        "relaxation": (("plane", "direction"), _relaxations(coordinates)),
+        "swept": (("time", "plane"), np.cumsum(areas, axis=0)[keep - 1]),
+        "time": ("time", start + keep, {"units": "epoch"}),
+    }
+
+
+def _relaxations(coordinates: np.ndarray) -> np.ndarray:
+    flat = coordinates.reshape(len(coordinates), -1).T
+    lags = np.unique(np.geomspace(1, len(coordinates) // 2, 400).astype(int))
+    below = autocorrelation(flat, lags) < np.exp(-1)
+    first = np.where(below.any(1), lags[below.argmax(1)].astype(float), np.nan)
+    return first.reshape(coordinates.shape[1:])
