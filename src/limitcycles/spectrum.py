@@ -11,13 +11,13 @@ import xarray as xr
 from limitcycles import diffusion, gradient_store, krylov
 from limitcycles.devices import pick_device
 from limitcycles.diffusion import Rows, Spectrum
+from limitcycles.thresholds import paper_threshold
 
 TAU = np.logspace(-16, -1, 151)
 # Rows left out of products carry this share of the trace, times the tolerance and the threshold of
 # the rank. The trace is about ten times the largest eigenvalue, so that they cost about half of the
 # error allowed at the threshold.
 NEGLIGIBLE = 1 / 20
-EPS = {"float32": float(np.finfo(np.float32).eps), "float64": float(np.finfo(np.float64).eps)}
 
 
 def rank(spectrum: Spectrum, tau: float) -> float:
@@ -25,11 +25,6 @@ def rank(spectrum: Spectrum, tau: float) -> float:
     if tau * spectrum.eigenvalue[0] < spectrum.floor:
         return float("nan")
     return float(np.sum(spectrum.eigenvalue > tau * spectrum.eigenvalue[0]))
-
-
-def paper_threshold(weights: int, precision: str = "float32") -> float:
-    """τ of the paper's rank: λ > λ_1 · d · machine epsilon (Sec. IV-A); its code used float32."""
-    return weights * EPS[precision]
 
 
 def mean_readings(spectrum: Spectrum) -> dict[str, float]:

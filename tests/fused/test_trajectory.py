@@ -165,15 +165,6 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in found}
 
 
-@pytest.fixture
-def one_thread():
-    """As the workflow has it: the order of sums in PyTorch depends on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 SCRIPT = """
 import json, sys, time
 from pathlib import Path
@@ -205,7 +196,7 @@ getattr(case, sys.argv[3])(Path(sys.argv[1]), settings=json.loads(sys.argv[4]))
     ids=["mini-batches", "gaussian", "ensemble"],
 )
 def test_killed_again_and_again_it_ends_with_the_same_bits(
-    function, settings, kills_wanted, tmp_path, one_thread
+    function, settings, kills_wanted, tmp_path
 ):
     reference, folder = tmp_path / "whole", tmp_path / "killed"
     globals()[function](reference, settings=settings)

@@ -9,7 +9,7 @@ import altair as alt
 import jinja2
 import vl_convert
 
-from limitcycles.files import replacing, write_json, write_text
+from limitcycles.files import write_json, write_text
 
 SUFFIXES = (".vl.json", ".html", ".svg")
 OPTIONS = {"actions": {"export": True, "source": True, "editor": False}}
@@ -20,8 +20,12 @@ def scripts() -> str:
 
     To put it together takes a second or two. It can stand inside an HTML page.
     """
-    version = "_".join(alt.SCHEMA_VERSION.split(".")[:2])
-    return vl_convert.javascript_bundle(vl_version=version).replace("</script", r"<\/script")
+    bundle = vl_convert.javascript_bundle(vl_version=_version())
+    return bundle.replace("</script", r"<\/script")
+
+
+def _version() -> str:
+    return "_".join(alt.SCHEMA_VERSION.split(".")[:2])
 
 
 def save(chart: alt.TopLevelMixin, stem: Path, scripts: str) -> None:
@@ -42,8 +46,7 @@ def save(chart: alt.TopLevelMixin, stem: Path, scripts: str) -> None:
             options=json.dumps(OPTIONS),
         ),
     )
-    with replacing(picture) as temporary:
-        chart.save(temporary, format="svg")
+    write_text(picture, vl_convert.vegalite_to_svg(content, vl_version=_version()))
 
 
 @cache

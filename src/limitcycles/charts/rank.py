@@ -10,7 +10,7 @@ import xarray as xr
 from limitcycles import wording
 from limitcycles.charts import data, estimates, lines, parts
 from limitcycles.charts.theme import dressed
-from limitcycles.spectrum import paper_threshold
+from limitcycles.thresholds import paper_threshold
 
 NAMES = ("spectrum", "rank-curve", "rank-by-arm", "mean-readings")
 

@@ -16,7 +16,8 @@ from limitcycles.claims.result import (
     statistic,
 )
 from limitcycles.diffusion import Rows, exact
-from limitcycles.spectrum import paper_threshold, rank
+from limitcycles.spectrum import rank
+from limitcycles.thresholds import paper_threshold
 
 READINGS = ("all", "clipped", "above")
 CONTROL_SHAPE = (3000, 1000)  # examples and weights of the synthetic gradients
