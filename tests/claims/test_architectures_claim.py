@@ -6,6 +6,7 @@ from helpers import claims, context, run, spectrum
 
 from limitcycles.claims import architectures, gather, judge
 from limitcycles.claims.result import NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.errors import LimitcyclesError
 
 LEDGER = claims()["spectrum-ranks-architectures"]
 FEW = LEDGER | {"rule_parameters": LEDGER["rule_parameters"] | {"permutations": 60}}
@@ -161,3 +162,15 @@ class TestControls:
         result = decide(UP, UP, errors=errors)
         assert result["statistic"]["value"] == pytest.approx(14 / (15 * 14) ** 0.5)
         assert result["verdict"] == REPRODUCED
+
+
+def test_networks_are_ranked_by_the_seeds_that_all_have():
+    found = evidence(UP, UP)
+    whole = judge("c", FEW, found, context())
+    found.runs[NAMES[0]] = found.runs[NAMES[0]][:2]  # the third seed is not run
+    found.spectra[NAMES[0]] = {k: v[:2] for k, v in found.spectra[NAMES[0]].items()}
+    fewer = judge("c", FEW, found, context())
+    assert (whole["statistic"]["n"], fewer["statistic"]["n"]) == (3, 2)
+    found.runs[NAMES[1]] = found.runs[NAMES[1]][2:]
+    with pytest.raises(LimitcyclesError, match="no seed in common"):
+        judge("c", FEW, found, context())

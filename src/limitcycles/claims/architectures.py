@@ -16,6 +16,7 @@ from limitcycles.claims.result import (
     control,
     statistic,
 )
+from limitcycles.errors import LimitcyclesError
 from limitcycles.statistics import t_interval
 
 
@@ -48,14 +49,33 @@ def passes(values: list[float], parameters: dict) -> int:
     return int(np.sign(mean)) if excluded and abs(mean) >= parameters["tau"] else 0
 
 
+def common_seeds(runs: dict[str, list[xr.Dataset]], names: list[str]) -> set[int]:
+    """Seeds that the runs of all arms have: networks are ranked seed by seed.
+
+    Raises LimitcyclesError: there is none.
+    """
+    common = set.intersection(*({r.attrs["seed"] for r in runs[name]} for name in names))
+    if not common:
+        raise LimitcyclesError(
+            f"the runs of {', '.join(names)} have no seed in common, by which they could be "
+            "ranked; give them the same `seeds`"
+        )
+    return common
+
+
 def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     """Rank correlation of the score, before and after training, with the final test error."""
     parameters = entry["rule_parameters"]
     names = list(entry["arms"])
-    errors = np.array([[float(r["test_error"][-1]) for r in evidence.runs[n]] for n in names])
+    seeds = common_seeds(evidence.runs, names)
+
+    def of(stores):
+        return [s for s in stores if s.attrs["seed"] in seeds]
+
+    errors = np.array([[float(r["test_error"][-1]) for r in of(evidence.runs[n])] for n in names])
 
     def table(read, percent, chosen=names):
-        return np.array([[read(s) for s in evidence.spectra[n][percent]] for n in chosen])
+        return np.array([[read(s) for s in of(evidence.spectra[n][percent])] for n in chosen])
 
     signs, statistics = {}, {}
     for percent in entry["snapshots"]:
