@@ -116,6 +116,13 @@ def gradients_mb(wildcards):
     return int(PROCESS + config["gradients"]["memory_mib"] + stored)
 
 
+def analysis_mb(wildcards):
+    """Memory of an analysis: that of all weights of a trajectory, twice in float32."""
+    run = settings.resolve_trajectory(config, wildcards.trajectory)
+    weights = run["network"]["weights"] or 10_000
+    return int(PROCESS + 2 * run["training"]["epochs"] * weights * 4 / 2**20)
+
+
 def gpus():
     """One GPU per job where CUDA is asked for; with `auto` the limit would slow a CPU down."""
     return 1 if config["device"] == "cuda" else 0

@@ -42,6 +42,8 @@ rule analysis:
     benchmark:
         f"{RESULTS}/benchmarks/analysis/{{trajectory}}/seed{{seed}}/{{analysis}}.tsv"
     threads: 1
+    resources:
+        mem_mb=analysis_mb,
     params:
         settings=settings.canonical(config["series"]),
     message:
