@@ -121,8 +121,7 @@ def test_noise_without_batch_norm_is_that_of_per_sample_gradients():
         size = np.sqrt(np.outer(np.diag(D), np.diag(D)))
         assert np.abs((found.diffusion - D) / size).max() < 0.06
         assert np.abs(found.rest / size).max() < 0.06
-        expected = D if replacement else D * (42 - 2) / 41
-        assert np.abs((found.last - expected) / size).max() < 0.1  # batches of two are left
+        assert found.last is None  # examples alone: the common formula is exact
     exact = curvature.whole_batch_diffusion(model, images, labels, directions)
     np.testing.assert_allclose(exact, D, rtol=1e-9, atol=1e-12)
 
@@ -167,6 +166,23 @@ def test_an_epoch_with_a_last_batch_of_its_own():
     np.testing.assert_allclose(alone.noise, B.entry @ last @ B.entry.T / 2, atol=1e-14)
     without = curvature.epoch_of(H, curvature.Noise(D, 0 * D, None), 8, 4, 0.1, replacement=True)
     np.testing.assert_allclose(without.noise, LinearSGD(H, D, 0.1, 4).epoch(8).noise)
+
+
+def test_the_noise_of_a_shuffled_epoch_with_a_last_batch_by_all_orders():
+    """The noise of examples alone, its last batch measured: what all 8! shuffles of a pass give."""
+    rng = np.random.default_rng(3)
+    examples = rng.standard_normal((8, 2))
+    examples -= examples.mean(0)
+    D = examples.T @ examples / 8
+    H, rate, b = np.array([[1.0, 0.3], [0.3, 0.5]]), 0.2, 3
+    last = D * (8 - 2) / (8 - 1)  # b' times the covariance of two examples of eight
+    noise = curvature.Noise(D, 0 * D, last)
+    found = curvature.epoch_of(H, noise, 8, b, rate, replacement=False)
+    orders = np.array(list(itertools.permutations(range(8))))
+    A, total = np.eye(2) - rate * H, np.zeros((len(orders), 2))
+    for start, stop in ((0, 3), (3, 6), (6, 8)):
+        total = total @ A.T - rate * examples[orders[:, start:stop]].mean(1)
+    np.testing.assert_allclose(found.noise, total.T @ total / len(orders), rtol=1e-9, atol=1e-12)
 
 
 def test_too_few_examples():

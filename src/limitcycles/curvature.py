@@ -138,7 +138,8 @@ class Noise:
 
     `diffusion` D and `rest` R: a batch of b of the N examples has the covariance
     D/b · (N − b)/(N − 1) + R/b if drawn without replacement, D/b if drawn with it (R is 0 then).
-    `last` is b' times the covariance of a smaller last batch of b' examples, or None.
+    `last` is b' times the covariance of a smaller last batch of b' examples where it has one of its
+    own, as with batch normalisation, else None.
     """
 
     diffusion: np.ndarray
@@ -181,7 +182,7 @@ def noise(
         return rng.choice(N, size, replace=False, shuffle=False)
 
     smaller = None
-    if left > 1:
+    if left > 1 and engine.layers.moments:
         smaller = left * _covariance(_along(engine, directions, (draw(left) for _ in range(last))))
     if replacement:
         single = _along(engine, directions, (draw(b) for _ in range(batches)))
@@ -235,8 +236,12 @@ def epoch_of(
     model = LinearSGD(curvature, _definite(noise.diffusion), rate, batch, *options)
     end = None
     if noise.last is not None:
-        own = curvature if last is None else last
-        end = LinearSGD(own, noise.last, rate, model.sizes(examples)[-1], *options)
+        own, size, D = curvature if last is None else last, model.sizes(examples)[-1], noise.last
+        if not replacement:
+            # `epoch` will take it for the D of examples: N/(N − 1) D/b' − `diffusion`/(N − 1) has
+            # to be the covariance that was measured, `last`/b'.
+            D = ((examples - 1) * D + size * model.diffusion) / examples
+        end = LinearSGD(own, D, rate, size, *options)
     return model.epoch(examples, replacement=replacement, rest=_definite(noise.rest), last=end)
 
 

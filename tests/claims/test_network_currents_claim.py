@@ -14,7 +14,7 @@ from limitcycles import charts
 from limitcycles.claims import _currents_rule as rule
 from limitcycles.claims import _planted_currents as planted
 from limitcycles.claims import gather, judge
-from limitcycles.claims.result import NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.claims.result import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, WITH_CAVEAT
 
 NAME = "network-currents"
 ENTRY = claims()[NAME]
@@ -72,10 +72,11 @@ def rates(runs=2000, **changes) -> xr.Dataset:
     shares = {"white noise": 0.05, "random walk": np.nan, "reversible OU": 0.045,
               "SGD without replacement": 0.054, "driven OU": 0.93} | changes  # fmt: skip
     gated = np.array(list(shares.values()))
-    found = np.nan_to_num(gated, nan=0.02)
     names = list(shares)
-    table = {"current": ("process", [name == "driven OU" for name in names])}
-    for name, share in (("gated", gated), ("found", found)):
+    stationary = np.where(np.isnan(gated), 0.0, 1.0)
+    table = {"current": ("process", [name == "driven OU" for name in names]),
+             "stationary": ("process", stationary)}  # fmt: skip
+    for name, share in (("gated", gated), ("confirmed", gated)):
         table |= {name: ("process", share), f"{name}_low": ("process", share - 0.01),
                   f"{name}_high": ("process", share + 0.01)}  # fmt: skip
     return xr.Dataset(table, {"process": names}, {"runs": runs, "level": 0.95})
@@ -184,9 +185,12 @@ def test_slopes_take_the_planes_of_all_seeds_and_no_random_ones():
 def test_arms_that_are_not_run_are_left_out():
     result = decide(plain=pair())
     assert result["verdict"] == WITH_CAVEAT
-    assert result["caveat"] == "a current in plain; not run at this scale: plain-few"
+    assert result["caveat"] == "a current in plain; not run at this scale: plain-few, text, code"
     one = decide(plain=[planes()], plain_few=[planes()])
     assert "one seed only: no interval" in one["caveat"]
+    nothing = decide(few_gaussian=pair())
+    assert nothing["verdict"] == NOT_TESTED
+    assert nothing["reason"].startswith("none of the arms that decide, plain, plain-few, text")
 
 
 @pytest.mark.parametrize(
@@ -202,9 +206,17 @@ def test_a_detector_that_is_not_calibrated_decides_nothing(changes):
 def test_the_ends_of_what_calibration_allows():
     ends = rates(**{"reversible OU": 0.06, "white noise": 0.04, "driven OU": 0.9})
     assert decide(ends, plain=pair(), plain_few=pair())["verdict"] == REPRODUCED
-    walk = rates()
-    walk["found"].values[1] = 0.07  # no run passes the gate: all of them count
-    assert not decide(walk, plain=pair())["checks"][0]["holds"]
+    # The power is that of all runs: those that pass no gate are not found.
+    ends["stationary"].values[-1] = 0.99
+    assert not decide(ends, plain=pair())["checks"][0]["holds"]
+
+
+def test_a_share_of_a_handful_of_runs_is_judged_by_its_interval():
+    handful = rates(**{"random walk": 0.0})
+    handful["gated_high"].values[1] = 0.97  # of one run
+    assert not decide(handful, plain=pair())["checks"][0]["holds"]
+    handful["stationary"].values[1] = 1 / 2000
+    assert decide(handful, plain=pair())["checks"][0]["holds"]
 
 
 def test_fewer_runs_are_a_caveat():

@@ -150,6 +150,15 @@ class TestAssemble:
         assert [a["departure"] for a in one["arms"]] == [None, "5 epochs"]
         assert one["caveat"] == "5 epochs"
 
+    def test_arms_that_are_shown_beside_are_no_caveat(self):
+        found = outcome()
+        departure = {"code": "5 epochs"}
+        assert assemble("c", ENTRY, found, context(departure))["verdict"] == WITH_CAVEAT
+        found.deciding = ("text",)
+        result = assemble("c", ENTRY, found, context(departure))
+        assert (result["verdict"], result["caveat"]) == (REPRODUCED, None)
+        assert [a["departure"] for a in result["arms"]] == [None, "5 epochs"]
+
 
 class TestJudge:
     def test_not_tested(self):

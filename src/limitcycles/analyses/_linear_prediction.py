@@ -9,6 +9,7 @@ from limitcycles import curvature, networks
 from limitcycles.analyses import after_transient
 from limitcycles.fused.engine import Descent, Engine
 from limitcycles.fused.reading import read
+from limitcycles.samplers import CONTROLS
 from limitcycles.series.linear_sgd import Epoch
 
 MODES = 40
@@ -96,10 +97,13 @@ class Place:
     def _theory(self, sight: Sight) -> Epoch | None:
         if not len(self.values):
             return None
+        examples = sight.engine.examples
+        if sight.sampler in CONTROLS:  # every step is like the others
+            examples = sight.engine.steps(examples) * sight.engine.batch
         return curvature.epoch_of(
             np.diag(self.values),
             self.noise,
-            sight.engine.examples,
+            examples,
             sight.engine.batch,
             sight.rate,
             replacement=sight.replacement,
@@ -156,7 +160,7 @@ class Sight:
     def batches(self) -> list[np.ndarray]:
         """Batches for the Hessian: shuffled passes, without the smaller last batches."""
         examples, size = self.engine.examples, self.engine.batch
-        if self.sampler in ("full-batch", "gaussian"):
+        if self.sampler in CONTROLS:
             return [np.arange(examples)]
         whole, found = examples // size, []
         while len(found) < self.effort["batches"]:

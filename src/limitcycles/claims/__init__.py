@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import xarray as xr
 
-from limitcycles.claims.result import Evidence, assemble, untested
+from limitcycles.claims.result import Evidence, NotRun, assemble, untested
 from limitcycles.errors import LimitcyclesError
 
 # name in the ledger -> module of this package, imported when it is needed
@@ -74,7 +74,8 @@ def gather(
 
 
 def judge(claim: str, entry: dict, evidence: Evidence, context: dict) -> dict:
-    """The result file of one claim: by its evaluator, or "not tested" with the reason.
+    """The result file of one claim: by its evaluator, or "not tested" with the reason,
+    which may be that this scale runs no arm that decides.
 
     Raises LimitcyclesError: the ledger names an evaluator that does not exist.
     """
@@ -86,4 +87,7 @@ def judge(claim: str, entry: dict, evidence: Evidence, context: dict) -> dict:
             f"known: {', '.join(EVALUATORS)}"
         )
     module = importlib.import_module(f"{__name__}.{EVALUATORS[entry['evaluator']]}")
-    return assemble(claim, entry, module.evaluate(entry, evidence), context)
+    try:
+        return assemble(claim, entry, module.evaluate(entry, evidence), context)
+    except NotRun as reason:
+        return untested(claim, entry, context, str(reason))

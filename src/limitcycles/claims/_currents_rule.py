@@ -58,18 +58,21 @@ def slope(
     """The slope over the planes of all seeds that pass the gate and have a prediction.
 
     The prediction is the mean over the places, or that of one `place`. None: no such plane, or a
-    prediction of 0.
+    prediction of 0, or none at all at a place where no mode relaxes.
     """
     predicted, measured = [], []
     for planes in seeds:
         use = gated(planes, parameters, fast=fast) & ~planes["random"].values
         places = planes["predicted"].sel(place=[place] if place else planes["place"].values)
-        predicted.append(places.mean("place").values[use])
+        predicted.append(places.mean("place", skipna=False).values[use])
         rates = planes["fast_batch_rate" if fast else "batch_rate"]
         measured.append(rates.transpose("batch", "plane").values[:, use])
+    together = np.concatenate(predicted)
+    if not np.isfinite(together).all():
+        return None
     try:
         return prediction_slope(
-            np.concatenate(predicted), np.concatenate(measured, axis=1), level=parameters["level"]
+            together, np.concatenate(measured, axis=1), level=parameters["level"]
         )
     except SeriesError:
         return None

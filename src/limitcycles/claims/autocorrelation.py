@@ -17,6 +17,7 @@ from limitcycles.claims.result import (
     REPRODUCED,
     WITH_CAVEAT,
     Evidence,
+    NotRun,
     Outcome,
     arm,
     control,
@@ -53,11 +54,12 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     }
     deciding = {name: weights[name] for name in DECIDING if name in weights}
     if not deciding:
-        raise LimitcyclesError(
+        raise NotRun(
             f"neither of the arms that decide, {' and '.join(DECIDING)}, is run at this scale: "
             "give their trajectories a seed"
         )
     missing = [name for name in DECIDING if name not in weights]
+    _checked(weights, parameters["level"])
     verdict, caveats = decide(deciding, missing, parameters)
     second, _ = decide(deciding, missing, parameters, SECOND)
     if second != verdict:
@@ -72,7 +74,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     checks = _checks(deciding, missing, verdict, second, parameters, walks)
     if verdict == CONTRADICTED and not checks[2]["holds"]:
         caveats.append("the variance ratio does tell weights from random walks")
-    return Outcome(verdict, main, arms, controls, checks, caveats)
+    return Outcome(verdict, main, arms, controls, checks, caveats, DECIDING)
 
 
 def left(of_seeds: Sequence[xr.Dataset], by: Sequence[str], kind=FIRST, width=1.0) -> float:
@@ -82,6 +84,16 @@ def left(of_seeds: Sequence[xr.Dataset], by: Sequence[str], kind=FIRST, width=1.
     """
     parts = [(s[kind].sel(null=list(by)).values > width).all(0) for s in of_seeds]
     return float(100 * np.concatenate(parts).mean())
+
+
+def _checked(weights: dict[str, list[xr.Dataset]], level: float) -> None:
+    """Raises LimitcyclesError: the envelopes are of another level than the ledger asks for."""
+    for part in (part for parts in weights.values() for part in parts):
+        if part.attrs["level"] != level:
+            raise LimitcyclesError(
+                f"config/claims.yaml asks for envelopes of level {level:g}, and those at hand have "
+                f"{part.attrs['level']:g} (limitcycles.analyses): make the two the same"
+            )
 
 
 def beyond(of_seeds: Sequence[xr.Dataset]) -> float:

@@ -16,13 +16,13 @@ from limitcycles.claims.result import (
     REPRODUCED,
     WITH_CAVEAT,
     Evidence,
+    NotRun,
     Outcome,
     arm,
     control,
     paper_value,
     statistic,
 )
-from limitcycles.errors import LimitcyclesError
 
 DECIDE = ("text", "code")
 SHARES = (0.1, 1.0, 5.0, 10.0)  # percent of the epochs in a window, beside the rule's
@@ -40,7 +40,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         norms = [run["norms"] for run in runs]
         found = [measured(norms, mode, parameters, paper) for mode in MODES]
         modes[name] = [m for m, s in zip(MODES, found, strict=True) if agrees(s, parameters, paper)]
-        above[name] = all(ends(s)[0] > parameters["clear_fall"] for s in found)
+        above[name] = all(s["interval"] and ends(s)[0] > parameters["clear_fall"] for s in found)
         shuffled = measured(norms, "shuffled", parameters, paper)
         shuffled["name"] = f"{NAME}, training mode, images shuffled"
         curves = [run["curve"] for run in runs]
@@ -49,9 +49,9 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         arms.append(arm(entry, name, decided, statistics))
     deciding = [name for name in DECIDE if name in present]
     if not deciding:
-        raise LimitcyclesError(
-            "gradient-norm is judged on the trajectories of the arms text and code, and this scale "
-            "runs neither; give one of them a seed"
+        raise NotRun(
+            f"neither of the arms that decide, {' and '.join(DECIDE)}, is run at this scale: give "
+            "their trajectories a seed"
         )
     verdict, caveats = _verdict({n: modes[n] for n in deciding}, {n: above[n] for n in deciding})
     absent = [name for name in DECIDE if name not in present]
@@ -66,11 +66,12 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         [
             _windows(norms, modes, parameters, paper),
             _trends(norms, modes, parameters, paper),
-            _large(arms, parameters),
+            _large([a for a in arms if a["name"] in deciding], parameters),
             _order([a for a in arms if a["name"] in deciding], modes, parameters, paper),
             _partitions({name: present[name] for name in deciding}),
         ],
         caveats,
+        DECIDE,
     )
 
 
@@ -96,8 +97,11 @@ def _smoothed(curves: Sequence[xr.Dataset], parameters: dict, paper: float) -> l
 
 
 def _verdict(modes: dict[str, list[str]], above: dict[str, bool]) -> tuple[str, list[str]]:
-    """From the modes in which each deciding arm agrees, and whether it is clearly above in both."""
-    if all(above.values()):
+    """From the modes in which each deciding arm agrees, and whether it is clearly above in both.
+
+    Only intervals of both arms contradict: one arm, or one seed, is not enough.
+    """
+    if len(above) == len(DECIDE) and all(above.values()):
         return CONTRADICTED, []
     agreeing = [name for name, its in modes.items() if its]
     if not agreeing:
@@ -169,8 +173,8 @@ def _large(arms: list[dict], parameters: dict) -> dict:
     return {
         "name": "the gradient does not vanish",
         "holds": largest["value"] < parameters["clear_fall"],
-        "detail": f"the largest fall of any arm, in any mode, is {wording.estimate(largest)} "
-        f"({name}); clear would be {parameters['clear_fall']:g}",
+        "detail": "the largest fall of the arms that decide, in any mode, is "
+        f"{wording.estimate(largest)} ({name}); clear would be {parameters['clear_fall']:g}",
     }
 
 

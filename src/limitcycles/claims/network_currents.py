@@ -23,11 +23,13 @@ from limitcycles.claims.result import (
     REPRODUCED,
     WITH_CAVEAT,
     Evidence,
+    NotRun,
     Outcome,
     arm,
     control,
     statistic,
 )
+from limitcycles.errors import LimitcyclesError
 from limitcycles.series.slopes import Slope
 
 FREE, MOMENTUM = ("plain", "plain-few"), ("text", "code")  # the arms that decide
@@ -45,10 +47,17 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         seeds = [parts["planes"] for parts in evidence.analyses.get(name, ())]
         if not seeds:
             continue
+        _checked(seeds, parameters)
         slopes[name] = slope(seeds, parameters)
         agrees = finds(seeds, parameters)
         arms.append(arm(entry, name, agrees, _statistics(seeds, parameters, slopes[name])))
-    verdict, caveats = _verdict({a["name"]: a["agrees"] for a in arms})
+    deciding = [a for a in arms if a["name"] in FREE + MOMENTUM]
+    if not deciding:
+        raise NotRun(
+            f"none of the arms that decide, {listed(FREE + MOMENTUM)}, is run at this scale: give "
+            "their trajectories a seed"
+        )
+    verdict, caveats = _verdict({a["name"]: a["agrees"] for a in deciding})
     calibration, few = _calibrated(evidence.study["rates"], parameters)
     if few:
         caveats.append(few)
@@ -62,10 +71,23 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
             for name, found in slopes.items()
             if name in FREE + MOMENTUM and found is not None and not found.low <= 1 <= found.high
         ]
-    deciding = [a for a in arms if a["name"] in FREE + MOMENTUM] or arms
     main = deciding[0]["statistics"][0]
     checks = [calibration, *_checks(evidence, arms, parameters)]
-    return Outcome(verdict, main, arms, _controls(entry), checks, caveats)
+    return Outcome(verdict, main, arms, _controls(entry), checks, caveats, FREE + MOMENTUM)
+
+
+def _checked(seeds: Sequence[xr.Dataset], parameters: dict) -> None:
+    """Raises LimitcyclesError: the planes analysed are not those that the ledger asks for."""
+    leading, drawn = parameters["leading"], parameters["random"]
+    for planes in seeds:
+        random = int(planes["random"].sum())
+        pairs = planes.sizes["plane"] - random
+        if (pairs, random) != (leading * (leading - 1) // 2, drawn):
+            raise LimitcyclesError(
+                f"config/claims.yaml asks for the pairs of {leading:g} leading eigenvectors and "
+                f"{drawn:g} random planes; {pairs} pairs and {random} random ones were analysed "
+                "(limitcycles.analyses.currents): make the two the same"
+            )
 
 
 def _verdict(agrees: dict[str, bool | None]) -> tuple[str, list[str]]:
@@ -74,16 +96,17 @@ def _verdict(agrees: dict[str, bool | None]) -> tuple[str, list[str]]:
     passing = [name for name in mine if agrees[name]]
     failing = [name for name in mine if agrees[name] is False]
     undecided = [name for name in mine if agrees[name] is None]
+    absent = [name for name in FREE + MOMENTUM if name not in agrees]
     caveats = []
     if undecided:
         caveats.append(f"undecided, since no plane passes the gate: {listed(undecided)}")
+    if absent:
+        caveats.append(f"not run at this scale: {listed(absent)}")
     if all(name in passing for name in FREE):
-        return REPRODUCED, caveats
+        return REPRODUCED, []  # whatever momentum shows
     if passing:
         words = f"a current in {listed(passing)}"
         words += f"; none in {listed(failing)}" if failing else ""
-        left = [name for name in FREE if name not in agrees]
-        words += f"; not run at this scale: {listed(left)}" if left else ""
         return WITH_CAVEAT, [words, *caveats]
     return NOT_REPRODUCED, caveats
 
@@ -115,10 +138,14 @@ def _statistics(seeds: Sequence[xr.Dataset], parameters: dict, found: Slope | No
 def _expected(planes: xr.Dataset) -> float | None:
     """The largest |predicted rate| over its predicted error; None without noise."""
     leading = planes.sel(plane=~planes["random"])
-    variance = leading["predicted_variance"].mean("place").values / planes.attrs["epochs"]
+    variance = (
+        leading["predicted_variance"].mean("place", skipna=False).values / planes.attrs["epochs"]
+    )
     if not (variance > 0).all():
         return None
-    return float((np.abs(leading["predicted"].mean("place").values) / np.sqrt(variance)).max())
+    return float(
+        (np.abs(leading["predicted"].mean("place", skipna=False).values) / np.sqrt(variance)).max()
+    )
 
 
 def _sloped(name: str, line: Slope, level: float, seeds: int) -> dict:
@@ -140,8 +167,9 @@ def _sloped(name: str, line: Slope, level: float, seeds: int) -> dict:
 def _calibrated(rates: xr.Dataset, parameters: dict) -> tuple[dict, str | None]:
     """The check of the detector, and a caveat for fewer runs than the rule asks for.
 
-    With enough runs the share itself is held against the rule; with fewer a share is only held to
-    be wrong where its interval leaves no room.
+    A false-alarm share is held against the rule itself if enough runs pass the gate, else it is
+    only held to be wrong where its interval leaves no room. The power is that of the whole rule:
+    past the gate, an interval that excludes 0, and outside the surrogates.
     """
     runs, wanted = int(rates.attrs["runs"]), parameters["calibration_runs"]
     few, error = runs < wanted, parameters["error"]
@@ -150,16 +178,19 @@ def _calibrated(rates: xr.Dataset, parameters: dict) -> tuple[dict, str | None]:
     for name in (str(p) for p in rates["process"].values):
         one = rates.sel(process=name)
         if bool(one["current"]):
-            share = one["found_high" if few else "found"]
-            held.append(float(share) >= parameters["power"])
-            words.append(f"{name}, found: {_percent(one, 'found')}")
-        elif np.isfinite(float(one["gated"])):
-            least, most = (one["gated_low"], one["gated_high"]) if few else 2 * (one["gated"],)
+            passed = float(one["stationary"])
+            power = {end: passed * float(one[f"confirmed{end}"]) for end in ("", "_low", "_high")}
+            held.append(power["_high" if few else ""] >= parameters["power"])
+            span = wording.interval((100 * power["_low"], 100 * power["_high"]))
+            words.append(f"{name}, found: {wording.number(100 * power[''])} % {span}")
+        elif float(one["stationary"]) > 0:
+            rough = float(one["stationary"]) * runs < wanted / 2
+            least, most = (one["gated_low"], one["gated_high"]) if rough else 2 * (one["gated"],)
             rounding = 1e-12  # 0.04 and 0.06 themselves are within the error
             held.append(float(most) >= low - rounding and float(least) <= high + rounding)
             words.append(f"{name}, false alarms: {_percent(one, 'gated')}")
-        else:  # no run passes the gate
-            held.append(float(one["found_low" if few else "found"]) <= high)
+        else:
+            held.append(True)  # it raises no false alarm either
             words.append(f"{name}: no run passes the gate")
     check = {
         "name": "calibration of the detector",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import xarray as xr
 
+from limitcycles.errors import LimitcyclesError
 from limitcycles.provenance import code_version
 from limitcycles.statistics import log_t_interval, t_interval
 
@@ -32,9 +33,17 @@ class Evidence:
     study: dict[str, xr.Dataset] = field(default_factory=dict)
 
 
+class NotRun(LimitcyclesError):
+    """No arm that decides is run at this scale: there is nothing to judge."""
+
+
 @dataclass
 class Outcome:
-    """What an evaluator found; `assemble` adds what is common to all claims."""
+    """What an evaluator found; `assemble` adds what is common to all claims.
+
+    `deciding` names the arms that the verdict is about (None: all): departures and single seeds of
+    the others, which are shown beside, are no caveats.
+    """
 
     verdict: str
     statistic: dict
@@ -42,6 +51,7 @@ class Outcome:
     controls: list[dict]
     checks: list[dict] = field(default_factory=list)
     caveats: list[str] = field(default_factory=list)
+    deciding: Sequence[str] | None = None
 
 
 def statistic(
@@ -113,7 +123,7 @@ def paper_value(entry: dict, name: str) -> float:
 
 
 def arm(entry: dict, name: str, agrees: bool | None, statistics: list[dict]) -> dict:
-    """One arm of a claim: does it agree (None: undecided), and its numbers."""
+    """One arm of a claim: does it agree (None: undecided), and its numbers, the first one a seed."""
     spec = entry["arms"][name]
     return {
         "name": name,
@@ -133,10 +143,11 @@ def assemble(claim: str, entry: dict, outcome: Outcome, context: dict) -> dict:
     """
     arms = [a | {"departure": context["departures"].get(a["name"])} for a in outcome.arms]
     caveats = list(outcome.caveats)
-    caveats += sorted({a["departure"] for a in arms if a["departure"]})
+    judged = [a for a in arms if outcome.deciding is None or a["name"] in outcome.deciding]
+    caveats += sorted({a["departure"] for a in judged if a["departure"]})
     if entry.get("partial"):
         caveats.append(entry["partial"])
-    if any(s["n"] == 1 for a in arms if a["run"] for s in a["statistics"]):
+    if any(a["statistics"][0]["n"] == 1 for a in judged if a["run"]):
         caveats.append("one seed only: no interval")
     verdict = outcome.verdict
     failed = [c["name"] for c in outcome.controls if not c["passed"]]
@@ -156,12 +167,12 @@ def assemble(claim: str, entry: dict, outcome: Outcome, context: dict) -> dict:
     }
 
 
-def untested(claim: str, entry: dict, context: dict) -> dict:
-    """The result file of a claim that is still to come, with the reason."""
+def untested(claim: str, entry: dict, context: dict, reason: str | None = None) -> dict:
+    """The result file of a claim without a verdict: `reason`, or why it is still to come."""
     return _header(claim, entry, context) | {
         "verdict": NOT_TESTED,
         "caveat": None,
-        "reason": entry["not_tested"],
+        "reason": reason or entry["not_tested"],
         "statistic": None,
         "arms": [],
         "controls": [],
