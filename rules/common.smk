@@ -39,6 +39,8 @@ wildcard_constraints:
     dataset="[A-Za-z0-9-]+",
     run="[A-Za-z0-9-]+",
     claim="[a-z0-9-]+",
+    trajectory="[A-Za-z0-9-]+",
+    analysis="[a-z_]+",
     seed=r"\d+",
     seeds=r"\d+(-\d+)*",
     batch=r"\d+(-\d+)*",
@@ -116,11 +118,24 @@ def gradients_mb(wildcards):
     return int(PROCESS + config["gradients"]["memory_mib"] + stored)
 
 
-def analysis_mb(wildcards):
-    """Memory of an analysis: that of all weights of a trajectory, twice in float32."""
+def trajectory_dataset(trajectory):
+    """The dataset of a trajectory."""
+    name = settings.resolve_trajectory(config, trajectory)["dataset_name"]
+    return f"{RESULTS}/data/{name}.zarr.zip"
+
+
+def trajectory_mb(wildcards):
+    """Size of all weights of a trajectory, 4 bytes each; a tenth more for what is beside them."""
     run = settings.resolve_trajectory(config, wildcards.trajectory)
-    weights = run["network"]["weights"] or 10_000
-    return int(PROCESS + 2 * run["training"]["epochs"] * weights * 4 / 2**20)
+    size = run["training"]["epochs"] * (run["network"]["weights"] or 10_000) * 4
+    return int(1 + 1.1 * size / 2**20)
+
+
+def analysis_mb(wildcards):
+    """Memory of an analysis: all weights twice, and the Hessian with its eigenvectors."""
+    run = settings.resolve_trajectory(config, wildcards.trajectory)
+    hessian = 32 * (run["network"]["weights"] or 10_000) ** 2 / 2**20
+    return int(PROCESS + 2 * trajectory_mb(wildcards) + hessian)
 
 
 def gpus():
@@ -195,10 +210,10 @@ def evidence(claim):
                 batch=[batch for batch in batches(run) if wanted & set(batch.split("-"))],
             )
     if "analysis" in kinds:
-        for run in tested_on(claim).values():
+        trajectories = {run["run"]: run["seeds"] for run in tested_on(claim).values()}
+        for trajectory, its in trajectories.items():
             found["analyses"] += expand(
-                f"{RESULTS}/analyses/{run['run']}/seed{{seed}}/{entry['analysis']}",
-                seed=run["seeds"],
+                f"{RESULTS}/analyses/{trajectory}/seed{{seed}}/{entry['analysis']}", seed=its
             )
     if "sample" in kinds:
         last = batches(arms[0])[-1]

@@ -14,7 +14,7 @@ rule train:
     resources:
         gpu=gpus(),
     params:
-        run=lambda wildcards: resolved(wildcards.run),
+        run=lambda wildcards: settings.recipe(resolved(wildcards.run)),
         device=config["device"],
         # Not an output: Snakemake deletes the outputs of a job that was killed.
         state=f"{STATE}/{{run}}/seed{{seed}}",

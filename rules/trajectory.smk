@@ -1,6 +1,6 @@
 rule trajectory:
     input:
-        dataset=lambda wildcards: f"{RESULTS}/data/{config['trajectories'][wildcards.trajectory]['dataset']}.zarr.zip",
+        dataset=lambda wildcards: trajectory_dataset(wildcards.trajectory),
         code=code("limitcycles.fused.trajectory", "limitcycles.store"),
         own=lambda wildcards: own_code(wildcards.trajectory, "trajectories"),
     output:
@@ -15,8 +15,9 @@ rule trajectory:
     threads: 1
     resources:
         gpu=lambda wildcards: int(is_ensemble(wildcards.trajectory)),
+        disk_mb=trajectory_mb,
     params:
-        run=lambda wildcards: settings.canonical(
+        run=lambda wildcards: settings.recipe(
             settings.resolve_trajectory(config, wildcards.trajectory)
         ),
         device=lambda wildcards: "cuda" if is_ensemble(wildcards.trajectory) else None,

@@ -492,3 +492,22 @@ def test_canonical_is_plain_sorted_and_goes_through_json():
 def test_canonical_refuses_what_json_cannot_hold(value):
     with pytest.raises(ConfigError, match="cannot be stored as JSON"):
         settings.canonical({"a": value})
+
+
+def test_another_seed_or_note_makes_nothing_anew():
+    config = load()
+    for resolve, group, name in (
+        (settings.resolve_run, "runs", "small-fc-text"),
+        (settings.resolve_trajectory, "trajectories", "few-plain"),
+    ):
+        before = settings.recipe(resolve(config, name))
+        config[group][name] |= {"seeds": [7, 8], "departure": "a note"}
+        assert settings.recipe(resolve(config, name)) == before
+        config[group][name]["training"] = {"batch_size": 64}
+        assert settings.recipe(resolve(config, name)) != before
+
+
+def test_a_trajectory_has_no_settings_that_it_does_not_use():
+    training = settings.resolve_trajectory(load(), "few-plain")["training"]
+    assert "learning_rate" in training
+    assert not {"snapshots", "checkpoint_seconds"} & set(training)

@@ -39,6 +39,7 @@ __all__ = [
     "merge",
     "nearest",
     "read_yaml",
+    "recipe",
     "resolve_run",
     "resolve_trajectory",
 ]
@@ -173,9 +174,23 @@ def resolve_run(config: Mapping[str, Any], run: str) -> dict[str, Any]:
 
 
 def resolve_trajectory(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The same of one long trajectory; `gradient_every` and `windows` in place of `gradients`."""
+    """The same of one long trajectory; `gradient_every` and `windows` in place of `gradients`.
+
+    `training` has neither `snapshots` nor `checkpoint_seconds`: it keeps every epoch.
+    """
     resolved, own = _resolve(config, "trajectories", name)
+    for unused in ("snapshots", "checkpoint_seconds"):
+        resolved["training"].pop(unused, None)
     return canonical(resolved | {key: own[key] for key in ("gradient_every", "windows")})
+
+
+def recipe(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run or a trajectory is made with: without seeds, notes and what is computed later.
+
+    So that another seed, or another note, makes nothing anew.
+    """
+    left_out = ("seeds", "departure", "gradients")
+    return {key: value for key, value in resolved.items() if key not in left_out}
 
 
 def _resolve(config: Mapping[str, Any], group: str, name: str) -> tuple[dict, Mapping]:

@@ -123,7 +123,7 @@ def paper_value(entry: dict, name: str) -> float:
 
 
 def arm(entry: dict, name: str, agrees: bool | None, statistics: list[dict]) -> dict:
-    """One arm of a claim: does it agree (None: undecided), and its numbers, the first one a seed."""
+    """One arm: does it agree (None: undecided), and its numbers, the first of which is by seed."""
     spec = entry["arms"][name]
     return {
         "name": name,
