@@ -130,7 +130,6 @@ def test_momentum_and_shuffles_are_taken_into_account():
 def test_weights_that_never_move():
     trajectory = case.trajectory(2000, 0.005).copy(deep=True)
     trajectory["weights"].values[:] = trajectory["weights"].values[0]
-    trajectory["square_norm"].values[:] = trajectory["square_norm"].values[0]
     planes = analyse(trajectory)["planes"]
     assert (planes["rate"].values == 0).all()
     assert (planes["error"].values == 0).all()
