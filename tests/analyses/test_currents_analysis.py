@@ -1,5 +1,7 @@
 """Currents of trajectories: planes, rates against the series functions, the linear prediction."""
 
+import json
+
 import analyses_case as case
 import numpy as np
 import pytest
@@ -128,7 +130,6 @@ def test_momentum_and_shuffles_are_taken_into_account():
 def test_weights_that_never_move():
     trajectory = case.trajectory(2000, 0.005).copy(deep=True)
     trajectory["weights"].values[:] = trajectory["weights"].values[0]
-    trajectory["square_norm"].values[:] = trajectory["square_norm"].values[0]
     planes = analyse(trajectory)["planes"]
     assert (planes["rate"].values == 0).all()
     assert (planes["error"].values == 0).all()
@@ -145,6 +146,19 @@ def test_runs_too_short_for_a_steady_state_have_no_prediction():
     assert np.isfinite(parts["planes"]["rate"].values).all()
     with pytest.raises(LimitcyclesError, match="90 epochs after the transient"):
         analyse(case.trajectory(99, 0.005))
+
+
+@pytest.mark.parametrize("sampler", ["without-replacement", "with-replacement"])
+@pytest.mark.parametrize("batch", [128, 64])
+def test_fewer_images_than_two_batches(batch, sampler):
+    data = xr.concat([case.dataset(0), case.dataset(1).isel(sample=slice(30))], "sample")
+    trajectory = case.trajectory(300, 0.005)
+    settings = case.run(300, 0.005, sampler=sampler, batch_size=batch)
+    words = f"100 images are fewer than two batches of {batch}, .* lower training.batch_size"
+    with pytest.raises(LimitcyclesError, match=words):
+        analyse(trajectory.assign_attrs(settings=json.dumps(settings)), data)
+    settings["training"]["batch_size"] = 50
+    module.Sight(trajectory, data, settings, 0.005, 0).batches()
 
 
 @pytest.mark.parametrize("sampler", ["full-batch", "gaussian"])

@@ -10,6 +10,7 @@ from helpers import one_thread  # noqa: F401
 from limitcycles import analyses, networks
 from limitcycles.analyses import gradient_norm as analysis
 from limitcycles.errors import LimitcyclesError
+from limitcycles.files import StorageError
 from limitcycles.fused import reading, trajectory
 
 EXAMPLES, EPOCHS, WEIGHTS = 72, 30, 917
@@ -174,8 +175,19 @@ def test_the_same_seed_gives_the_same_numbers(parts, stored, data):
 def test_gradients_that_are_missing_or_too_few(stored, data, tmp_path):
     holed = stored.load().copy(deep=True)
     holed["gradient_training"].values[4] = np.nan
-    with pytest.raises(LimitcyclesError, match="gradient of epoch 8 in training mode"):
+    with pytest.raises(StorageError, match="row 4 of `gradient_training` is missing"):
         analyses.run("gradient_norm", holed, data, SETTINGS)
     early = stored.isel(gradient=slice(0, 3))
     with pytest.raises(LimitcyclesError, match="no gradient after epoch 6"):
         analyses.run("gradient_norm", early, data, SETTINGS)
+
+
+@pytest.mark.parametrize("name", ["gradient_evaluation", "loss_training", "error_evaluation"])
+def test_a_damaged_chunk_is_no_number(name, data, tmp_path):
+    stored = record(tmp_path, data)
+    (file, *_) = (p for p in (tmp_path / trajectory.NAME / name / "c").rglob("*") if p.is_file())
+    content = bytearray(file.read_bytes())
+    content[3] ^= 0x80
+    file.write_bytes(content)
+    with pytest.raises(StorageError, match=f"`{name}` cannot be read .* start snakemake again"):
+        analyses.run("gradient_norm", stored, data, SETTINGS)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_disk
 import torch
 import xarray as xr
 from helpers import one_thread  # noqa: F401
@@ -251,17 +252,122 @@ def test_settings_that_come_back_do_not_go_on_in_the_store_of_others(whole, tmp_
     np.testing.assert_array_equal(again["weights"].values, whole["weights"].values)
 
 
-def test_a_lost_shard_and_a_changed_byte_are_found(tmp_path):
+class Killed(BaseException):
+    """Ends a call as a signal would."""
+
+
+@pytest.mark.parametrize("before", ["finished", "settings that come back"])
+def test_an_old_checkpoint_does_not_meet_a_new_store(before, whole, tmp_path, monkeypatch):
+    record(tmp_path)
+    if before == "finished":
+        (tmp_path / trajectory.NAME).rename(tmp_path / "moved away")
+    else:
+        record(tmp_path, settings=run(weight_decay=0.1))
+
+    def killed(self, rows):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trajectory.Writer, "write", killed)
+        with pytest.raises(Killed):
+            record(tmp_path)
+    xr.testing.assert_identical(record(tmp_path).load(), whole.load())
+
+
+def shards(path, name: str) -> list[Path]:
+    return sorted(p for p in (Path(path) / name / "c").rglob("*") if p.is_file())
+
+
+def change(file: Path, byte: int, bits: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[byte] ^= bits
+    file.write_bytes(content)
+
+
+REMEDY = "is damaged: .* Delete it and start snakemake again: it will be made anew"
+
+
+def test_a_lost_shard_is_found(tmp_path):
     path = record(tmp_path).encoding["source"]
-    shards = sorted(p for p in (Path(path) / "weights" / "c").rglob("0") if p.is_file())
-    shards[2].unlink()
-    with pytest.raises(StorageError, match=f"damaged at epoch {2 * BLOCK}"):
-        reading.read(reading.open_trajectory(path), 0, EPOCHS + 1)
-    content = bytearray(shards[1].read_bytes())
-    content[7] ^= 0x40
-    shards[1].write_bytes(content)
-    with pytest.raises(StorageError):
-        reading.read(reading.open_trajectory(path), BLOCK, 2 * BLOCK)
+    shards(path, "weights")[2].unlink()
+    stored = reading.open_trajectory(path)
+    with pytest.raises(StorageError, match=f"seed 3, is damaged: row {2 * BLOCK} of `weights`"):
+        reading.read(stored, 0, EPOCHS + 1)
+    assert reading.read(stored, 0, 2 * BLOCK).shape == (2 * BLOCK, 917)
+
+
+def test_a_sign_that_flips_and_a_shard_cut_off_are_found(tmp_path):
+    path = record(tmp_path).encoding["source"]
+    first, second, third, *_ = shards(path, "weights")
+    change(first, 4 * 10 + 3, 0x80)  # little endian: the sign is in the last byte
+    second.write_bytes(second.read_bytes()[:-1000])
+    third.write_bytes(b"")
+    stored = reading.open_trajectory(path)
+    for start in (0, BLOCK, 2 * BLOCK):
+        with pytest.raises(StorageError, match=REMEDY):
+            reading.read(stored, start, start + BLOCK)
+        with pytest.raises(StorageError, match=REMEDY):
+            reading.read(stored, start, start + 1)
+    assert np.isfinite(reading.read(stored, 3 * BLOCK, EPOCHS + 1)).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["moments", "gradient_training", "loss_evaluation", "error_evaluation",
+             "gradient_epoch", "window_weights", "window_epoch"]
+)  # fmt: skip
+def test_every_variable_has_a_checksum(name, tmp_path):
+    path = record(tmp_path).encoding["source"]
+    stored, file = reading.open_trajectory(path), shards(path, name)[0]
+    assert len(reading.values(stored, name, 1, 3)) == 2
+    change(file, 2, 1)
+    with pytest.raises(StorageError, match=REMEDY):
+        reading.values(stored, name)
+    file.write_bytes(file.read_bytes()[:2])
+    with pytest.raises(StorageError, match=REMEDY):
+        reading.values(stored, name)
+    file.unlink()
+    with pytest.raises(StorageError, match=f"row 0 of `{name}` is missing"):
+        reading.values(stored, name)
+
+
+def test_a_damaged_chunk_to_which_rows_are_added(tmp_path, monkeypatch):
+    real = trajectory.Writer.write
+
+    def write(self, rows):
+        if rows.start:
+            raise Killed
+        real(self, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trajectory.Writer, "write", write)
+        with pytest.raises(Killed):
+            record(tmp_path)
+    change(shards(tmp_path / trajectory.NAME, "loss_training")[0], 2, 1)
+    with pytest.raises(StorageError, match=r"is damaged .* Delete it and start again"):
+        record(tmp_path)
+
+
+@pytest.mark.parametrize("size", [500, 20_000])  # of the metadata and of the first shard
+def test_a_full_disk_is_said_and_the_run_goes_on(size, whole, tmp_path):
+    with pytest.raises(StorageError) as caught, small_disk.files_of_at_most(size):
+        record(tmp_path)
+    path = tmp_path / trajectory.NAME
+    assert str(caught.value).startswith(f"cannot write {path}: File too large. Free space")
+    xr.testing.assert_identical(record(tmp_path).load(), whole.load())
+
+
+def test_a_real_disk_that_is_full(whole, tmp_path):
+    with small_disk.mounted(tmp_path / "disk") as disk:
+        ballast = small_disk.fill(disk)
+        with pytest.raises(StorageError, match=r"No space left on device\. Free space"):
+            record(disk)
+        with open(ballast, "r+b") as file:
+            file.truncate(2**20 - 250_000)  # room for some of the blocks
+        with pytest.raises(StorageError, match=r"No space left on device\. Free space"):
+            record(disk)
+        assert list(disk.glob("checkpoint-*"))
+        ballast.unlink()
+        xr.testing.assert_identical(record(disk).load(), whole.load())
 
 
 def test_divergence_names_the_epoch(tmp_path):

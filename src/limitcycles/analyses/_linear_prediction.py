@@ -7,6 +7,7 @@ import xarray as xr
 
 from limitcycles import curvature, networks
 from limitcycles.analyses import after_transient
+from limitcycles.errors import LimitcyclesError
 from limitcycles.fused.engine import Descent, Engine
 from limitcycles.fused.reading import read
 from limitcycles.samplers import CONTROLS
@@ -135,7 +136,10 @@ class Place:
 
 
 class Sight:
-    """How SGD sees a trajectory's loss: network, data, batches, options."""
+    """How SGD sees a trajectory's loss: network, data, batches, options.
+
+    Raises LimitcyclesError: the images make fewer than two mini-batches.
+    """
 
     def __init__(
         self, trajectory: xr.Dataset, dataset: xr.Dataset, run: dict, rate: float, seed: int
@@ -150,6 +154,13 @@ class Sight:
         self.descent = Descent.of(training)
         self.decay = self.descent.weight_decay
         self.sampler = training["sampler"]
+        whole_batch = self.sampler in ("full-batch", "gaussian")
+        if not whole_batch and self.engine.examples < 2 * self.engine.batch:
+            raise LimitcyclesError(
+                f"{trajectory.attrs['run']}: {self.engine.examples} images are fewer than two "
+                f"batches of {self.engine.batch}, which the analysis `currents` needs; lower "
+                "training.batch_size"
+            )
         self.replacement = self.sampler != "without-replacement"
         self.rng = np.random.default_rng(seed)
         self.epochs = trajectory.sizes["epoch"] - after_transient(trajectory)

@@ -18,7 +18,7 @@ import xarray as xr
 
 from limitcycles.analyses import after_transient, training_of
 from limitcycles.errors import LimitcyclesError
-from limitcycles.fused.reading import read
+from limitcycles.fused.reading import read, values
 from limitcycles.progress import track
 from limitcycles.seeds import stream
 
@@ -53,17 +53,17 @@ def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     Attributes of all: `after`, the epoch after which the learning rate is constant, `epochs` of
     the run, `weights` d, and `com` of the average (points).
 
-    Raises LimitcyclesError: a gradient is missing or not finite, or none is after the transient.
+    Raises StorageError: a gradient is damaged, missing or not finite; LimitcyclesError: none is
+    after the transient.
     """
-    epoch = trajectory["gradient_epoch"].values
-    norms = {mode: norm(trajectory[f"gradient_{mode}"]) for mode in MODES}
-    for mode, values in norms.items():
-        if not np.isfinite(values).all():
-            raise LimitcyclesError(
-                f"the gradient of epoch {epoch[int(np.argmin(np.isfinite(values)))]} in {mode} mode"
-                " is not finite or was not written. Delete the trajectory and start snakemake "
-                "again: it will be made anew."
-            )
+    epoch = values(trajectory, "gradient_epoch")
+    starts = range(0, len(epoch), ROWS)
+    norms = {
+        mode: np.concatenate(
+            [norm(values(trajectory, f"gradient_{mode}", s, s + ROWS)) for s in starts]
+        )
+        for mode in MODES
+    }
     after = after_transient(trajectory)
     later = epoch > after
     if not later.any():
@@ -77,13 +77,13 @@ def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
         "com": COM,
     }
     columns = {}
-    for kind, values in norms.items():
-        columns[f"norm_{kind}"] = values
-        columns[f"smoothed_{kind}"] = smooth(values)
-        columns[f"smoothed_after_{kind}"] = np.full(len(values), np.nan)
-        columns[f"smoothed_after_{kind}"][later] = smooth(values[later])
+    for kind, its in norms.items():
+        columns[f"norm_{kind}"] = its
+        columns[f"smoothed_{kind}"] = smooth(its)
+        columns[f"smoothed_after_{kind}"] = np.full(len(its), np.nan)
+        columns[f"smoothed_after_{kind}"][later] = smooth(its[later])
     for name in ("loss_evaluation", "loss_training", "error_evaluation"):
-        columns[name] = trajectory[name].values
+        columns[name] = values(trajectory, name)
     kept = thin(len(epoch))
     return {
         "norms": _table({f"norm_{k}": norms[k] for k in KINDS}, epoch, "gradient", attrs),
@@ -152,12 +152,9 @@ def expected_norm(gradients: np.ndarray) -> tuple[float, float]:
 
 
 def norm(gradients) -> np.ndarray:
-    """‖g‖/√d of each of `gradients` (gradient, weight), read in blocks; (gradient,) float64."""
-    blocks = [
-        np.asarray(gradients[first : first + ROWS], dtype=np.float64)
-        for first in range(0, gradients.shape[0], ROWS)
-    ]
-    return np.concatenate([np.sqrt(np.einsum("ij,ij->i", b, b) / b.shape[1]) for b in blocks])
+    """‖g‖/√d of each of `gradients` (gradient, weight); (gradient,) float64."""
+    gradients = np.asarray(gradients, dtype=np.float64)
+    return np.sqrt(np.einsum("ij,ij->i", gradients, gradients) / gradients.shape[1])
 
 
 def smooth(values, com: float = COM) -> np.ndarray:

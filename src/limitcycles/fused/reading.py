@@ -9,12 +9,14 @@ import xarray as xr
 
 from limitcycles.files import StorageError
 
+UNREADABLE = (OSError, KeyError, ValueError, RuntimeError)  # what zarr raises on a damaged store
+
 
 def open_trajectory(path: Path | str) -> xr.Dataset:
     """The store that `record` made, opened, not read. Raises StorageError: it is no such store."""
     try:
         return xr.open_zarr(path, chunks=None)
-    except (OSError, KeyError, ValueError) as error:
+    except UNREADABLE as error:
         raise StorageError(
             f"cannot read the trajectory {path} ({error}). Delete it and start snakemake again: "
             "it will be made anew."
@@ -22,20 +24,31 @@ def open_trajectory(path: Path | str) -> xr.Dataset:
 
 
 def read(trajectory: xr.Dataset, start: int, stop: int) -> np.ndarray:
-    """The weights after epochs `start` to `stop` − 1, (epochs, d) float32, checked.
+    """The weights after epochs `start` to `stop` − 1, (epochs, d) float32: `values` of them."""
+    return values(trajectory, "weights", start, stop)
 
-    Raises StorageError: their norms are not those that were noted when they were written.
+
+def values(
+    trajectory: xr.Dataset, name: str, start: int = 0, stop: int | None = None
+) -> np.ndarray:
+    """Rows `start` to `stop` − 1 of the variable `name`, every chunk compared with its checksum.
+
+    Raises StorageError: a chunk is damaged, or a row missing (which reads as NaN or −1) or not
+    finite.
     """
-    weights = trajectory["weights"][start:stop].values
-    known = trajectory["square_norm"][start:stop].values
-    wrong = ~(np.abs(square_norm(weights) - known) <= 1e-9 * known)
-    if wrong.any():
-        raise StorageError(
-            f"the trajectory is damaged at epoch {start + int(np.argmax(wrong))}. Delete it and "
-            "start snakemake again: it will be made anew."
-        )
-    return weights
+    try:
+        found = trajectory[name][start:stop].values
+    except UNREADABLE as error:
+        raise _damaged(trajectory, f"`{name}` cannot be read ({error})") from error
+    good = np.isfinite(found) if found.dtype.kind == "f" else found >= 0
+    if not good.all():
+        row = start + int(np.argwhere(~good)[0, 0])
+        raise _damaged(trajectory, f"row {row} of `{name}` is missing or not finite")
+    return found
 
 
-def square_norm(weights: np.ndarray) -> np.ndarray:
-    return np.einsum("ij,ij->i", weights, weights, dtype=np.float64)
+def _damaged(trajectory: xr.Dataset, how: str) -> StorageError:
+    return StorageError(
+        f"the trajectory {trajectory.attrs['run']}, seed {trajectory.attrs['seed']}, is damaged: "
+        f"{how}. Delete it and start snakemake again: it will be made anew."
+    )

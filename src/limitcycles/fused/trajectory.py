@@ -70,10 +70,10 @@ def record_seeds(
     windows: (first, epochs): the weights after each step of these epochs are kept as well.
     block: epochs in a shard and between checkpoints; of an ensemble they are in memory at once.
 
-    Returns the paths of the stores, each a Zarr group with, by `epoch` (0: before training):
+    Returns the paths of the stores, each a Zarr group whose chunks all have checksums, with, by
+    `epoch` (0: before training):
 
-    - `weights` (epoch, weight) float32, in the order of `networks.flatten`, and `square_norm`
-      (epoch) float64, their sum of squares: the checksum that `read` compares;
+    - `weights` (epoch, weight) float32, in the order of `networks.flatten`;
     - `moments` (epoch, moment) float32: running means, then variances, of batch normalisation;
     - `loss` (epoch) float32: mean over the steps of the epoch, in training mode, nats; NaN at 0.
       Of all examples, equally weighted, where the steps take all (`samplers.CONTROLS`);
@@ -111,6 +111,8 @@ def record_seeds(
     if saved is None:
         attrs = {"run": name, "settings": json.dumps(run, sort_keys=True)}
         attrs |= {"code_version": code_version(), "key": key}
+        # An old checkpoint of these settings would make the next process skip what it says is done.
+        checkpoint.path.unlink(missing_ok=True)
         writer.create([attrs | {"seed": seed} for seed in seeds])
         done = 0  # rows that are in the stores
     else:

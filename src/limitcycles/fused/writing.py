@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import zarr
+from zarr.codecs import Crc32cCodec
 from zarr.errors import ZarrUserWarning
 
 from limitcycles.errors import LimitcyclesError
 from limitcycles.files import StorageError
 from limitcycles.fused.engines import Engines
 from limitcycles.fused.ensemble import Ensemble
-from limitcycles.fused.reading import square_norm
 
 CHUNK = (512, 64)  # (epochs, weights) that are read at once: between one weight and one epoch
 
@@ -73,10 +75,11 @@ class Writer:
         return epoch in self.window_row
 
     def create(self, attrs: list[dict]) -> None:
-        """Empty stores in place of what is there."""
-        self._groups = [
-            self._create(path, own) for path, own in zip(self.paths, attrs, strict=True)
-        ]
+        """Empty stores in place of what is there. Raises StorageError."""
+        self._groups = []
+        for path, own in zip(self.paths, attrs, strict=True):
+            with _writable(path):
+                self._groups.append(self._create(path, own))
 
     def _create(self, path: Path, attrs: dict) -> zarr.Group:
         engine, epochs = self.engine, self.epochs + 1
@@ -89,7 +92,6 @@ class Writer:
             shards = (_multiple(self.block, chunks[0]), _multiple(max(width, 1), chunks[1]))
             dims = ("epoch", name.removesuffix("s"))
             _array(group, name, (epochs, width), dims, "f4", "1", chunks=chunks, shards=shards)
-        _array(group, "square_norm", (epochs,), ("epoch",), "f8", "1", chunks=(self.block,))
         _array(group, "loss", (epochs,), ("epoch",), "f4", "nat", chunks=(self.block,))
         _array(group, "epoch", (epochs,), ("epoch",), "i8", "epoch", data=np.arange(epochs))
         at = np.array(list(self.gradient_row))
@@ -123,14 +125,10 @@ class Writer:
         return Rows(self, start, stop)
 
     def write(self, rows: Rows) -> None:
+        """The rows into all stores. Raises StorageError."""
         for member, path in enumerate(self.paths):
-            try:
+            with _writable(path):
                 self._write(member, rows)
-            except OSError as error:
-                raise StorageError(
-                    f"cannot write {path}: {error.strerror or error}. Free space, then start "
-                    "again: what was finished before is kept."
-                ) from error
 
     def _write(self, member: int, rows: Rows) -> None:
         part, group = slice(rows.start, rows.stop), self._groups[member]
@@ -138,7 +136,6 @@ class Writer:
         if rows.moments.shape[2]:
             group["moments"][part] = rows.moments[member]
         group["loss"][part] = rows.loss[member]
-        group["square_norm"][part] = square_norm(rows.weights[member])
         for row, (loss, error, gradient), (batch_loss, _, batch_gradient) in rows.gradients:
             group["gradient_evaluation"][row] = gradient[member]
             group["gradient_training"][row] = batch_gradient[member]
@@ -150,19 +147,38 @@ class Writer:
             group["window_weights"][first : first + path.shape[1]] = path[member]
 
 
+@contextlib.contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}. Free space, then start "
+            "again: what was finished before is kept."
+        ) from error
+    except ValueError as error:  # a chunk that has rows of earlier blocks is read first
+        raise StorageError(
+            f"the trajectory {path} is damaged ({error}). Delete it and start again: it will be "
+            "made anew."
+        ) from error
+
+
 def _multiple(size: int, of: int) -> int:
     return -(-size // of) * of
 
 
 def _array(group, name, shape, dims, dtype, units, *, data=None, chunks=None, shards=None):
-    """An array without compression (weights do not compress); what is not written reads as NaN."""
+    """An array with a checksum of each chunk; what is not written reads as NaN or −1.
+
+    Not compressed, as weights do not compress.
+    """
     array = group.create_array(
         name,
         shape=shape,
         dtype=dtype,
         chunks=chunks or "auto",
         shards=shards,
-        compressors=None,
+        compressors=[Crc32cCodec()],
         fill_value=np.nan if dtype.startswith("f") else -1,
         dimension_names=dims,
         config={"write_empty_chunks": True},
