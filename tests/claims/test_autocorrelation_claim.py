@@ -160,7 +160,7 @@ def test_an_arm_that_is_not_run_is_undecided():
     assert "the arm text is not run at this scale: undecided" in result["caveat"]
     nothing = decide(None, None, four_digits=None, gaussian=LEAVING)
     assert nothing["verdict"] == NOT_TESTED
-    assert nothing["reason"].startswith("neither of the arms that decide")
+    assert nothing["reason"].startswith("none of the arms that decide")
 
 
 def test_other_arms_are_shown_and_decide_nothing():

@@ -142,7 +142,7 @@ def test_an_arm_that_decides_and_is_not_run():
     assert decide(analyses)["caveat"] == "not run at this scale: code"
     result = decide({"all-plain": [made_up()]})
     assert result["verdict"] == NOT_TESTED
-    assert "neither of the arms that decide, text and code, is run" in result["reason"]
+    assert "none of the arms that decide, text, code, is run" in result["reason"]
 
 
 def test_windows_by_hand():

@@ -17,6 +17,7 @@ with logged(snakemake.log[0], "charts", snakemake.threads):
         store.load_parts(snakemake.input.get("study", [])),
         store.load_analyses(snakemake.input.get("analyses", [])),
     )
+    Path(snakemake.output.charts).mkdir(parents=True, exist_ok=True)  # also without a verdict
     scripts = Path(snakemake.input.scripts).read_text(encoding="utf-8")
     for name, chart in drawn.items():
         charts.save(chart, Path(snakemake.output.charts) / name, scripts)

@@ -17,10 +17,10 @@ from limitcycles.claims.result import (
     REPRODUCED,
     WITH_CAVEAT,
     Evidence,
-    NotRun,
     Outcome,
     arm,
     control,
+    some_run,
     statistic,
 )
 from limitcycles.errors import LimitcyclesError
@@ -53,11 +53,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         if evidence.analyses.get(name)
     }
     deciding = {name: weights[name] for name in DECIDING if name in weights}
-    if not deciding:
-        raise NotRun(
-            f"neither of the arms that decide, {' and '.join(DECIDING)}, is run at this scale: "
-            "give their trajectories a seed"
-        )
+    some_run(DECIDING, weights)
     missing = [name for name in DECIDING if name not in weights]
     _checked(weights, parameters["level"])
     verdict, caveats = decide(deciding, missing, parameters)

@@ -16,11 +16,11 @@ from limitcycles.claims.result import (
     REPRODUCED,
     WITH_CAVEAT,
     Evidence,
-    NotRun,
     Outcome,
     arm,
     control,
     paper_value,
+    some_run,
     statistic,
 )
 
@@ -48,11 +48,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         decided = bool(modes[name]) if name in DECIDE else None
         arms.append(arm(entry, name, decided, statistics))
     deciding = [name for name in DECIDE if name in present]
-    if not deciding:
-        raise NotRun(
-            f"neither of the arms that decide, {' and '.join(DECIDE)}, is run at this scale: give "
-            "their trajectories a seed"
-        )
+    some_run(DECIDE, present)
     verdict, caveats = _verdict({n: modes[n] for n in deciding}, {n: above[n] for n in deciding})
     absent = [name for name in DECIDE if name not in present]
     caveats += [f"not run at this scale: {', '.join(absent)}"] if absent else []

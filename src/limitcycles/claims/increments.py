@@ -16,10 +16,10 @@ from limitcycles.claims.result import (
     REPRODUCED,
     WITH_CAVEAT,
     Evidence,
-    NotRun,
     Outcome,
     arm,
     control,
+    some_run,
     statistic,
 )
 from limitcycles.errors import LimitcyclesError
@@ -95,11 +95,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         decides = name in DECIDING and found is not None
         agrees = found.both >= share if decides else None
         arms.append(arm(entry, name, agrees, _statistics(seeds, level)))
-    if not any(name in looks["periodogram"] for name in DECIDING):
-        raise NotRun(
-            f"neither of the arms that decide, {' and '.join(DECIDING)}, is run at this scale: "
-            "give their trajectories a seed"
-        )
+    some_run(DECIDING, looks["periodogram"])
     verdict, caveats = decide(looks["periodogram"], share)
     main = next(
         (s for a in arms for s in a["statistics"] if s["name"] == MAIN),

@@ -23,10 +23,10 @@ from limitcycles.claims.result import (
     REPRODUCED,
     WITH_CAVEAT,
     Evidence,
-    NotRun,
     Outcome,
     arm,
     control,
+    some_run,
     statistic,
 )
 from limitcycles.errors import LimitcyclesError
@@ -52,11 +52,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         agrees = finds(seeds, parameters)
         arms.append(arm(entry, name, agrees, _statistics(seeds, parameters, slopes[name])))
     deciding = [a for a in arms if a["name"] in FREE + MOMENTUM]
-    if not deciding:
-        raise NotRun(
-            f"none of the arms that decide, {listed(FREE + MOMENTUM)}, is run at this scale: give "
-            "their trajectories a seed"
-        )
+    some_run(FREE + MOMENTUM, slopes)
     verdict, caveats = _verdict({a["name"]: a["agrees"] for a in deciding})
     calibration, few = _calibrated(evidence.study["rates"], parameters)
     if few:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import xarray as xr
@@ -35,6 +35,15 @@ class Evidence:
 
 class NotRun(LimitcyclesError):
     """No arm that decides is run at this scale: there is nothing to judge."""
+
+
+def some_run(deciding: Sequence[str], run: Collection[str]) -> None:
+    """Raises NotRun: none of the arms that decide is among those that this scale runs."""
+    if not set(deciding) & set(run):
+        raise NotRun(
+            f"none of the arms that decide, {', '.join(deciding)}, is run at this scale: give "
+            "their trajectories a seed"
+        )
 
 
 @dataclass
