@@ -223,8 +223,8 @@ def test_charts_are_drawn(seeds):
     assert "paper: falls by 3" in vl_convert.vegalite_to_svg(specs["gradient-norm-paper"])
     assert "paper: 3" in vl_convert.vegalite_to_svg(specs["gradient-fall"])
     svg = vl_convert.vegalite_to_svg(specs["gradient-norm-paper"])
-    assert "paper's curve, from epoch 0: falls by" in svg
-    assert "judged, same mode after the transient: falls by" in svg
+    assert "paper's curve, from epoch 0: falls by a factor of" in svg
+    assert "judged, same mode after the transient: by a factor of" in svg
     large, small = specs["gradient-norm-arms"]["vconcat"]
     assert len(large["concat"]) == 2
     assert small["facet"]["field"] == "arm"

@@ -66,8 +66,8 @@ def _paper(result: dict[str, Any], analyses: dict[str, list[Parts]]) -> alt.TopL
         title = alt.Title(
             arm["name"],
             subtitle=[
-                f"paper's curve, from epoch 0: falls by {early}",
-                f"judged, same mode after the transient: falls by {fall}",
+                f"paper's curve, from epoch 0: falls by a factor of {early}",
+                f"judged, same mode after the transient: by a factor of {fall}",
             ],
             fontSize=13,
         )
