@@ -319,7 +319,7 @@ def _swept_panel(frame: pd.DataFrame, name: str) -> alt.Chart:
         alt.Chart(data.table(frame))
         .mark_line()
         .encode(
-            x=alt.X("epoch:Q", axis=_axis("epoch", ",")),
+            x=alt.X("epoch:Q", axis=_axis("epoch", ",d")),
             y=alt.Y("swept:Q", axis=_axis(f"area swept ({said}weight²)")),
             color=alt.Color("plane:N", legend=parts.legend("plane")),
             strokeDash=dash,
