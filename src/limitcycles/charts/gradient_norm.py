@@ -22,7 +22,8 @@ KINDS = {
 SMOOTHED = {"smoothed": "smoothed from epoch 0", "smoothed_after": "smoothed after the transient"}
 TITLE = "‖∇f‖/√d (nats per unit of weight)"
 POINTS = 120  # of a line in the paper's chart
-ROWS = 2400  # of a chart, about
+LARGE = 80  # of a line of an arm that decides, where all arms are drawn
+ROWS = 2300  # of the other arms together, about
 COLUMNS, WIDTH, HEIGHT = 4, 172, 100  # of the grid of the arms that do not decide
 Parts = dict[str, xr.Dataset]
 
@@ -142,11 +143,12 @@ def _paper_panel(
 
 def _arms(result: dict[str, Any], analyses: dict[str, list[Parts]]) -> alt.TopLevelMixin:
     arms = _ordered(result)
-    most = max(18, ROWS // (len(KINDS) * len(arms)))
+    few = min(LARGE, max(18, ROWS // (len(KINDS) * len(arms))))
     chosen = parts.legend_choice("kind")
     panels, small, facts = [], {}, []
     for arm in arms:
         name, curve = arm["name"], analyses[arm["run"]][0]["curve"]
+        most = LARGE if name in DECIDE else few
         frame = pd.concat([_raw(curve, kind, most) for kind in KINDS]).assign(arm=name)
         if name not in DECIDE:
             small[name] = frame.assign(after=curve.attrs["after"])
