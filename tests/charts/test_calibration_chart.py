@@ -1,6 +1,7 @@
 """The chart of the calibration, from made-up rates."""
 
 import numpy as np
+import pytest
 import vl_convert
 import xarray as xr
 
@@ -54,6 +55,22 @@ def test_alarms_and_power_are_drawn():
 
 def test_the_caption_says_the_numbers():
     caption = calibration.chart(*made_up()).to_dict()["description"]
-    assert "white noise 5.20 % [4.16, 5.46]; random walk no run passes the gate" in caption
-    assert "“random walk” 0 % pass it, and without it 9 % of them" in caption
-    assert "lies 3.77 deviations from 0, is found in 93.00 % [74.40, 97.65]" in caption
+    assert "“random walk” 0 % pass it, and without it 9 % show a current" in caption
+    assert "93.0 % by the interval, 92.0 % if it has to lie outside" in caption
+    assert len(caption) < 560
+
+
+def test_the_power_of_the_rule_is_a_share_of_all_runs():
+    rates, _ = made_up()
+    driven = rates.sel(process="driven OU").assign_attrs(rates.attrs)
+    found = calibration._confirmed(driven)
+    assert found["share"] == pytest.approx(100 * 0.93 * 0.99, abs=0.05)
+    assert found["low"] < found["share"] < found["high"]
+    none = driven.assign(stationary=0.0, confirmed=np.nan)
+    assert calibration._confirmed(none)["share"] == 0
+
+
+def test_what_is_asked_for_can_be_given():
+    svg = vl_convert.vegalite_to_svg(calibration.chart(*made_up(), 4, 2, 80).to_dict())
+    assert "asked for: 4 ± 2 %" in svg
+    assert "asked for: at least 80 %" in svg

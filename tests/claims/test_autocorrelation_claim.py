@@ -1,9 +1,11 @@
 """The verdict on Fig. 3b from made-up analyses."""
 
 import json
+import re
 
 import numpy as np
 import pytest
+import vl_convert
 import xarray as xr
 from helpers import claims, context
 
@@ -220,11 +222,24 @@ def test_charts_are_drawn_from_the_analyses():
         assert spec["title"]
         assert spec["description"].endswith(".")
         assert len(json.dumps(spec)) < 120_000
+        assert len(spec["description"]) < 480
     shares = specs["autocorrelation-nulls"]
     assert '{"datum": 50.0}' in json.dumps(shares)
     assert '{"datum": 5.0}' in json.dumps(shares)
-    assert "text: 100 % white-noise bands, 60.0 % random walk" in shares["description"]
-    examples = specs["example-weights"]["description"]
-    assert "text, weight 78: outside random walk, Ornstein–Uhlenbeck, epoch-noise" in examples
-    assert "code, weight 78: inside all" in examples
-    assert "100 % of the lags" in specs["autocorrelation-paper"]["description"]
+    assert "text 100 % and 60.0 %" in shares["description"]
+    assert "gaussian" not in shares["description"]
+    assert "3 of these 6 weights lie outside" in specs["example-weights"]["description"]
+    assert "text 100 % of the lags" in specs["autocorrelation-paper"]["description"]
+    svg = vl_convert.vegalite_to_svg(specs["autocorrelation-paper"])
+    assert "paper: 100 % of the lags outside the white-noise bands" in svg
+    assert "calibrated: 60.0 % of the weights outside both fitted nulls" in svg
+
+
+def test_the_shares_of_many_arms_stay_legible():
+    arms = evidence(LEAVING, WITHIN)
+    result = judge(NAME, ENTRY, gather(ENTRY, analyses=arms), context())
+    result["arms"] += [result["arms"][1] | {"name": f"arm{i}"} for i in range(37)]
+    spec = charts.draw(NAME, result, [], [], None, arms)["autocorrelation-nulls"].to_dict()
+    assert len(spec["description"]) < 480
+    height = float(re.search(r'height="([\d.]+)"', vl_convert.vegalite_to_svg(spec))[1])
+    assert height < 1800

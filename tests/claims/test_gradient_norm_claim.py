@@ -1,5 +1,7 @@
 """The verdict on Fig. 3c from made-up gradients."""
 
+import json
+
 import numpy as np
 import pytest
 import vl_convert
@@ -223,7 +225,27 @@ def test_charts_are_drawn(seeds):
         assert "NaN" not in svg
         assert spec["title"]
         assert spec["description"].endswith(".")
+        assert len(spec["description"]) < 480
     assert "first 175 points come from another run" in specs["gradient-norm-paper"]["description"]
     assert "paper: falls by 3" in vl_convert.vegalite_to_svg(specs["gradient-norm-paper"])
     assert "paper: 3" in vl_convert.vegalite_to_svg(specs["gradient-fall"])
-    assert len(specs["gradient-norm-arms"]["concat"]) == 3
+    svg = vl_convert.vegalite_to_svg(specs["gradient-norm-paper"])
+    assert "paper's curve, from epoch 0: falls by a factor of" in svg
+    assert "judged, same mode after the transient: by a factor of" in svg
+    large, small = specs["gradient-norm-arms"]["vconcat"]
+    assert len(large["concat"]) == 2
+    assert small["facet"]["field"] == "arm"
+    assert "all-plain" not in specs["gradient-fall"]["description"]
+
+
+@pytest.mark.parametrize("count", [13, 39])
+def test_charts_of_many_arms_stay_small(count):
+    analyses = both({}, {})
+    others = {f"arm{i}": [made_up(trajectory=f"arm{i}")] for i in range(count - 2)}
+    result = decide(analyses | {"all-plain": [made_up(1, 1, 0, "all-plain")]})
+    arm = result["arms"].pop()
+    result["arms"] = [arm | {"name": name, "run": name} for name in others] + result["arms"]
+    for chart in charts.draw(NAME, result, [], [], None, analyses | others).values():
+        spec = chart.to_dict()
+        assert json.dumps(spec).count("\\n") < 3000
+        assert len(spec["description"]) < 480

@@ -1,9 +1,11 @@
 """The verdict on the spectrum of increments from made-up analyses."""
 
+import json
 from functools import cache
 
 import numpy as np
 import pytest
+import vl_convert
 import xarray as xr
 from helpers import claims, context
 
@@ -262,9 +264,39 @@ def test_charts_are_drawn_from_the_analyses():
     for spec in specs.values():
         assert spec["title"]
         assert spec["description"].endswith(".")
-    assert len(specs["spectrum-full"]["concat"]) == 3
-    assert "text 3.00, 1.11, 1.50" in specs["spectrum-paper"]["description"]
-    assert "code 100 % [100, 100], n = 2 (low)" in specs["power-ratios"]["description"]
+        assert len(spec["description"]) < 480
+    large, small = specs["spectrum-full"]["vconcat"]
+    assert len(large["concat"]) == 2
+    assert small["facet"]["field"] == "arm"
+    assert "3.00 (text)" in specs["spectrum-paper"]["description"]
+    svg = vl_convert.vegalite_to_svg(specs["spectrum-paper"])
+    assert "paper: the first frequency has 3.00 times the middle" in svg
+    assert "calibrated: 100 % (low) and 100 % (high) of weights above all nulls" in svg
+    assert "100 % (low) and 100 % (high) in code" in specs["power-ratios"]["description"]
+    assert "few-plain" not in specs["power-ratios"]["description"]
+
+
+def test_an_arm_without_a_density_is_left_out():
+    found = evidence(others={"full-batch": (ABOVE, ABOVE), "few-plain": (ABOVE, BELOW)})
+    result = decide(found)
+    found["few-full-batch"][0]["multitaper"]["relative_mean"].values[:] = np.nan
+    spec = charts.draw(ENTRY["evaluator"], result, [], [], None, found)["spectrum-full"].to_dict()
+    svg = vl_convert.vegalite_to_svg(spec)
+    assert "without full-batch" in svg
+    assert "NaN" not in svg
+
+
+@pytest.mark.parametrize("count", [13, 39])
+def test_charts_of_many_arms_stay_small(count):
+    found = evidence()
+    others = {f"arm{i}": found[ARMS["code"]] for i in range(count - 2)}
+    result = decide(found)
+    arm = result["arms"][1]
+    result["arms"] += [arm | {"name": name, "run": name} for name in others]
+    for chart in charts.draw(ENTRY["evaluator"], result, [], [], None, found | others).values():
+        spec = chart.to_dict()
+        assert json.dumps(spec).count("\\n") < 3000
+        assert len(spec["description"]) < 480
 
 
 def test_charts_need_the_analyses_of_all_arms():

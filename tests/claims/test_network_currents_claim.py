@@ -1,11 +1,14 @@
 """The verdict on currents of networks from made-up analyses."""
 
+import json
 import sys
 import types
+import warnings
 
 import altair as alt
 import numpy as np
 import pytest
+import vl_convert
 import xarray as xr
 from helpers import claims, context
 from scipy import stats
@@ -255,7 +258,7 @@ def test_the_planted_systems():
 def calibrated(monkeypatch):
     """Another module draws the calibration: here its place is taken."""
     module = types.ModuleType("limitcycles.charts.calibration")
-    module.chart = lambda rates, power: (
+    module.chart = lambda rates, power, *asked: (
         alt.Chart(alt.InlineData(values=[{}]))
         .mark_point()
         .properties(
@@ -283,12 +286,34 @@ def test_charts(gate):
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]
-        assert len(spec["description"]) > 40
+        assert 40 < len(spec["description"]) < 480
     rates_chart = drawn["area-rates"].to_dict()
     assert len(rates_chart["concat"]) == 4
     words = rates_chart["description"]
-    assert f"text: {40 if gate else 0} of 40 pass the gate" in words
-    assert "no plane passes" in drawn["predicted-measured"].to_dict()["description"] or gate
+    assert f"{40 if gate else 0} of 40 (text)" in words
+    svg = vl_convert.vegalite_to_svg(rates_chart)
+    assert f"calibrated: {40 if gate else 0} pass the gate" in svg
+    assert "interval alone: a current in" in svg
+    svg = vl_convert.vegalite_to_svg(drawn["predicted-measured"].to_dict())
+    assert ("no plane passes the gate" in svg) is not gate
     del analyses["all-plain"]
     with pytest.raises(charts.ChartDataError, match="all-plain"):
         charts.draw(ENTRY["evaluator"], result, [], [], study, analyses)
+
+
+@pytest.mark.usefixtures("calibrated")
+@pytest.mark.parametrize("places", [slice(0, 1), slice(None)])
+def test_places_where_no_mode_relaxes_are_left_out_of_the_prediction(places):
+    analyses = {run: [{"planes": planes(trajectory=run)}] for run in ARMS.values()}
+    study = {"rates": rates(), "power": None}
+    result = judge(NAME, ENTRY, gather(ENTRY, analyses=analyses, study=study), context())
+    for each in analyses.values():
+        each[0]["planes"]["predicted"].values[places] = np.nan
+        each[0]["planes"]["predicted_variance"].values[places] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = charts.draw(ENTRY["evaluator"], result, [], [], study, analyses)
+    for chart in drawn.values():
+        text = json.dumps(chart.to_dict())
+        assert "NaN" not in text
+        assert "null, null" not in text

@@ -73,23 +73,30 @@ def _strokes(names: list[str], dashes: list[list[int]]) -> dict[str, Any]:
 
 def _paper(result: dict[str, Any], arms: list[dict], analyses: Analyses) -> alt.TopLevelMixin:
     level = data.paper_value(result, "level of the bands")
+    enough = data.rule_parameter(result, "weights_percent")
     panels, facts = [], []
     for arm in arms:
         lags = analyses[arm["run"]][0]["lags"]
-        panels.append(parts.panel(_fan(lags), f"arm: {arm['name']}, seed {lags.attrs['seed']}"))
-        share = data.statistic(result, arm, "lags outside the white-noise bands, mean")["value"]
-        still = lags.attrs["still"]
-        facts.append(
-            f"{arm['name']}: {wording.number(share)} % of the lags lie outside the white-noise "
-            f"bands, mean over weights; {still} weights never move and are left out"
+        share, both = (
+            wording.number(data.statistic(result, arm, key)["value"])
+            for key in ("lags outside the white-noise bands, mean", BOTH)
         )
+        title = alt.Title(
+            f"{arm['name']}, seed {lags.attrs['seed']}",
+            subtitle=[
+                f"paper: {share} % of the lags outside the white-noise bands",
+                f"calibrated: {both} % of the weights outside both fitted nulls",
+            ],
+            fontSize=13,
+        )
+        panels.append(parts.panel(_fan(lags), "").properties(title=title))
+        facts.append(f"{arm['name']} {share} % of the lags")
     caption = (
-        "Autocorrelation of the weights over epochs after the last step of the learning rate, at "
-        "the paper's 100 lags; biased estimator, which sums to −½ over all lags. Shaded: the "
-        "middle 50 % and 90 % of the weights. "
-        f"{'; '.join(facts)}. Random walks leave the white-noise bands just so: what tells them "
-        f"apart is the {wording.given(level)} % envelope of a random walk put through the same "
-        "estimator (dashed), which holds at all lags at once."
+        f"Autocorrelation of the weights at the paper's {lags.sizes['lag']} lags, after the last "
+        "step of the learning rate. Shaded: the middle 50 % and 90 % of the weights. Outside the "
+        f"paper's white-noise bands lie: {', '.join(facts)}. Random walks leave these bands just "
+        f"so. What tells weights from them is the {wording.given(level)} % envelope (dashed) of a "
+        f"random walk by the same estimator; the rule asks for {enough:g} % of the weights outside."
     )
     chart = alt.hconcat(*panels).resolve_scale(color="shared", strokeDash="shared")
     return dressed(chart, "Autocorrelation of the weights (Fig. 3b)", caption)
@@ -140,87 +147,108 @@ def _fan(lags: xr.Dataset) -> alt.LayerChart:
 def _shares(result: dict[str, Any]) -> alt.TopLevelMixin:
     enough = data.rule_parameter(result, "weights_percent")
     most = 100 - data.rule_parameter(result, "within_percent")
-    names = [a["name"] + (" (decides)" if a["name"] in DECIDING else "") for a in result["arms"]]
-    rows = []
-    for arm, name in zip(result["arms"], names, strict=True):
-        for key, test in TESTS.items():
-            found = data.statistic(result, arm, key)
-            rows.append({"arm": name, "test": test, "share": found["value"], "seeds": found["n"]})
-    frame, tests = pd.DataFrame(rows), list(TESTS.values())
-    legend = alt.Legend(
-        title="weights outside", orient="top", columns=2, symbolOpacity=1, labelLimit=0
-    )
-    shapes = ["square", "circle", "triangle-up", "triangle-down", "diamond", "cross"]
-    points = (
-        alt.Chart(data.table(frame))
-        .mark_point(filled=True, size=85, opacity=0.95)
-        .encode(
-            x=alt.X(
-                "share:Q",
-                scale=alt.Scale(type="sqrt", domain=[0, 100], nice=False),
-                axis=alt.Axis(
-                    title="% of the weights of all seeds", values=[0, 1, 5, 10, 20, 35, 50, 75, 100]
-                ),
-            ),
-            y=alt.Y("arm:N", sort=names, title=None, scale=alt.Scale(paddingInner=0.25)),
-            yOffset=alt.YOffset("test:N", sort=tests),
-            color=alt.Color("test:N", scale=alt.Scale(domain=tests, range=CATEGORY), legend=legend),
-            shape=alt.Shape("test:N", scale=alt.Scale(domain=tests, range=shapes), legend=legend),
-            tooltip=["arm:N", "test:N", alt.Tooltip("share:Q", format=".2f"), "seeds:Q"],
-        )
-    )
+    deciding = [a for a in result["arms"] if a["name"] in DECIDING]
+    others = [a for a in result["arms"] if a["name"] not in DECIDING]
     agree = parts.vertical_line(enough, f"rule: {enough:g} % or more outside both", y=-7)
     within = parts.vertical_line(
         most, f"contradicted: {most:g} % or less outside the random walk's", "threshold", y=-7
     )
-    chart = alt.layer(points, agree, within).properties(width=parts.WIDE - 110, height=alt.Step(13))
+    points = _points(result, deciding, list(TESTS), 13)
+    title = alt.Title("The arms that decide", fontSize=13, offset=16)
+    panels = [alt.layer(points, agree, within).properties(title=title)]
+    if others:
+        few = _points(result, others, [BEYOND, OUTSIDE[WALK], BOTH], 8)
+        rules = [
+            parts.vertical_line(at, "", style)
+            for at, style in ((enough, "paper"), (most, "threshold"))
+        ]
+        title = alt.Title("Other arms, by three of these tests", fontSize=13)
+        panels.append(alt.layer(few, *rules).properties(title=title))
+    chart = alt.vconcat(*panels).resolve_scale(
+        color="shared", shape="shared", y="independent", yOffset="independent"
+    )
     facts = "; ".join(
-        f"{a['name']}: "
-        + ", ".join(
-            f"{wording.number(data.statistic(result, a, key)['value'])} % {words}"
-            for key, words in (
-                (BEYOND, "white-noise bands"),
-                (OUTSIDE[WALK], "random walk"),
-                (OUTSIDE[OU], "Ornstein–Uhlenbeck"),
-                (BOTH, "both of these"),
-            )
-        )
-        for a in result["arms"]
-        if a["name"] in DECIDING
+        f"{arm['name']} {wording.number(data.statistic(result, arm, BEYOND)['value'])} % and "
+        f"{wording.number(data.statistic(result, arm, BOTH)['value'])} %"
+        for arm in deciding
     )
     caption = (
-        f"Share of the weights whose autocorrelation leaves bands or envelopes. {facts}. Under its "
-        "own null 1 % of the weights leave an envelope; the claim holds if "
-        f"{enough:g} % leave both envelopes (square-root scale)."
+        "Share of the weights whose autocorrelation leaves the paper's white-noise bands (squares) "
+        "or the envelopes of nulls that were fitted to each weight. Outside the bands, and outside "
+        f"both envelopes of the rule: {facts}. Under its own null 1 % of the weights leave an "
+        f"envelope; the claim holds if {enough:g} % leave both. Square-root scale; the other arms "
+        "are in the lower panel and the table."
     )
     return dressed(chart, "What bands for white noise say, and what fitted nulls say", caption)
 
 
+def _points(result: dict[str, Any], arms: list[dict], keys: list[str], step: int) -> alt.Chart:
+    """Shares of the weights outside by the tests `keys`, each `step` pixels below the last."""
+    rows = []
+    for arm in arms:
+        for key in keys:
+            found = data.statistic(result, arm, key)
+            row = {"arm": arm["name"], "test": TESTS[key]}
+            rows.append(row | {"share": found["value"], "seeds": found["n"]})
+    tests = list(TESTS.values())
+    legend = alt.Legend(
+        title="weights outside", orient="top", columns=2, symbolOpacity=1, labelLimit=0
+    )
+    shapes = ["square", "circle", "triangle-up", "triangle-down", "diamond", "cross"]
+    axis = alt.Axis(
+        title="% of the weights of all seeds", values=[0, 1, 5, 10, 20, 35, 50, 75, 100]
+    )
+    return (
+        alt.Chart(data.table(pd.DataFrame(rows)))
+        .mark_point(filled=True, size=85 if step > 10 else 55, opacity=0.95)
+        .encode(
+            x=alt.X(
+                "share:Q", scale=alt.Scale(type="sqrt", domain=[0, 100], nice=False), axis=axis
+            ),
+            y=alt.Y(
+                "arm:N",
+                sort=[arm["name"] for arm in arms],
+                title=None,
+                scale=alt.Scale(paddingInner=0.25),
+            ),
+            yOffset=alt.YOffset("test:N", sort=[TESTS[key] for key in keys]),
+            color=alt.Color("test:N", scale=alt.Scale(domain=tests, range=CATEGORY), legend=legend),
+            shape=alt.Shape("test:N", scale=alt.Scale(domain=tests, range=shapes), legend=legend),
+            tooltip=["arm:N", "test:N", alt.Tooltip("share:Q", format=".2f"), "seeds:Q"],
+        )
+        .properties(width=parts.WIDE - 110, height=alt.Step(step))
+    )
+
+
 def _examples(arms: list[dict], analyses: Analyses) -> alt.TopLevelMixin:
-    rows, said = [], []
+    rows, left = [], 0
     for arm in arms:
         one = analyses[arm["run"]][0]
         lags, reach = one["lags"], one["weights"]["reach"]
         row = []
         for k in range(0, lags.sizes["example"], 2)[:EXAMPLES]:
             weight = int(lags["example_weight"][k])
-            outside = [SHORT[n] for n in (WALK, OU, NOISE) if reach.sel(null=n, weight=weight) > 1]
-            title = f"{arm['name']}, weight {weight}"
-            row.append(_example(lags.isel(example=k, lag=slice(None, None, 2)), title))
-            said.append(
-                f"{title}: " + (f"outside {', '.join(outside)}" if outside else "inside all")
+            outside = bool((reach.sel(null=[WALK, OU], weight=weight) > 1).all())
+            left += outside
+            title = alt.Title(
+                f"{arm['name']}, weight {weight}",
+                subtitle="outside both nulls" if outside else "inside at least one null",
+                fontSize=13,
             )
+            row.append(_example(lags.isel(example=k, lag=slice(None, None, 2)), title))
         rows.append(alt.hconcat(*row))
+    count = sum(len(row.hconcat) for row in rows)
     caption = (
-        "Autocorrelation of weights at places chosen beforehand (evenly spaced among all), inside "
+        "Autocorrelation of weights at places chosen beforehand, evenly spaced among all, inside "
         "the 99 % envelopes of nulls that were fitted to each and hold at all lags at once. "
-        f"{'; '.join(said)}."
+        f"{left} of these {count} weights lie outside the envelopes of both the random walk and "
+        "the Ornstein–Uhlenbeck process."
     )
     chart = alt.vconcat(*rows).resolve_scale(color="shared", strokeDash="shared")
-    return dressed(chart, "Example weights inside the envelopes of their nulls", caption)
+    return dressed(chart, "Example weights and the envelopes of their nulls", caption)
 
 
-def _example(lags: xr.Dataset, title: str) -> alt.LayerChart:
+def _example(lags: xr.Dataset, title: alt.Title) -> alt.LayerChart:
     lag = lags["lag"].values
     drawn = {"the weight": [lags["example_r"].values]} | {
         words: [lags[f"example_{end}"].sel(null=null).values for end in ("low", "high")]
@@ -242,5 +270,5 @@ def _example(lags: xr.Dataset, title: str) -> alt.LayerChart:
             detail="side:N",
             **_strokes(list(drawn), [[1, 0], [7, 4], [2, 3], [1, 5]]),
         )
-        .properties(title=alt.Title(title, fontSize=13), width=SMALL * 2 // 3, height=150)
+        .properties(title=title, width=SMALL * 2 // 3, height=150)
     )

@@ -22,7 +22,9 @@ KINDS = {
 SMOOTHED = {"smoothed": "smoothed from epoch 0", "smoothed_after": "smoothed after the transient"}
 TITLE = "‖∇f‖/√d (nats per unit of weight)"
 POINTS = 120  # of a line in the paper's chart
-ROWS = 3000  # of a chart, about
+LARGE = 80  # of a line of an arm that decides, where all arms are drawn
+ROWS = 2300  # of the other arms together, about
+COLUMNS, WIDTH, HEIGHT = 4, 172, 100  # of the grid of the arms that do not decide
 Parts = dict[str, xr.Dataset]
 
 
@@ -35,6 +37,11 @@ def draw(
         "gradient-norm-arms": _arms(result, analyses),
         "gradient-fall": _falls(result, analyses),
     }
+
+
+def _ordered(result: dict[str, Any]) -> list[dict]:
+    """The arms, first those that decide."""
+    return sorted(result["arms"], key=lambda arm: arm["name"] not in DECIDE)
 
 
 def _y(low: float, high: float, field: str) -> alt.Y:
@@ -53,20 +60,28 @@ def _paper(result: dict[str, Any], analyses: dict[str, list[Parts]]) -> alt.TopL
     for arm in (a for a in result["arms"] if a["name"] in DECIDE):
         curves = [run["curve"] for run in analyses[arm["run"]]]
         frame = pd.concat([_smoothed(c, key) for c in curves for key in SMOOTHED])
-        panels.append(parts.panel(_paper_panel(frame, curves, factor, chosen), arm["name"]))
-        said = ", ".join(
-            f"{name} {wording.estimate(data.statistic(result, arm, _smoothed_name(name)))}"
-            for name in ("from epoch 0", "after the transient")
+        early, fall = (
+            wording.number(data.statistic(result, arm, key)["value"])
+            for key in (_smoothed_name("from epoch 0"), f"{NAME}, {KINDS['training']}")
         )
-        facts.append(f"{arm['name']}: {said}")
+        title = alt.Title(
+            arm["name"],
+            subtitle=[
+                f"paper's curve, from epoch 0: falls by a factor of {early}",
+                f"judged, same mode after the transient: by a factor of {fall}",
+            ],
+            fontSize=13,
+        )
+        panel = parts.panel(_paper_panel(frame, curves, factor, chosen), "")
+        panels.append(panel.properties(title=title))
+        facts.append(f"{arm['name']} {early} and {fall}")
     com = curves[0].attrs["com"]
     caption = (
-        "The norm of the gradient as the paper draws it (Fig. 3c): training mode, smoothed with an "
-        f"exponential average (com {com} gradients), a line per seed. The first point over the "
-        f"last: {'; '.join(facts)}. Where the average begins in the transient, the large gradients "
-        f"there stay in it for hundreds of gradients, and its slow fall is theirs. The dashed line "
-        f"falls by the paper's {factor:g}. In the paper's figure the first 175 points come from "
-        "another run than the rest; nothing is spliced here."
+        "The norm as the paper draws it: training mode, exponential average (com "
+        f"{com} gradients), a line per seed. Fall of the average from epoch 0, and fall that is "
+        f"judged: {'; '.join(facts)}; the paper's is {factor:g} (dashed). Below 1 the norm grows. "
+        "An average that begins in the transient keeps its large gradients for long and falls with "
+        "them. In the paper the first 175 points come from another run; nothing is spliced here."
     )
     title = "The gradient norm as the paper draws it: smoothed, training mode"
     return dressed(parts.panels(panels, chosen), title, caption)
@@ -127,29 +142,59 @@ def _paper_panel(
 
 
 def _arms(result: dict[str, Any], analyses: dict[str, list[Parts]]) -> alt.TopLevelMixin:
-    most = max(20, ROWS // (len(KINDS) * len(result["arms"])))
+    arms = _ordered(result)
+    few = min(LARGE, max(18, ROWS // (len(KINDS) * len(arms))))
     chosen = parts.legend_choice("kind")
-    panels, ends = [], []
-    for arm in result["arms"]:
-        curve = analyses[arm["run"]][0]["curve"]
-        frame = pd.concat([_raw(curve, kind, most) for kind in KINDS])
-        panels.append(parts.panel(_arm_panel(frame, curve, chosen), arm["name"]))
-        last = ", ".join(
-            f"{label} {wording.number(float(curve[f'smoothed_after_{kind}'][-1]))}"
-            for kind, label in KINDS.items()
+    panels, small, facts = [], {}, []
+    for arm in arms:
+        name, curve = arm["name"], analyses[arm["run"]][0]["curve"]
+        most = LARGE if name in DECIDE else few
+        frame = pd.concat([_raw(curve, kind, most) for kind in KINDS]).assign(arm=name)
+        if name not in DECIDE:
+            small[name] = frame.assign(after=curve.attrs["after"])
+            continue
+        layers = _curves(frame, chosen)
+        if curve.attrs["after"] >= frame["epoch"].min():
+            layers.append(parts.vertical_line(curve.attrs["after"], "", "threshold"))
+        panels.append(parts.panel(alt.layer(*layers), f"{name} (decides)"))
+        ends = (
+            wording.number(float(curve[f"smoothed_after_{kind}"][-1]))
+            for kind in ("evaluation", "training")
         )
-        if arm["name"] in DECIDE:
-            error = wording.number(float(curve["error_evaluation"][-1]))
-            ends.append(f"{arm['name']}: {last}; error {error} %")
+        facts.append(f"{' and '.join(ends)} ({name})")
     caption = (
         "One run of each arm, neither spliced nor smoothed (thin), and smoothed after the "
         "transient (thick). The vertical line is the last step of the learning rate; what is "
-        f"judged lies behind it. Smoothed norm at the end, {'. '.join(ends)}. In training mode the "
-        "stored gradient has the images always in the order of the dataset; its last mini-batches "
-        "can be small or lack a class, and then decide the norm. Epoch 0 has no place on the axis."
+        "judged lies behind it. Smoothed norm at the end in evaluation and in training mode: "
+        f"{', '.join(facts)}. Training mode takes the images in the order of the dataset, whose "
+        "last batches can be small or lack a class. The other arms are in the small panels."
     )
     title = "The gradient norm, unspliced, with and without smoothing"
-    return dressed(parts.panels(panels, chosen), title, caption)
+    first, *others = panels
+    chart = alt.concat(first.add_params(chosen), *others, columns=2)
+    if small:
+        chart = alt.vconcat(chart, _grid(small, chosen))
+    chart = chart.resolve_scale(color="shared", strokeDash="shared")
+    return dressed(chart, title, caption)
+
+
+def _grid(small: dict[str, pd.DataFrame], chosen: alt.Parameter) -> alt.FacetChart:
+    """A small panel for each arm that does not decide, on the same axes."""
+    frame = pd.concat(small.values())
+    layers = _curves(frame, chosen, "‖∇f‖/√d")
+    step = alt.Chart(layers[0].data).transform_aggregate(after="max(after)", groupby=["arm"])
+    x = layers[0].encoding.x.copy()
+    x.shorthand = "after:Q"
+    layers.append(step.mark_rule(style="threshold").encode(x=x))
+    facet = alt.Facet(
+        "arm:N",
+        sort=list(small),
+        title=None,
+        header=alt.Header(labelAnchor="start", labelFontSize=11, labelPadding=2),
+    )
+    grid = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
+    grid = grid.facet(facet, columns=COLUMNS, spacing={"row": 14, "column": 18})
+    return grid.properties(title=alt.Title("Other arms", fontSize=13))
 
 
 def _raw(curve: xr.Dataset, kind: str, most: int) -> pd.DataFrame:
@@ -165,11 +210,12 @@ def _raw(curve: xr.Dataset, kind: str, most: int) -> pd.DataFrame:
     )
 
 
-def _arm_panel(frame: pd.DataFrame, curve: xr.Dataset, chosen: alt.Parameter) -> alt.LayerChart:
+def _curves(frame: pd.DataFrame, chosen: alt.Parameter, title: str = TITLE) -> list[alt.Chart]:
     low, high = parts.log_range([*frame["norm"], *frame["smoothed"].dropna()])
     first, last = float(frame["epoch"].min()), float(frame["epoch"].max())
     labels = list(KINDS.values())
     legend = parts.legend(None, lines=True)
+    scale, axis = parts.log_scale(low, high), parts.log_axis(title, low, high)
     base = alt.Chart(data.table(frame)).encode(
         x=alt.X(
             "epoch:Q",
@@ -182,19 +228,15 @@ def _arm_panel(frame: pd.DataFrame, curve: xr.Dataset, chosen: alt.Parameter) ->
         ),
     )
     smooth = base.mark_line(strokeWidth=2.4).encode(
-        y=_y(low, high, "smoothed"), opacity=parts.fading(chosen, 0.95)
+        y=alt.Y("smoothed:Q", scale=scale, axis=axis), opacity=parts.fading(chosen, 0.95)
     )
     smooth = smooth.transform_filter("isValid(datum.smoothed) && datum.smoothed > 0")
     raw = base.mark_line(strokeWidth=0.8).encode(
-        y=_y(low, high, "norm"),
+        y=alt.Y("norm:Q", scale=scale, axis=axis),
         opacity=parts.fading(chosen, 0.6),
         tooltip=["kind:N", "epoch:Q", alt.Tooltip("norm:Q", format=".3e")],
     )
-    raw = raw.transform_filter("datum.norm > 0")
-    layers = [smooth, raw]
-    if curve.attrs["after"] >= first:
-        layers.append(parts.vertical_line(curve.attrs["after"], "", "threshold"))
-    return alt.layer(*layers)
+    return [smooth, raw.transform_filter("datum.norm > 0")]
 
 
 # ---------------------------------------------------------------- falls
@@ -208,9 +250,13 @@ def _falls(result: dict[str, Any], analyses: dict[str, list[Parts]]) -> alt.TopL
         run["norms"].assign_attrs(run=name) for name, runs in analyses.items() for run in runs
     ]
     gathered, facts = estimates.Estimates(result, stores), []
-    for arm in result["arms"]:
-        found = [gathered.add(arm, f"{NAME}, {label}", label) for label in KINDS.values()]
-        facts.append(f"{arm['name']} " + " / ".join(wording.estimate(s) for s in found))
+    for arm in _ordered(result):
+        decides = arm["name"] in DECIDE
+        shown = arm | {"name": f"{arm['name']} (decides)"} if decides else arm
+        found = [gathered.add(shown, f"{NAME}, {label}", label) for label in KINDS.values()]
+        if decides:
+            said = " and ".join(wording.number(one["value"]) for one in found[:2])
+            facts.append(f"{said} ({arm['name']})")
     bottom, top = parts.log_range([*gathered.values(), low, high])
     title = "fall: mean norm in the first window over that in the last"
     scale, axis = parts.log_scale(bottom, top), parts.log_axis(title, bottom, top, plain=True)
@@ -224,12 +270,11 @@ def _falls(result: dict[str, Any], analyses: dict[str, list[Parts]]) -> alt.TopL
     level = wording.percent(data.rule_parameter(result, "level"))
     caption = (
         f"How many times smaller the norm is in the last {share:g} % of the epochs than in the "
-        "first, after the transient (geometric mean over seeds), in evaluation mode / in "
-        f"training mode / in training mode with the images shuffled: {'; '.join(facts)}. Bars are "
-        f"{level} intervals, circles the seeds. The paper says {wording.given(paper)} (dashed); "
-        f"the rule allows {low:g} to {high:g} (grey). Below 1 the norm grows. Shuffled images have "
-        "no part in the verdict."
+        f"first, after the transient, in evaluation and in training mode: {', '.join(facts)}. The "
+        f"paper says {wording.given(paper)} (dashed), the rule allows {low:g} to {high:g} (grey); "
+        f"below 1 the norm grows. Diamonds: geometric means over seeds, bars: {level} intervals, "
+        "circles: seeds. Shuffled images have no part in the verdict. The table has all numbers."
     )
-    height = 84 * len(result["arms"])
+    height = max(120, (84 if len(result["arms"]) < 5 else 44) * len(result["arms"]))
     chart = alt.layer(band, marks, line).properties(width=parts.WIDE, height=height)
     return dressed(chart, "How far the gradient norm falls", caption)

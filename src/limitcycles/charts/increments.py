@@ -21,7 +21,9 @@ NULLS = {
 DASHES = [[1, 0], [7, 3], [3, 3], [1, 3]]
 WEIGHTS = "weights"
 COLOURS = [CATEGORY[0], CATEGORY[1], CATEGORY[2], CATEGORY[3]]
-DOTS, POINTS = 60, 80  # weights and frequencies that are drawn of an arm
+DOTS, POINTS = 60, 80  # weights and frequencies that are drawn of an arm that decides
+SMALL, ROWS = 40, 2400  # frequencies of each other arm, and of all others together
+COLUMNS, WIDTH, HEIGHT = 4, 172, 100  # of the grid of the other arms
 ENDS = {
     "low": "lowest {low:g} % of the frequencies",
     "high": "highest {high:g} % of the frequencies",
@@ -54,52 +56,126 @@ def _with(arms: dict, part: str) -> dict[str, xr.Dataset]:
     return {name: found for name, found in first.items() if "frequency" in found.dims}
 
 
-def _panels(charts: list[alt.TopLevelMixin]) -> alt.TopLevelMixin:
-    if not charts:
+def _layout(large: list[alt.TopLevelMixin], small: alt.TopLevelMixin | None) -> alt.TopLevelMixin:
+    """Large panels of the arms that decide above the grid of the others."""
+    rows = [alt.concat(*large, columns=2)] if large else []
+    if small is not None:
+        rows.append(small)
+    if not rows:
         return parts.panel(alt.Chart(alt.InlineData(values=[{}])).mark_point(), "no weight moves")
-    return alt.concat(*charts, columns=2).resolve_scale(color="shared", strokeDash="shared")
+    return alt.vconcat(*rows).resolve_scale(color="shared", strokeDash="shared")
+
+
+def _grid(layers: alt.LayerChart, names: list[str], title: str) -> alt.FacetChart:
+    """Small panels, one an arm, of layers that all have the column `arm`."""
+    facet = alt.Facet(
+        "arm:N",
+        sort=names,
+        title=None,
+        header=alt.Header(labelAnchor="start", labelFontSize=11, labelPadding=2),
+    )
+    grid = layers.properties(width=WIDTH, height=HEIGHT).facet(
+        facet, columns=COLUMNS, spacing={"row": 14, "column": 18}
+    )
+    return grid.properties(title=alt.Title(title, fontSize=13))
+
+
+def _split(found: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arms that decide, and the others."""
+    deciding = {name: found[name] for name in DECIDING if name in found}
+    return deciding, {name: one for name, one in found.items() if name not in deciding}
+
+
+def _points(others: dict[str, Any]) -> int:
+    return max(12, min(SMALL, ROWS // max(1, len(others))))
+
+
+def _x(left: float, right: float) -> alt.X:
+    return alt.X(
+        "frequency:Q",
+        scale=parts.log_scale(left, right),
+        axis=parts.log_axis("frequency (1/epoch)", left, right),
+    )
 
 
 # ---------------------------------------------------------------- the paper's panel
 
 
 def _paper(result: dict[str, Any], arms: dict) -> alt.TopLevelMixin:
-    drawn = _with(arms, "amplitudes")
-    charts = [_amplitudes(name, found) for name, found in drawn.items()]
-    facts = []
-    for name in drawn:
-        arm = arms[name][0]
-        ends = [
-            data.statistic(result, arm, f"paper's picture, {part} over middle")["value"]
-            for part in PICTURE
+    deciding, others = _split(_with(arms, "amplitudes"))
+    charts, facts = [], []
+    for name, found in deciding.items():
+        first, low, high = (
+            data.statistic(result, arms[name][0], key)["value"]
+            for key in (
+                f"paper's picture, {PICTURE[0]} over middle",
+                *(f"weights above all nulls, {end}" for end in ENDS),
+            )
+        )
+        said = [
+            f"paper: the first frequency has {wording.number(first)} times the middle",
+            f"calibrated: {wording.number(low)} % (low) and {wording.number(high)} % (high) of "
+            "weights above all nulls",
         ]
-        facts.append(f"{name} {', '.join(map(wording.number, ends))}")
+        title = alt.Title(f"{name} (decides)", subtitle=said, fontSize=13)
+        charts.append(_amplitudes(found).properties(title=title))
+        facts.append(f"{wording.number(first)} ({name})")
     caption = (
-        "The paper's estimator: |FFT| of the increments of each weight from epoch to epoch, mean "
-        "over weights with the 95 % band of that mean, in the first 1,000 frequencies, which of "
-        "10⁵ epochs are the lowest 2 %; the frequency zero is left out. The dashed line is what "
-        "independent steps of the same size give. Amplitude at the first frequency, in the lowest "
-        "2 % and in the highest 10 % of this picture, over the mean between: "
-        f"{'; '.join(facts) or 'no weight moves'}."
+        "The paper's estimator: |FFT| of the steps of each weight from epoch to epoch, mean over "
+        "weights with its 95 % band, in the first 1,000 frequencies without 0. Dashed: independent "
+        "steps of the same size. Amplitude at the first frequency over the middle: "
+        f"{', '.join(facts) or 'no weight moves'}. That it rises at an end does not show more than "
+        "noise: the chart of the power ratios holds it against fitted nulls. The other arms are "
+        "in the small panels."
     )
-    return dressed(_panels(charts), "Increments of the weights as in Fig. 3a", caption)
+    chart = _layout(charts, _small_amplitudes(others))
+    return dressed(chart, "Increments of the weights as in Fig. 3a", caption)
 
 
-def _amplitudes(name: str, found: xr.Dataset) -> alt.TopLevelMixin:
-    keep = 1 + data.thin(found.sizes["frequency"] - 1, 2 * POINTS)
+def _amplitude_frame(found: xr.Dataset, most: int) -> pd.DataFrame:
+    keep = 1 + data.thin(found.sizes["frequency"] - 1, most)
     frame = found[["mean", "low", "high"]].isel(frequency=keep).to_dataframe().reset_index()
     frame["low"] = frame["low"].clip(lower=frame["mean"] / 10)
+    return frame
+
+
+def _amplitudes(found: xr.Dataset) -> alt.TopLevelMixin:
+    frame = _amplitude_frame(found, 2 * POINTS)
     walk = float(found["walk"])
-    left, right = frame["frequency"].min(), frame["frequency"].max()
     low, high = parts.log_range([*frame["low"], *frame["high"], walk])
-    base = alt.Chart(data.table(frame)).encode(
-        x=alt.X(
-            "frequency:Q",
-            scale=parts.log_scale(left, right),
-            axis=parts.log_axis("frequency (1/epoch)", left, right),
-        )
+    one = alt.Chart(alt.InlineData(values=[{}]))
+    rule = one.mark_rule(style="threshold").encode(y=alt.datum(walk))
+    # Not at the left end, where the lines rise.
+    label = one.mark_text(style="threshold-label", dy=-8, text="independent steps").encode(
+        x=alt.value(parts.PANEL_WIDTH * 0.4), y=alt.datum(walk)
     )
-    scale, axis = parts.log_scale(low, high), parts.log_axis("amplitude (weight)", low, high)
+    layers = _band_and_mean(frame, low, high, "amplitude (weight)")
+    return parts.panel(alt.layer(*layers, rule, label), "")
+
+
+def _small_amplitudes(others: dict[str, xr.Dataset]) -> alt.FacetChart | None:
+    """Amplitudes over those of independent steps, so that all arms fit one axis."""
+    frames = []
+    for name, found in others.items():
+        frame = _amplitude_frame(found, _points(others)).assign(arm=name)
+        frame[["mean", "low", "high"]] /= float(found["walk"])
+        frames.append(frame[["arm", "frequency", "mean", "low", "high"]])
+    if not frames:
+        return None
+    frame = pd.concat(frames)
+    low, high = parts.log_range([*frame["low"], *frame["high"], 1.0])
+    layers = _band_and_mean(frame, low, high, "over independent")
+    one = alt.Chart(layers[0].data).transform_aggregate(rows="count()", groupby=["arm"])
+    layers.append(one.mark_rule(style="threshold").encode(y=alt.datum(1)))
+    title = "Other arms: amplitude over that of independent steps (dashed)"
+    return _grid(alt.layer(*layers), list(others), title)
+
+
+def _band_and_mean(frame: pd.DataFrame, low: float, high: float, title: str) -> list[alt.Chart]:
+    scale, axis = parts.log_scale(low, high), parts.log_axis(title, low, high)
+    base = alt.Chart(data.table(frame)).encode(
+        x=_x(frame["frequency"].min(), frame["frequency"].max())
+    )
     band = base.mark_area(opacity=0.3).encode(y=alt.Y("low:Q", scale=scale, axis=axis), y2="high:Q")
     line = base.mark_line(strokeWidth=1.3).encode(
         y=alt.Y("mean:Q", scale=scale, axis=axis),
@@ -108,65 +184,72 @@ def _amplitudes(name: str, found: xr.Dataset) -> alt.TopLevelMixin:
             alt.Tooltip("mean:Q", title="amplitude", format=".3e"),
         ],
     )
-    one = alt.Chart(alt.InlineData(values=[{}]))
-    rule = one.mark_rule(style="threshold").encode(y=alt.datum(walk))
-    # Not at the left end, where the lines rise.
-    label = one.mark_text(style="threshold-label", dy=-8, text="independent steps").encode(
-        x=alt.value(parts.PANEL_WIDTH * 0.4), y=alt.datum(walk)
-    )
-    return parts.panel(alt.layer(band, line, rule, label), f"arm: {name}")
+    return [band, line]
 
 
 # ---------------------------------------------------------------- the full band
 
 
 def _full(result: dict[str, Any], arms: dict) -> alt.TopLevelMixin:
-    drawn = _with(arms, "multitaper")
-    charts = [_band(name, found) for name, found in drawn.items()]
-    facts = []
-    for name, found in drawn.items():
-        mean = found["relative_mean"]
-        lowest, top = float(mean[0]), float(mean[-1])
-        least = float(found["frequency"][int(np.argmin(mean.values))])
-        facts.append(
-            f"{name}: {wording.number(lowest)} epochs at the lowest frequency, "
-            f"{wording.number(top)} at the highest, least at {wording.number(least)} per epoch"
-        )
+    moving = _with(arms, "multitaper")
+    # Steps so small that their squares are 0 (a run without noise at its end) have no density.
+    drawn = {n: one for n, one in moving.items() if np.isfinite(one["relative_mean"]).all()}
+    deciding, others = _split(drawn)
+    charts = [
+        parts.panel(_density([_density_frame(name, found, POINTS)]), f"{name} (decides)")
+        for name, found in deciding.items()
+    ]
+    facts = [
+        f"{wording.number(float(found['relative_mean'][0]))} at the lowest and "
+        f"{wording.number(float(found['relative_mean'][-1]))} at the highest frequency ({name})"
+        for name, found in deciding.items()
+    ]
+    small = None
+    if others:
+        frames = [_density_frame(name, found, _points(others)) for name, found in others.items()]
+        lost = ", ".join(name for name in moving if name not in drawn)
+        title = "Other arms" + (f" (without {lost}: steps too small for a density)" if lost else "")
+        small = _grid(_density(frames), list(others), title)
     caption = (
-        "One-sided density of the increments of each weight over their mean square, by Thomson's "
-        "multitaper estimate over the whole band: mean over weights, and where 50 % and 90 % of "
-        "the weights lie. Independent steps are flat at 2 epochs. Broken lines: the mean over "
-        "weights of three nulls, each fitted to each weight. "
-        f"{'. '.join(facts) or 'No weight moves'}."
+        "Density of the increments of each weight over their mean square, by Thomson's multitaper "
+        "estimate in the whole band: mean over weights (line), and where 50 % and 90 % of them lie "
+        "(shaded). Independent steps are flat at 2 epochs. Broken lines are nulls fitted to each "
+        f"weight. The mean in epochs: {'; '.join(facts) or 'no weight moves'}. The other arms are "
+        "in the small panels."
     )
-    return dressed(_panels(charts), "The whole spectrum of the increments", caption)
+    return dressed(_layout(charts, small), "The whole spectrum of the increments", caption)
 
 
-def _band(name: str, found: xr.Dataset) -> alt.TopLevelMixin:
-    keep = np.unique(np.linspace(0, found.sizes["frequency"] - 1, POINTS).round().astype(int))
-    thin = found.isel(frequency=keep)
-    frame = pd.DataFrame({"frequency": thin["frequency"].values})
+def _density_frame(name: str, found: xr.Dataset, most: int) -> pd.DataFrame:
+    # The nulls bend at the high frequencies: half of the points evenly, half on a log scale.
+    count = found.sizes["frequency"]
+    even = np.linspace(0, count - 1, most // 2).round().astype(int)
+    thin = found.isel(frequency=np.union1d(even, data.thin(count, most - most // 2)))
+    frame = pd.DataFrame({"arm": name, "frequency": thin["frequency"].values})
     for quantile in thin["quantile"].values:
         frame[f"q{100 * quantile:.0f}"] = thin["relative_quantile"].sel(quantile=quantile).values
     frame[WEIGHTS] = thin["relative_mean"].values
     for null, label in NULLS.items():
         frame[label] = thin["null_mean"].sel(null=null).values
-    left, right = frame["frequency"].min(), 0.5
+    return frame.replace(np.inf, np.nan)
+
+
+def _density(frames: list[pd.DataFrame]) -> alt.LayerChart:
+    frame = pd.concat(frames)
     # A null can fall by many decades below what is drawn of the data.
     least = frame[["q5", WEIGHTS]].min().min()
     shown = frame[list(NULLS.values())].to_numpy()
     low, high = parts.log_range(
-        [least, *np.maximum(shown.min(0), least / 10), frame["q95"].max(), shown.max()]
+        [
+            least,
+            *np.maximum(np.nanmin(shown, 0), least / 10),
+            frame["q95"].max(),
+            np.nanmax(shown),
+        ]
     )
     kinds = [WEIGHTS, *NULLS.values()]
     scale, axis = parts.log_scale(low, high), parts.log_axis("density (epoch)", low, high)
-    base = alt.Chart(data.table(frame)).encode(
-        x=alt.X(
-            "frequency:Q",
-            scale=parts.log_scale(left, right),
-            axis=parts.log_axis("frequency (1/epoch)", left, right),
-        )
-    )
+    base = alt.Chart(data.table(frame)).encode(x=_x(frame["frequency"].min(), 0.5))
     areas = [
         base.mark_area(opacity=opacity, color=COLOURS[0], clip=True).encode(
             y=alt.Y(f"{a}:Q", scale=scale, axis=axis), y2=f"{b}:Q"
@@ -192,7 +275,7 @@ def _band(name: str, found: xr.Dataset) -> alt.TopLevelMixin:
             ],
         )
     )
-    return parts.panel(alt.layer(*areas, lines), f"arm: {name}")
+    return alt.layer(*areas, lines)
 
 
 # ---------------------------------------------------------------- ratios
@@ -202,29 +285,35 @@ def _ratios(result: dict[str, Any], arms: dict) -> alt.TopLevelMixin:
     bands = {end: data.rule_parameter(result, f"{end}_percent") for end in ENDS}
     needed = data.rule_parameter(result, "weights_percent")
     gathered = {name: _moving(seeds) for name, (_, seeds) in arms.items()}
-    gathered = {name: found for name, found in gathered.items() if found.sizes["weight"]}
-    charts = [
-        _strips(end, title.format(**bands), gathered) for end, title in ENDS.items() if gathered
-    ]
-    facts = []
-    for name in gathered:
-        shares = [
-            wording.estimate(
-                data.statistic(result, arms[name][0], f"weights above all nulls, {end}")
-            )
-            for end in ENDS
+    groups = _split({name: found for name, found in gathered.items() if found.sizes["weight"]})
+    charts = []
+    for end, title in ENDS.items():
+        rows = [
+            _strips(end, found, row) for found, row in zip(groups, (76, 38), strict=True) if found
         ]
-        facts.append(f"{name} {shares[0]} (low) and {shares[1]} (high)")
+        if rows:
+            both = alt.vconcat(*rows, spacing=8).resolve_scale(
+                x="independent", yOffset="independent", color="shared"
+            )
+            title = alt.Title(title.format(**bands), fontSize=13)
+            charts.append(both.properties(title=title))
+    facts = []
+    for name in groups[0]:
+        low, high = (
+            data.statistic(result, arms[name][0], f"weights above all nulls, {end}")["value"]
+            for end in ENDS
+        )
+        facts.append(f"{wording.number(low)} % (low) and {wording.number(high)} % (high) in {name}")
     caption = (
-        "Log of the mean power at either end of the band over that between. Dots: single weights "
-        f"of all seeds, {DOTS} of each arm evenly over their order. Bars: the pointwise 95 % "
-        "envelopes of the fitted nulls, medians over weights, and thin where the ends of 90 % of "
-        "the weights' envelopes lie. The claim holds in an arm if at both ends at least "
-        f"{needed:g} % of the weights lie to the right of all three; the arms that decide are "
-        f"{' and '.join(DECIDING)}. Weights above all nulls: {'; '.join(facts) or 'none moves'}."
+        "Log of the mean power at either end of the band over that between. Bars: half of the "
+        "weights, and the median 95 % envelopes of the fitted nulls; thin lines: 90 % of them; "
+        f"dots: {DOTS} single weights. The claim holds in an arm if at both ends {needed:g} % of "
+        "the weights lie to the right of all three nulls. Such weights are "
+        f"{'; '.join(facts) or 'none'}. The numbers of the other arms are in the "
+        "table."
     )
     title = "Power at the ends of the band against fitted nulls"
-    return dressed(_panels(charts), title, caption)
+    return dressed(_layout(charts, None), title, caption)
 
 
 def _moving(seeds: list[dict[str, xr.Dataset]]) -> xr.Dataset:
@@ -238,33 +327,29 @@ def _moving(seeds: list[dict[str, xr.Dataset]]) -> xr.Dataset:
     return xr.concat(each, "weight")
 
 
-def _strips(end: str, title: str, gathered: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
+def _strips(end: str, gathered: dict[str, xr.Dataset], row: int) -> alt.LayerChart:
+    """Rows of `row` pixels; single weights too if these are arms that decide."""
     dots, bars = [], []
     for name, found in gathered.items():
         one = found.sel(end=end)
-        order = np.sort(one["ratio"].values)
-        keep = np.unique(np.linspace(0, len(order) - 1, DOTS).round().astype(int))
-        dots.append(pd.DataFrame({"arm": name, "of": WEIGHTS, "ratio": order[keep]}))
+        ratio = np.sort(one["ratio"].values)
+        if name in DECIDING:
+            keep = np.unique(np.linspace(0, len(ratio) - 1, DOTS).round().astype(int))
+            dots.append(pd.DataFrame({"arm": name, "of": WEIGHTS, "ratio": ratio[keep]}))
+        spans = [(WEIGHTS, np.quantile(ratio, [0.25, 0.75, 0.05, 0.95]))]
         for null, label in NULLS.items():
-            low, high = one["envelope_low"].sel(null=null), one["envelope_high"].sel(null=null)
-            bars.append(
-                {
-                    "arm": name,
-                    "of": label,
-                    "low": float(low.median()),
-                    "high": float(high.median()),
-                    "lowest": float(low.quantile(0.05)),
-                    "highest": float(high.quantile(0.95)),
-                }
-            )
+            low, high = (one[f"envelope_{side}"].sel(null=null) for side in ("low", "high"))
+            ends = (low.median(), high.median(), low.quantile(0.05), high.quantile(0.95))
+            spans.append((label, ends))
+        for label, ends in spans:
+            columns = zip(("low", "high", "lowest", "highest"), map(float, ends), strict=True)
+            bars.append({"arm": name, "of": label} | dict(columns))
     kinds = [WEIGHTS, *NULLS.values()]
     place: dict[str, Any] = {
         "y": alt.Y("arm:N", title=None, sort=list(gathered)),
         "yOffset": alt.YOffset("of:N", sort=kinds),
         "color": alt.Color(
-            "of:N",
-            scale=alt.Scale(domain=kinds, range=COLOURS),
-            legend=parts.legend(None),
+            "of:N", scale=alt.Scale(domain=kinds, range=COLOURS), legend=parts.legend(None)
         ),
     }
 
@@ -273,27 +358,19 @@ def _strips(end: str, title: str, gathered: dict[str, xr.Dataset]) -> alt.TopLev
         axis = alt.Axis(title=title, tickCount=6)
         return alt.X(f"{field}:Q", title=title, scale=alt.Scale(zero=False), axis=axis)
 
-    embedded = data.table(pd.DataFrame(bars))
+    base = alt.Chart(data.table(pd.DataFrame(bars))).encode(**place)
     named = [alt.Tooltip("arm:N"), alt.Tooltip("of:N", title="of")]
     span = [*named, *(alt.Tooltip(f"{key}:Q", format=".3f") for key in ("low", "high"))]
-    thin = (
-        alt.Chart(embedded)
-        .mark_rule(strokeWidth=1.2)
-        .encode(**place, x=x("lowest"), x2="highest:Q")
-    )
-    thick = (
-        alt.Chart(embedded)
-        .mark_rule(strokeWidth=6)
-        .encode(**place, x=x("low"), x2="high:Q", tooltip=span)
-    )
-    points = (
-        alt.Chart(data.table(pd.concat(dots)))
-        .mark_point(filled=True, size=22, opacity=0.6)
-        .encode(**place, x=x("ratio"), tooltip=[*named, alt.Tooltip("ratio:Q", format=".3f")])
-    )
-    zero = (
-        alt.Chart(alt.InlineData(values=[{}])).mark_rule(style="threshold").encode(x=alt.datum(0))
-    )
-    return alt.layer(zero, points, thin, thick).properties(
-        title=alt.Title(title, fontSize=13), width=parts.PANEL_WIDTH, height=len(gathered) * 64
-    )
+    zero = alt.Chart(alt.InlineData(values=[{}])).mark_rule(style="threshold")
+    layers = [
+        zero.encode(x=alt.datum(0)),
+        base.mark_rule(strokeWidth=1.2).encode(x=x("lowest"), x2="highest:Q"),
+        base.mark_rule(strokeWidth=5).encode(x=x("low"), x2="high:Q", tooltip=span),
+    ]
+    if dots:
+        single = alt.Chart(data.table(pd.concat(dots))).mark_point(
+            filled=True, size=18, opacity=0.6
+        )
+        tooltip = [*named, alt.Tooltip("ratio:Q", format=".3f")]
+        layers.append(single.encode(**place, x=x("ratio"), tooltip=tooltip))
+    return alt.layer(*layers).properties(width=parts.PANEL_WIDTH - 80, height=len(gathered) * row)

@@ -10,14 +10,15 @@ from scipy import stats
 
 from limitcycles import wording
 from limitcycles.charts import data, parts
-from limitcycles.charts.theme import dressed
-from limitcycles.claims._currents_rule import corrected, gated, slope
+from limitcycles.charts.theme import CATEGORY, dressed
+from limitcycles.claims._currents_rule import corrected, currents_in, gated, slope
 from limitcycles.claims.network_currents import FREE, MOMENTUM
 from limitcycles.series.slopes import Slope
 
 NAMES = ("area-rates", "predicted-measured", "swept-area", "calibration")
 PASSES = {True: "passes the gate", False: "does not"}
 GATES = list(PASSES.values())
+COLOURS = alt.Scale(domain=GATES, range=[CATEGORY[0], "#8a8f98"])  # grey: does not count
 MEASURED, PREDICTED = "measured", "linear theory"
 WHOLE, FAST = "the coordinates themselves", "without their slow parts"
 Seeds = dict[str, list[xr.Dataset]]
@@ -36,7 +37,11 @@ def draw(
         "area-rates": _rates(result, seeds),
         "predicted-measured": _scatter(result, seeds),
         "swept-area": _swept(seeds),
-        "calibration": calibration.chart(study["rates"], study["power"]),
+        "calibration": calibration.chart(
+            study["rates"],
+            study["power"],
+            *(100 * data.rule_parameter(result, key) for key in ("false_alarms", "error", "power")),
+        ),
     }
 
 
@@ -55,20 +60,26 @@ def _deciding(result: dict[str, Any], analyses: dict) -> Seeds:
     return found
 
 
-def _axis(title: str) -> alt.Axis:
-    return alt.Axis(title=title, format="~r", tickCount=5)
+def _axis(title: str, form: str = "~r") -> alt.Axis:
+    return alt.Axis(title=title, format=form, tickCount=5)
 
 
 def _domain(values: np.ndarray) -> alt.Scale:
-    """A linear scale that holds all values, with some room: ends of lines count as well."""
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    """A linear scale that holds all values, with some room: ends of lines count as well.
+
+    Its ends are left open if no value is finite.
+    """
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return alt.Scale(zero=False)
+    low, high = float(values.min()), float(values.max())
     room = 0.04 * (high - low) or 1.0
     return alt.Scale(domain=[low - room, high + room], nice=False, zero=False)
 
 
-def _scale(values) -> tuple[float, str]:
+def _scale(values: np.ndarray) -> tuple[float, str]:
     """A power of ten to divide by, so that the largest lies between 1 and 1,000, and its words."""
-    size = float(np.nanmax(np.abs(values), initial=0))
+    size = float(np.abs(values[np.isfinite(values)]).max(initial=0))
     power = 0 if size == 0 else 3 * int(np.floor(np.log10(size) / 3))
     unit = "" if power == 0 else wording.number(10.0**power, 1).replace("1·", "") + " "
     return 10.0**power, unit
@@ -86,19 +97,26 @@ def _rates(result: dict[str, Any], seeds: Seeds) -> alt.TopLevelMixin:
         unit, said = _scale(frame[["low", "high", "band"]].values)
         frame[["rate", "low", "high", "band"]] /= unit
         frame["minus"] = -frame["band"]
-        panels.append(_rate_panel(frame, name, said))
         clear = int(((frame["low"] > 0) | (frame["high"] < 0)).sum())
         counted = int((frame["gate"] == PASSES[True]).sum())
-        words.append(
-            f"{name}: {counted} of {len(frame)} pass the gate, the intervals of {clear} exclude 0"
+        title = alt.Title(
+            name,
+            subtitle=[
+                f"interval alone: a current in {clear} of {len(frame)} planes",
+                f"calibrated: {counted} pass the gate, a current in "
+                f"{sum(int(currents_in(t, level, parameters).sum()) for t in tables)}",
+            ],
+            fontSize=13,
         )
+        panels.append(_rate_panel(frame, said).properties(title=title))
+        words.append(f"{counted} of {len(frame)} ({name})")
     chart = alt.concat(*panels, columns=2).resolve_scale(color="shared", shape="shared")
     caption = (
-        "Area rate ½⟨x dy − y dx⟩ in planes chosen beforehand: pairs of the six leading Hessian "
-        "eigenvectors at the end of the transient, and random ones. Lines are intervals at the "
-        "level corrected for the planes of all seeds of an arm; grey bars are where surrogates "
-        "with independent phases lie at the same level. Filled circles count, since both "
-        f"directions pass the gate of a steady state. {'; '.join(words)}."
+        "Area rate ½⟨x dy − y dx⟩ in planes chosen beforehand: pairs of leading Hessian "
+        "eigenvectors, and random ones. Lines: intervals at a level corrected for all planes of "
+        "the arm; pale bars: where surrogates with independent phases lie. Only planes whose "
+        "directions are in a steady state (the gate) count, since a drift looks like a current. "
+        f"The gate lets pass {', '.join(words)} planes."
     )
     return dressed(chart, "Area rates in planes chosen beforehand", caption)
 
@@ -120,7 +138,7 @@ def _rate_rows(planes: xr.Dataset, level: float, parameters: dict) -> pd.DataFra
     )
 
 
-def _rate_panel(frame: pd.DataFrame, name: str, unit: str) -> alt.LayerChart:
+def _rate_panel(frame: pd.DataFrame, unit: str) -> alt.LayerChart:
     order = list(dict.fromkeys(frame["plane"]))
     base = alt.Chart(data.table(frame)).encode(
         y=alt.Y("plane:N", sort=order, title=None), yOffset=alt.YOffset("seed:N")
@@ -130,9 +148,7 @@ def _rate_panel(frame: pd.DataFrame, name: str, unit: str) -> alt.LayerChart:
     band = base.mark_bar(opacity=0.25, color="#8a8f98", height={"band": 0.8}).encode(
         x=alt.X("minus:Q", axis=title, scale=scale), x2="band:Q"
     )
-    colour = alt.Color(
-        "gate:N", scale=alt.Scale(domain=GATES), legend=parts.legend("plane", below=True)
-    )
+    colour = alt.Color("gate:N", scale=COLOURS, legend=parts.legend("plane", below=True))
     shape = alt.Shape(
         "gate:N",
         scale=alt.Scale(domain=GATES, range=["circle", "cross"]),
@@ -147,7 +163,7 @@ def _rate_panel(frame: pd.DataFrame, name: str, unit: str) -> alt.LayerChart:
     )
     zero = alt.Chart(alt.InlineData(values=[{}])).mark_rule(style="threshold")
     layers = alt.layer(band, zero.encode(x=alt.datum(0)), lines, points)
-    return parts.panel(layers, f"arm: {name}").properties(height=330)
+    return layers.properties(width=parts.PANEL_WIDTH, height=330)
 
 
 # ---------------------------------------------------------------- prediction
@@ -159,27 +175,20 @@ def _scatter(result: dict[str, Any], seeds: Seeds) -> alt.TopLevelMixin:
     for name, tables in seeds.items():
         lines = {fast: slope(tables, parameters, fast=fast) for fast in (False, True)}
         rows += [_scatter_panel(tables, parameters, name, fast, lines[fast]) for fast in lines]
-        said = ", ".join(
-            f"{FAST if fast else WHOLE}: {_slope_words(line)}" for fast, line in lines.items()
-        )
-        words.append(f"{name}: {said}")
+        words.append(f"{' and '.join(map(_slope_words, lines.values()))} ({name})")
     chart = alt.concat(*rows, columns=2).resolve_scale(color="shared", shape="shared")
     caption = (
-        "Area rates against those that the linear theory predicts from the measured Hessian and "
-        "gradient noise, learning rate, batches and momentum, in the planes of Hessian "
-        "eigenvectors. Horizontal lines span the predictions at the start, the middle and the end "
-        "of the run; vertical ones are 95 % intervals. Dashed: slope 1, a perfect theory; solid: "
-        "the slope over the planes that pass the gate. On the right each coordinate has lost its "
-        "mean over a hundredth of the run around it, and with it slow drifts (beside the rule). "
-        f"Slopes: {'; '.join(words)}."
+        "Measured area rates against those of the linear theory, in planes of Hessian "
+        "eigenvectors. Horizontal lines span the predictions along the run, vertical ones are 95 % "
+        "intervals. Dashed: slope 1, a perfect theory; solid: the slope over planes that pass the "
+        "gate. On the right slow drifts are taken out (beside the rule). Slopes left and right: "
+        f"{', '.join(words)}."
     )
     return dressed(chart, "Measured and predicted area rates", caption)
 
 
 def _slope_words(line: Slope | None) -> str:
-    if line is None:
-        return "no plane passes"
-    return f"{wording.number(line.slope)} {wording.interval((line.low, line.high))}"
+    return "none" if line is None else wording.number(line.slope)
 
 
 def _scatter_panel(
@@ -192,14 +201,16 @@ def _scatter_panel(
         half = stats.t.ppf(0.975, planes.sizes["batch"] - 1) * planes[f"{of}error"].values[use]
         rate, predicted = planes[f"{of}rate"].values[use], planes["predicted"].values[:, use]
         gate = gated(planes, parameters, fast=fast)[use]
+        # A place where no mode relaxes predicts nothing.
+        mean, least, most = _over_places(predicted)
         frames.append(
             pd.DataFrame(
                 {
                     "plane": planes["plane"].values[use],
                     "seed": str(planes.attrs["seed"]),
-                    "predicted": predicted.mean(0),
-                    "least": predicted.min(0),
-                    "most": predicted.max(0),
+                    "predicted": mean,
+                    "least": least,
+                    "most": most,
                     "measured": rate,
                     "low": rate - half,
                     "high": rate + half,
@@ -213,7 +224,7 @@ def _scatter_panel(
     frame[numbers] /= unit
     legend = parts.legend("plane", below=True)
     base = alt.Chart(data.table(frame)).encode(
-        color=alt.Color("gate:N", scale=alt.Scale(domain=GATES), legend=legend)
+        color=alt.Color("gate:N", scale=COLOURS, legend=legend)
     )
     across, up = _domain(frame[["least", "most"]].values), _domain(frame[["low", "high"]].values)
     x = alt.X("predicted:Q", axis=_axis(f"predicted ({said}weight² per epoch)"), scale=across)
@@ -229,10 +240,24 @@ def _scatter_panel(
         ),
     ]
     ends = np.array([frame["least"].min(), frame["most"].max()])
-    layers.insert(0, _line(ends, 1.0, [6, 4]))
+    slopes = [(1.0, [6, 4])] + ([] if line is None else [(line.slope, [1, 0])])
+    if np.isfinite(ends).all():
+        layers = [*(_line(ends, *each) for each in slopes), *layers]
+    slope_words = "no plane passes the gate"
     if line is not None:
-        layers.insert(1, _line(ends, line.slope, [1, 0]))
-    return parts.panel(alt.layer(*layers), f"{name}: {FAST if fast else WHOLE}")
+        slope_words = f"slope {_slope_words(line)} {wording.interval((line.low, line.high))}"
+    title = f"{name}: {FAST if fast else WHOLE}"
+    return alt.layer(*layers).properties(
+        title=alt.Title(title, subtitle=slope_words, fontSize=13),
+        width=parts.PANEL_WIDTH,
+        height=parts.PANEL_HEIGHT,
+    )
+
+
+def _over_places(predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, least and most of (place, plane) over the places that predict; else NaN."""
+    masked = np.ma.masked_invalid(predicted)
+    return tuple(f(axis=0).filled(np.nan) for f in (masked.mean, masked.min, masked.max))
 
 
 def _line(ends: np.ndarray, slope: float, dash: list[int]) -> alt.Chart:
@@ -251,13 +276,14 @@ def _swept(seeds: Seeds) -> alt.TopLevelMixin:
     panels, words = [], []
     for name, tables in seeds.items():
         planes = tables[0].sel(plane=~tables[0]["random"])
-        predicted = planes["predicted"].mean("place").values
+        predicted = planes["predicted"].mean("place").values  # over the places that predict
         with np.errstate(divide="ignore", invalid="ignore"):
             clear = np.abs(predicted) / np.sqrt(planes["predicted_variance"].mean("place").values)
         chosen = np.argsort(-np.nan_to_num(clear), kind="stable")[:2]
         frames = []
         time = planes["time"].values[::2]
         since = time - time[0]
+        measured_end = planes["swept"].values[::2][-1]
         for i in chosen:
             plane = str(planes["plane"].values[i])
             measured = planes["swept"].values[::2, i]
@@ -265,17 +291,18 @@ def _swept(seeds: Seeds) -> alt.TopLevelMixin:
                 frames.append(
                     pd.DataFrame({"epoch": time, "swept": values, "plane": plane, "by": by})
                 )
-            words.append(
-                f"{name}, {plane}: {wording.number(measured[-1])} swept, "
-                f"{wording.number(predicted[i] * since[-1])} predicted"
-            )
+        i = chosen[0]
+        words.append(
+            f"{wording.number(measured_end[i])} and {wording.number(predicted[i] * since[-1])} "
+            f"({name})"
+        )
         panels.append(_swept_panel(pd.concat(frames), name))
     chart = alt.concat(*panels, columns=2).resolve_scale(color="independent")
     caption = (
         "Area swept since the transient, seen from the mean position, in the two planes of each "
-        "arm (its first seed) where the linear theory expects the clearest current. A current is a "
-        "steady growth; drifts make large swings that lead nowhere. In weight²: "
-        f"{'; '.join(words)}."
+        "arm (first seed) where the linear theory (dashed) expects the clearest current. A current "
+        "grows steadily; drifts make large swings that lead nowhere. At the end, in weight², swept "
+        f"and expected in the clearest plane: {', '.join(words)}."
     )
     return dressed(chart, "Area swept, epoch by epoch", caption)
 
@@ -292,10 +319,10 @@ def _swept_panel(frame: pd.DataFrame, name: str) -> alt.Chart:
         alt.Chart(data.table(frame))
         .mark_line()
         .encode(
-            x=alt.X("epoch:Q", axis=_axis("epoch")),
+            x=alt.X("epoch:Q", axis=_axis("epoch", ",d")),
             y=alt.Y("swept:Q", axis=_axis(f"area swept ({said}weight²)")),
             color=alt.Color("plane:N", legend=parts.legend("plane")),
             strokeDash=dash,
         )
     )
-    return parts.panel(chart, f"arm: {name}")
+    return parts.panel(chart, name)
