@@ -166,7 +166,7 @@ class Sight:
         self.epochs = trajectory.sizes["epoch"] - after_transient(trajectory)
         steps = self.engine.steps(self.engine.examples)
         self.pace = rate * steps / (1 - self.descent.momentum)  # per epoch, times h: 1/relaxation
-        self.effort = FULL if trajectory.sizes["epoch"] > SHORT else LESS
+        self.effort = FULL if self.epochs > SHORT else LESS
 
     def batches(self) -> list[np.ndarray]:
         """Batches for the Hessian: shuffled passes, without the smaller last batches."""
