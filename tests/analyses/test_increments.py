@@ -140,3 +140,15 @@ def test_damage_is_told():
     store["weights"].values[500, 7] = np.nan
     with pytest.raises(StorageError, match="row 500 of `weights` is missing"):
         analyses.run("increments", store, xr.Dataset(), SETTINGS)
+
+
+def test_a_steady_drift_has_no_spectrum_and_spoils_none():
+    drifting = weights()
+    drifting[:, 0] = np.arange(EPOCHS + 1)  # exact in float32: equal increments
+    parts = analyses.run("increments", trajectory(drifting), xr.Dataset(), SETTINGS)
+    for name in ("multitaper", "welch"):
+        assert np.isfinite(parts[name]["relative_mean"].values).all()
+    assert np.isfinite(parts["multitaper"]["null_mean"].values).all()
+    ratio = parts["weights"]["ratio"]
+    assert np.isfinite(ratio.isel(weight=parts["weights"]["moving"].values)).all()
+    assert not bool(parts["weights"]["moving"][0])

@@ -26,8 +26,8 @@ BANDWIDTH = 3.0  # five tapers: the mean over weights smooths, and each taper co
 def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict[str, xr.Dataset]:
     """Spectra of y_k = x_{k+1} − x_k over epochs k after the transient, and what nulls give.
 
-    `settings` has `seed`; `dataset` is not used. Weights that keep their value over all these
-    epochs are left out of everything but `moving`. Frequencies are in cycles per epoch. Parts:
+    `settings` has `seed`; `dataset` is not used. Weights whose increments are all equal over
+    these epochs are left out of everything but `moving`. Frequencies are in cycles per epoch. Parts:
 
     - "amplitudes" (frequency), the first 1,000 frequencies: `mean`, `low`, `high` in units of the
       weight, as `spectra.increment_amplitudes` has them, the paper's estimator, and `walk`, what it
@@ -71,7 +71,8 @@ def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     }
     seed = stream(settings["seed"], "increments")
     name = f"increments of {trajectory.attrs['run']} seed {trajectory.attrs['seed']}"
-    moving = np.ptp(series, axis=1) > 0
+    # At rest, or in a steady drift (float32 steps of gradient descent): all increments are equal.
+    moving = np.array([np.ptp(np.diff(one.astype(np.float64))) > 0 for one in series])
     with track(total=5 + len(NULLS), unit="part", what=name) as bar:
         chosen = series if moving.all() else series[moving]
         del series
