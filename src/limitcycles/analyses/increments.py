@@ -27,7 +27,7 @@ def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     """Spectra of y_k = x_{k+1} − x_k over epochs k after the transient, and what nulls give.
 
     `settings` has `seed`; `dataset` is not used. Weights whose increments are all equal over
-    these epochs are left out of everything but `moving`. Frequencies are in cycles per epoch. Parts:
+    these epochs are left out of everything but `moving`. Frequencies in cycles per epoch. Parts:
 
     - "amplitudes" (frequency), the first 1,000 frequencies: `mean`, `low`, `high` in units of the
       weight, as `spectra.increment_amplitudes` has them, the paper's estimator, and `walk`, what it
