@@ -1,5 +1,6 @@
 """Configuration, paths and the helpers of all stages. Parsed at every start: cheap and silent."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -26,7 +27,13 @@ UNTESTED = [claim for claim in CLAIMS if claim not in TESTED]
 SCALE = config["scale"]
 RESULTS = f"results/{SCALE}"
 STATE = f"state/{SCALE}"
-IMAGES = {"digits": 1437, "mnist": 60_000, "fashion-mnist": 60_000}  # training images at most
+IMAGES = {
+    "digits": 1437,
+    "mnist": 60_000,
+    "fashion-mnist": 60_000,
+    "cifar10": 50_000,
+    "cifar100": 50_000,
+}  # training images at most
 LARGE = 5000  # rows from which the exact spectrum takes all cores
 PROCESS = 1200  # MiB that a job needs beside its data
 
@@ -181,9 +188,47 @@ def runs_of(claim):
     return [arm["run"] for arm in CLAIMS[claim].get("arms", {}).values() if "run" in arm]
 
 
+def answer(run):
+    """The file that says whether the dataset of a run can be had; None where it must be."""
+    dataset = config["runs"][run]["dataset"]
+    optional = config["datasets"][dataset]["optional"] and seeds(run)
+    return checkpoints.reachable.get(dataset=dataset).output.answer if optional else None
+
+
+def is_present(run):
+    """Whether a run is made at this scale and its data can be had."""
+    said = answer(run)
+    return bool(seeds(run)) and (
+        said is None or json.loads(Path(said).read_text())["unreachable"] is None
+    )
+
+
+def present(claim):
+    """The runs of a claim's arms that are there."""
+    return [run for run in runs_of(claim) if is_present(run)]
+
+
+def continued(claim, seed):
+    """What the late noise of a claim's runs starts from, by kind, as lists of paths."""
+    arms, last = present(claim), str(max(CLAIMS[claim]["snapshots"]))
+    names = sorted({config["runs"][run]["dataset"] for run in arms})
+    return {
+        "runs": [f"{RESULTS}/runs/{run}/seed{seed}.zarr.zip" for run in arms],
+        "spectra": [
+            f"{RESULTS}/spectra/{run}/seed{seed}/{batch}"
+            for run in arms
+            for batch in batches(run)
+            if last in batch.split("-")
+        ],
+        "datasets": [f"{RESULTS}/data/{name}.zarr.zip" for name in names],
+    }
+
+
 def sections(claim):
     """Sections of the configuration, beside those of its runs, that decide a claim's numbers."""
     kinds = CLAIMS[claim].get("evidence", ())
+    if "late-noise" in kinds:
+        return ["late_noise", "spectrum"]
     return ["series"] if "analysis" in kinds else ["theory"] if "study" in kinds else ["spectrum"]
 
 
@@ -196,8 +241,9 @@ def evidence(claim):
     """The stored results that a claim reads, by kind, as lists of paths."""
     entry = CLAIMS[claim]
     kinds, wanted = entry.get("evidence", ()), set(map(str, entry.get("snapshots", ())))
-    arms = runs_of(claim)
-    found = {"runs": [], "spectra": [], "sample": [], "analyses": []}
+    arms = present(claim)
+    found = {"runs": [], "spectra": [], "sample": [], "analyses": [], "late_noise": []}
+    found["answers"] = sorted({file for run in runs_of(claim) if (file := answer(run))})
     if "study" in kinds:
         found["study"] = [f"{RESULTS}/studies/{entry['study']}"]
     for run in arms:
@@ -215,7 +261,12 @@ def evidence(claim):
             found["analyses"] += expand(
                 f"{RESULTS}/analyses/{trajectory}/seed{{seed}}/{entry['analysis']}", seed=its
             )
-    if "sample" in kinds:
+    if "late-noise" in kinds:
+        shared = set.intersection(*(set(seeds(run)) for run in arms)) if arms else ()
+        found["late_noise"] = expand(
+            f"{RESULTS}/late_noise/{claim}/seed{{seed}}.zarr.zip", seed=sorted(shared)
+        )
+    if "sample" in kinds and arms:
         last = batches(arms[0])[-1]
         found["sample"] = [f"{RESULTS}/gradients/{arms[0]}/seed{seeds(arms[0])[0]}/{last}/sample"]
     return found
@@ -223,7 +274,8 @@ def evidence(claim):
 
 def drawn(claim):
     """The stored results that the charts of a claim show."""
-    return {kind: paths for kind, paths in evidence(claim).items() if kind != "sample"}
+    unused = ("sample", "answers")
+    return {kind: paths for kind, paths in evidence(claim).items() if kind not in unused}
 
 
 def answered(claims):

@@ -15,3 +15,19 @@ rule dataset:
         "Prepare the dataset {wildcards.dataset}."
     script:
         "../workflow/scripts/dataset.py"
+
+
+checkpoint reachable:
+    input:
+        code=code("limitcycles.datasets"),
+    output:
+        answer=f"{RESULTS}/data/{{dataset}}.reachable.json",
+    log:
+        f"{RESULTS}/logs/data/{{dataset}}.reachable.log",
+    params:
+        spec=lambda wildcards: settings.canonical(config["datasets"][wildcards.dataset]),
+        data_folder=config["data_folder"],
+    message:
+        "Look whether the dataset {wildcards.dataset} can be had."
+    script:
+        "../workflow/scripts/reachable.py"

@@ -6,6 +6,7 @@ localrules:
     claims,
     theory,
     figure_1,
+    figure_2,
     figure_3,
     calibration,
     data,
@@ -33,6 +34,13 @@ rule figure_1:
         "Figure 1 is drawn."
 
 
+rule figure_2:
+    input:
+        answered(["rank-cifar10", "rank-cifar100", "rank-cifar10-augmented"]),
+    message:
+        "Figure 2 is drawn."
+
+
 rule figure_3:
     input:
         answered(["increment-spectrum", "autocorrelation", "gradient-norm", "network-currents"]),
@@ -49,10 +57,10 @@ rule calibration:
 
 rule data:
     input:
-        expand(
+        lambda wildcards: expand(
             f"{RESULTS}/data/{{dataset}}.zarr.zip",
             dataset=sorted(
-                {run["dataset"] for run in config["runs"].values()}
+                {config["runs"][run]["dataset"] for run in config["runs"] if is_present(run)}
                 | {run["dataset"] for run in config["trajectories"].values() if run["seeds"] != []}
             ),
         ),

@@ -25,8 +25,9 @@ def load(path: Path, schema: Path) -> dict[str, dict[str, Any]]:
     ledger = read_yaml(path)
     found = problems(ledger, read_yaml(schema))
     for claim, entry in ledger.items() if not found else ():
-        if {"spectra", "sample"} & set(entry.get("evidence", ())) and "snapshots" not in entry:
-            text = "is missing, but evidence names spectra or sample; add the percents"
+        needing = {"spectra", "sample", "late-noise"} & set(entry.get("evidence", ()))
+        if needing and "snapshots" not in entry:
+            text = f"is missing, but evidence names {', '.join(sorted(needing))}; add the percents"
             found.append(Problem((claim, "snapshots"), text))
         evidence = set(entry.get("evidence", ()))
         for kind in ("analysis", "study"):

@@ -16,6 +16,7 @@ with logged(snakemake.log[0], "charts", snakemake.threads):
         [store.load(path) for path in snakemake.input.get("runs", [])],
         store.load_parts(snakemake.input.get("study", [])),
         store.load_analyses(snakemake.input.get("analyses", [])),
+        [store.load(path) for path in snakemake.input.get("late_noise", [])],
     )
     Path(snakemake.output.charts).mkdir(parents=True, exist_ok=True)  # also without a verdict
     scripts = Path(snakemake.input.scripts).read_text(encoding="utf-8")

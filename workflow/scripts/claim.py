@@ -2,6 +2,8 @@ import gc
 
 gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
 
+from pathlib import Path
+
 from limitcycles import claims, files, store
 from limitcycles.job import logged
 from limitcycles.settings import digest
@@ -16,7 +18,12 @@ with logged(snakemake.log[0], "claim", snakemake.threads):
         sample=store.load_snapshots(snakemake.input.get("sample", []), percents[-1:]),
         analyses=store.load_analyses(snakemake.input.get("analyses", [])),
         study=store.load_parts(snakemake.input.get("study", [])),
+        late_noise=[store.load(path) for path in snakemake.input.get("late_noise", [])],
     )
+    unreachable = {
+        Path(path).name.split(".")[0]: files.read_json(path)["unreachable"]
+        for path in snakemake.input.get("answers", [])
+    }
     result = claims.judge(
         snakemake.wildcards.claim,
         entry,
@@ -25,10 +32,11 @@ with logged(snakemake.log[0], "claim", snakemake.threads):
             "scale": snakemake.params.scale,
             "seeds": snakemake.params.all_seeds,
             "departures": {arm: run["departure"] for arm, run in runs.items()},
+            "absent": claims.absent(entry, runs, unreachable),
             "config_hash": digest([entry, runs, snakemake.params.sections]),
             "artefacts": [
                 path
-                for kind in ("runs", "spectra", "sample", "analyses", "study")
+                for kind in ("runs", "spectra", "sample", "analyses", "late_noise", "study")
                 for path in snakemake.input.get(kind, [])
             ],
         },

@@ -69,6 +69,7 @@ def draw(
     runs: list[xr.Dataset],
     study: dict[str, xr.Dataset] | None = None,
     analyses: dict[str, list[dict[str, xr.Dataset]]] | None = None,
+    late_noise: list[xr.Dataset] | None = None,
 ) -> dict[str, alt.TopLevelMixin]:
     """Charts of one claim, by name, in the order of `names`.
 
@@ -86,6 +87,8 @@ def draw(
         The parts of its study, if it has one.
     analyses
         For a claim on trajectories, by trajectory, one a seed, the parts of their analysis.
+    late_noise
+        For a claim on the late noise of runs, one a seed.
 
     Raises
     ------
@@ -97,6 +100,8 @@ def draw(
     module = _module(evaluator)
     if analyses:
         return module.draw(result, analyses, study)
+    if late_noise:
+        return module.draw(result, late_noise)
     if study:
         return module.draw(result, study)
     return module.draw(result, spectra, runs)

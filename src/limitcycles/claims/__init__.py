@@ -52,12 +52,17 @@ def gather(
     sample: Sequence[xr.Dataset] = (),
     analyses: Mapping[str, Sequence[dict[str, xr.Dataset]]] | None = None,
     study: Mapping[str, xr.Dataset] | None = None,
+    late_noise: Sequence[xr.Dataset] = (),
 ) -> Evidence:
     """Sort stored results by arm, percent and seed, as their attributes say.
 
     `analyses` holds them by trajectory, as `store.load_analyses` returns them.
     """
-    evidence = Evidence(sample=sample[0] if sample else None, study=dict(study or {}))
+    evidence = Evidence(
+        sample=sample[0] if sample else None,
+        study=dict(study or {}),
+        late_noise=sorted(late_noise, key=lambda one: one.attrs["seed"]),
+    )
     for name, spec in entry.get("arms", {}).items():
         if "trajectory" in spec:
             evidence.analyses[name] = list((analyses or {}).get(spec["trajectory"], ()))
@@ -73,9 +78,31 @@ def gather(
     return evidence
 
 
+def absent(
+    entry: dict, runs: Mapping[str, dict], unreachable: Mapping[str, str | None]
+) -> dict[str, str]:
+    """Why arms with a run are not there, by arm; those that are there are not listed.
+
+    `runs` has the resolved settings of each arm, `unreachable` by dataset why it cannot be had.
+    """
+    reasons = {}
+    for name, spec in entry["arms"].items():
+        if "run" not in spec:
+            continue
+        reason = unreachable.get(runs[name]["dataset_name"])
+        if not runs[name]["seeds"]:
+            reasons[name] = "not run at this scale"
+        elif reason is not None:
+            reasons[name] = f"data not reachable ({reason})"
+    return reasons
+
+
 def judge(claim: str, entry: dict, evidence: Evidence, context: dict) -> dict:
     """The result file of one claim: by its evaluator, or "not tested" with the reason,
-    which may be that this scale runs no arm that decides.
+    which may be that this scale runs no arm that decides, or that its data cannot be had.
+
+    Arms that `context["absent"]` names are judged as if the ledger did not have them, and become a
+    caveat.
 
     Raises LimitcyclesError: the ledger names an evaluator that does not exist.
     """
@@ -87,6 +114,11 @@ def judge(claim: str, entry: dict, evidence: Evidence, context: dict) -> dict:
             f"known: {', '.join(EVALUATORS)}"
         )
     module = importlib.import_module(f"{__name__}.{EVALUATORS[entry['evaluator']]}")
+    absent = context.get("absent", {})
+    there = {name: its for name, its in entry["arms"].items() if name not in absent}
+    if not there:
+        return untested(claim, entry, context, "; ".join(dict.fromkeys(absent.values())))
+    entry = entry | {"arms": there}
     try:
         return assemble(claim, entry, module.evaluate(entry, evidence), context)
     except NotRun as reason:

@@ -23,7 +23,8 @@ class Evidence:
     """Stored results by arm: runs (one a seed), spectra (by percent, one a seed), kept rows.
 
     `analyses` has by arm, one a seed, the parts of the analysis of a trajectory by name; none of an
-    arm that is not run at this scale. `study` has the parts of a study by name.
+    arm that is not run at this scale. `late_noise` has one Dataset a seed, with all arms. `study`
+    has the parts of a study by name.
     """
 
     runs: dict[str, list[xr.Dataset]] = field(default_factory=dict)
@@ -31,6 +32,7 @@ class Evidence:
     sample: xr.Dataset | None = None
     analyses: dict[str, list[dict[str, xr.Dataset]]] = field(default_factory=dict)
     study: dict[str, xr.Dataset] = field(default_factory=dict)
+    late_noise: list[xr.Dataset] = field(default_factory=list)
 
 
 class NotRun(LimitcyclesError):
@@ -42,7 +44,7 @@ def some_run(deciding: Sequence[str], run: Collection[str]) -> None:
     if not set(deciding) & set(run):
         raise NotRun(
             f"none of the arms that decide, {', '.join(deciding)}, is run at this scale: give "
-            "their trajectories a seed"
+            "them a seed"
         )
 
 
@@ -146,14 +148,20 @@ def arm(entry: dict, name: str, agrees: bool | None, statistics: list[dict]) -> 
 def assemble(claim: str, entry: dict, outcome: Outcome, context: dict) -> dict:
     """The result file of a claim.
 
-    `context` has scale, seeds, config_hash, artefacts, and `departures`: by arm, how it departs
-    from the paper (None: not at all). A claim whose controls did not all behave is
-    "not reproduced"; one with a caveat, a departure or a part not yet tested cannot be without one.
+    `context` has scale, seeds, config_hash, artefacts, `departures`: by arm, how it departs from
+    the paper (None: not at all), and `absent`: why arms are not there. A claim whose controls did
+    not all behave is "not reproduced"; one with a caveat, a departure, or a part that is not there
+    or not yet tested cannot be without one.
     """
     arms = [a | {"departure": context["departures"].get(a["name"])} for a in outcome.arms]
     caveats = list(outcome.caveats)
     judged = [a for a in arms if outcome.deciding is None or a["name"] in outcome.deciding]
     caveats += sorted({a["departure"] for a in judged if a["departure"]})
+    missing: dict[str, list[str]] = {}
+    for name, reason in context.get("absent", {}).items():
+        if outcome.deciding is None or name in outcome.deciding:
+            missing.setdefault(reason, []).append(name)
+    caveats += [f"{', '.join(names)}: {reason}" for reason, names in missing.items()]
     if entry.get("partial"):
         caveats.append(entry["partial"])
     if any(a["statistics"][0]["n"] == 1 for a in judged if a["run"]):

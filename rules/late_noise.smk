@@ -1,0 +1,24 @@
+rule late_noise:
+    input:
+        unpack(lambda wildcards: continued(wildcards.claim, wildcards.seed)),
+        code=code("limitcycles.late_noise", "limitcycles.store"),
+        own=lambda wildcards: sorted(
+            {file for run in present(wildcards.claim) for file in own_code(run)}
+        ),
+    output:
+        late_noise=f"{RESULTS}/late_noise/{{claim}}/seed{{seed}}.zarr.zip",
+    log:
+        f"{RESULTS}/logs/late_noise/{{claim}}/seed{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/late_noise/{{claim}}/seed{{seed}}.tsv"
+    threads: 1
+    resources:
+        gpu=gpus(),
+    params:
+        settings=settings.canonical(config["late_noise"]),
+        percent=lambda wildcards: max(CLAIMS[wildcards.claim]["snapshots"]),
+        device=config["device"],
+    message:
+        "Compare the late noise of trained networks, seed {wildcards.seed}."
+    script:
+        "../workflow/scripts/late_noise.py"

@@ -1,0 +1,22 @@
+import gc
+
+gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
+
+from pathlib import Path
+
+from limitcycles import late_noise, store
+from limitcycles.job import logged
+
+with logged(snakemake.log[0], "late noise", snakemake.threads):
+    result = late_noise.measure(
+        [store.load(path) for path in snakemake.input.runs],
+        store.load_snapshots(snakemake.input.spectra, [snakemake.params.percent]),
+        {
+            Path(path).name.removesuffix(".zarr.zip"): store.load(path)
+            for path in snakemake.input.datasets
+        },
+        snakemake.params.settings,
+        int(snakemake.wildcards.seed),
+        device=snakemake.params.device,
+    )
+    store.save(result, snakemake.output.late_noise)
