@@ -30,6 +30,8 @@ class TestBuild:
             ("small-lenet", {"dropout": 0.1}, 13338),
             ("fc", SMALL_FC, 3978),
             ("fc", {"inputs": 49, "hidden": 16, "classes": 5}, 917),
+            ("allcnn", {}, 26982),
+            ("allcnn", {"classes": 100}, 29412),
         ],
     )
     def test_the_papers_counts(self, builder, options, weights):
@@ -43,6 +45,40 @@ class TestBuild:
         assert lenet(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
         assert fc(torch.zeros(2, 1, 7, 7)).shape == (2, 10)
         assert networks.small_lenet(classes=3)(torch.zeros(2, 1, 28, 28)).shape == (2, 3)
+
+    @pytest.mark.parametrize(("side", "after"), [(32, 8), (16, 4), (8, 2), (7, 2)])
+    def test_allcnn_takes_images_of_any_size(self, side, after):
+        network = networks.allcnn(classes=7, channels=2)
+        images = torch.randn(2, 2, side, side, generator=torch.Generator().manual_seed(0))
+        before = network[:-2](images)  # as it enters the mean over positions
+        assert before.shape == (2, 7, after, after)
+        assert (before >= 0).all()  # ReLU is the last of the layers
+        torch.testing.assert_close(network(images), before.mean((2, 3)))
+        if side == 32:  # the paper's pool
+            torch.testing.assert_close(network(images), nn.AvgPool2d(8)(before).flatten(1))
+
+    @pytest.mark.parametrize(
+        ("options", "convolutions"),
+        [
+            # (inputs, outputs, kernel, stride) of each
+            ({}, [(3, 12, 3, 1), (12, 12, 3, 1), (12, 12, 3, 2), (12, 24, 3, 1), (24, 24, 3, 1),
+                  (24, 24, 3, 2), (24, 24, 3, 1), (24, 24, 3, 1), (24, 10, 1, 1)]),
+            ({"widths": [4, 5], "depth": 1, "channels": 1, "classes": 3},
+             [(1, 4, 3, 1), (4, 4, 3, 2), (4, 5, 3, 1), (5, 5, 3, 2), (5, 5, 3, 1), (5, 3, 1, 1)]),
+        ],
+    )  # fmt: skip
+    def test_allcnn_layer_by_layer(self, options, convolutions):
+        kinds = [type(m) for m in networks.allcnn(**options)]
+        each = [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+        assert kinds == each * len(convolutions) + [nn.AdaptiveAvgPool2d, nn.Flatten]
+        plain = networks.allcnn(**options, norm=False)
+        assert nn.BatchNorm2d not in [type(m) for m in plain]
+        for network in (networks.allcnn(**options), plain):
+            layers = [m for m in network if isinstance(m, nn.Conv2d)]
+            assert convolutions == [
+                (m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0]) for m in layers
+            ]
+            assert all(m.bias is not None for m in layers)
 
     def test_dropout_is_that_of_the_options(self):
         rates = [m.p for m in networks.small_lenet(dropout=0.25) if isinstance(m, nn.Dropout)]
@@ -66,7 +102,7 @@ class TestBuild:
         ("spec", "words"),
         [
             ({"builder": "small-lennet"}, "'small-lennet'.*did you mean 'small-lenet'.*function"),
-            ({"builder": "transformer"}, "'transformer'.*known: small-lenet, fc"),
+            ({"builder": "transformer"}, "'transformer'.*known: small-lenet, fc, allcnn"),
             ({"builder": "small-lenet", "weights": 13339}, "13,338 weights.*13,339"),
             ({"builder": "fc", "options": {"inputs": 49}}, "'fc'.*hidden"),
             ({"builder": "fc", "options": SMALL_FC | {"depth": 2}}, "'fc'.*depth"),
@@ -159,6 +195,15 @@ def small_convolutional():
     )  # fmt: skip
 
 
+def alive(network):
+    """The network with weights for which no unit is always off, which would be more zeros."""
+    for module in network:
+        if isinstance(module, nn.Conv2d):
+            nn.init.orthogonal_(module.weight.data.flatten(1), gain=2.0)
+            module.bias.data.fill_(0.3)
+    return network
+
+
 SYMMETRIC = {
     # 4 H + 1: two a unit from the normalisation, one from ReLU, and H + 1 from the softmax.
     "small-fc": (lambda: networks.fully_connected(49, 64, 10), (1, 7, 7), 10, 4090, 257),
@@ -183,6 +228,15 @@ SYMMETRIC = {
         ),
         (6,), 3, 400, 14,
     ),
+    # (2 + 1) (3 · 2 + 2 · 2 + 2) for the hidden units, 2 · 3 for the logits; none from the softmax
+    "all-convolutional": (
+        lambda: networks.allcnn(3, channels=1, widths=(2, 2), depth=1), (1, 8, 8), 3, 400, 36,
+    ),
+    # 5 · 2 units
+    "all-convolutional without normalisation": (
+        lambda: alive(networks.allcnn(3, channels=1, widths=(2, 2), depth=1, norm=False)),
+        (1, 8, 8), 3, 400, 10,
+    ),
     "softmax regression": (lambda: nn.Sequential(nn.Linear(6, 3)), (6,), 3, 100, 7),
 }  # fmt: skip
 
@@ -201,6 +255,11 @@ def test_zero_singular_values_are_as_many_as_symmetries(name):
     # A gap of many decades on both sides: the count does not depend on where the line is drawn.
     assert values[-zeros] < 1e-13 * values[0]
     assert values[-zeros - 1] > 1e-5 * values[0]
+
+
+def test_symmetries_of_small_allcnn():
+    # (2 + 1) for each of 3 · 12 + 5 · 24 hidden units, 2 for each class
+    assert networks.symmetries(networks.allcnn()) == 3 * 156 + 20 == 488
 
 
 def lenet_directions(network):
@@ -283,6 +342,9 @@ def test_symmetries_of_small_lenet_one_by_one():
         nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3)),
         nn.Sequential(nn.ReLU(), nn.Linear(4, 3)),
         nn.Sequential(nn.Conv2d(1, 3, 2), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(1, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(1, 3, 2), nn.AdaptiveAvgPool2d(1), nn.ReLU(), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(1, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Linear(3, 3)),
     ],
     ids=lambda network: str(network).replace("\n", ""),
 )

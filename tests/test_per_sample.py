@@ -121,6 +121,12 @@ def norm_across_rows(features):
 LAYERS = {
     "small-lenet": (networks.small_lenet, (1, 28, 28)),
     "fc": (lambda: networks.fully_connected(49, 16, CLASSES), (1, 7, 7)),
+    "allcnn": (lambda: networks.allcnn(CLASSES, widths=(3, 4)), (3, 9, 8)),
+    "allcnn without normalisation": (
+        lambda: networks.allcnn(CLASSES, widths=(3, 4), norm=False),
+        (3, 8, 8),
+    ),
+    "allcnn of one channel": (lambda: networks.allcnn(CLASSES, 1, (3, 4), 1), (1, 8, 8)),
     "one hidden layer": (lambda: flat(nn.Linear(WIDTH, WIDTH), nn.ReLU()), (WIDTH,)),
     "ReLU in place, first": (
         lambda: flat(nn.Linear(WIDTH, WIDTH), nn.ReLU(inplace=True)),

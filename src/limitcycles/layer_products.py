@@ -211,25 +211,29 @@ def _conv(
     strides = {"n": a, "i": b, "k": c * dh, "l": d * dw, "y": c * sh, "x": d * sw}
     sizes = {"n": n, "i": x.shape[1], "k": kh, "l": kw, "y": height, "x": width}
 
-    if x.shape[1] == 1:
+    # Unfolded by as many examples at a time as the cache holds. A block at once would also be more
+    # than glibc keeps for a thread (64 MiB), so that each of its pages would be faulted in anew.
+    channels, positions = x.shape[1], height * width
+    part = min(n, max(1, CACHED // (kh * kw * channels * positions * x.itemsize)))
+    if channels == 1:
         view = x.as_strided([sizes[o] for o in "niklyx"], [strides[o] for o in "niklyx"])
-        g = g.contiguous()
-        product = g.new_empty(n, g.shape[1], kh * kw + 1)
-        part = max(1, CACHED // (kh * kw * height * width * x.itemsize))
-        buffer = g.new_ones(min(part, n), kh * kw + 1, height * width)  # the last row: the bias
-        unfolded = buffer[:, :-1].view(-1, *view.shape[1:])
-        for start in range(0, n, part):
-            some = slice(start, min(start + part, n))
-            size = some.stop - start
-            unfolded[:size] = view[some]
-            torch.bmm(g[some].flatten(2), buffer[:size].mT, out=product[some])
-        product, bias = product[..., :-1], product[..., -1]
+        buffer = g.new_ones(part, kh * kw + 1, positions)  # the last row: the bias
+        unfolded, matrix = buffer[:, :-1].view(-1, *view.shape[1:]), buffer.mT
+        left = g.contiguous().flatten(2)
     else:  # channels last: the copy moves whole runs of channels
         view = x.as_strided([sizes[o] for o in "nyxkli"], [strides[o] for o in "nyxkli"])
-        product = torch.bmm(
-            g.permute(0, 2, 3, 1).reshape(n, height * width, -1).mT,
-            view.reshape(n, height * width, -1),
-        )
+        unfolded = g.new_empty(part, *view.shape[1:])
+        matrix = unfolded.view(part, positions, -1)
+        left = g.permute(0, 2, 3, 1).reshape(n, positions, -1).mT
+    product = g.new_empty(n, g.shape[1], matrix.shape[2])
+    for start in range(0, n, part):
+        some = slice(start, min(start + part, n))
+        size = some.stop - start
+        unfolded[:size] = view[some]
+        torch.bmm(left[some], matrix[:size], out=product[some])
+    if channels == 1:
+        product, bias = product[..., :-1], product[..., -1]
+    else:
         bias = g.sum((2, 3))
     # `product` is (n, output, kernel · input channel); the weights have the channel first.
     product = product.unflatten(2, (kh * kw, -1))

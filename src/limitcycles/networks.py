@@ -7,7 +7,7 @@ pooling, dropout. With them the numbers of weights are the paper's.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -57,9 +57,46 @@ def fully_connected(inputs: int, hidden: int, classes: int, norm: bool = True) -
     )
 
 
+def allcnn(
+    classes: int = 10,
+    channels: int = 3,
+    widths: Sequence[int] = (12, 24),
+    depth: int = 2,
+    norm: bool = True,
+) -> nn.Sequential:
+    """All-convolutional network of Fig. 2 (Springenberg et al. 2015, arXiv 1412.6806).
+
+    Each convolution is followed by batch normalisation (unless `norm` is false) and ReLU, the last
+    one too. `depth` 3x3 layers and one more of stride 2 with widths[0] channels, the same with
+    widths[1], `depth` 3x3 layers, a 1x1 layer to the classes, and the mean over all positions,
+    which is the 8x8 average pool of the paper on images of 32x32. Images of shape
+    (channels, height, width) may have any size. small-allcnn, with the defaults: 26,982 weights
+    with 10 classes, 29,412 with 100.
+    """
+    layers: list[nn.Module] = []
+    before = channels
+
+    def add(width: int, kernel: int = 3, stride: int = 1):
+        nonlocal before
+        layers.append(nn.Conv2d(before, width, kernel, stride, padding=kernel // 2))
+        layers.extend([nn.BatchNorm2d(width)] if norm else [])
+        layers.append(nn.ReLU())
+        before = width
+
+    for width in widths:
+        for _ in range(depth):
+            add(width)
+        add(width, stride=2)
+    for _ in range(depth):
+        add(before)
+    add(classes, kernel=1)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "small-lenet": small_lenet,
     "fc": fully_connected,
+    "allcnn": allcnn,
 }
 
 
@@ -152,11 +189,13 @@ def symmetries(network: nn.Sequential) -> int:
     - each unit from which only ReLU, maximum pooling and dropout lead to the next linear layer or
       convolution: what enters it (γ and β, or weights and bias) against what leaves it: 1;
     - the softmax: the same number added to all logits, for each input of the last layer and its
-      bias: fan-in + 1.
+      bias: fan-in + 1. Not where ReLU stands between the last layer and the logits, as in `allcnn`,
+      with a mean over positions after it: the numbers it lets through differ from logit to logit.
 
     Raises NetworkError: a network that is not a plain sequence of these layers, in this order.
     """
-    allowed = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d)
+    linear, norms = nn.Linear | nn.Conv2d, nn.BatchNorm1d | nn.BatchNorm2d
+    allowed = linear | norms | nn.ReLU | nn.MaxPool2d | nn.AdaptiveAvgPool2d
     layers = []
     if isinstance(network, nn.Sequential):
         passive = nn.Dropout | nn.Flatten | nn.Identity
@@ -164,18 +203,20 @@ def symmetries(network: nn.Sequential) -> int:
     if not layers or not all(isinstance(m, allowed) for m in layers):
         raise NetworkError("symmetries are counted for plain sequences of known layers only")
     count = 0
-    starts = [i for i, m in enumerate(layers) if isinstance(m, nn.Linear | nn.Conv2d)]
+    starts = [i for i, m in enumerate(layers) if isinstance(m, linear)]
     for start, stop in zip(starts, [*starts[1:], len(layers)], strict=True):
         layer, between, last = layers[start], layers[start + 1 : stop], stop == len(layers)
         units, bias = layer.weight.shape[0], layer.bias is not None
-        if between and isinstance(between[0], nn.BatchNorm1d | nn.BatchNorm2d):
+        if between and isinstance(between[0], norms):
             known = between.pop(0).affine
             count += (1 + bias) * units
             bias = True
         else:
             known = True
         kinds = {type(m) for m in between}
-        if last:  # its logits reach the softmax as they are
+        if last and kinds == {nn.ReLU, nn.AdaptiveAvgPool2d}:
+            known &= isinstance(between[-1], nn.AdaptiveAvgPool2d)
+        elif last:  # its logits reach the softmax as they are
             known &= not kinds and isinstance(layer, nn.Linear)
             count += layer.weight[0].numel() + bias
         else:  # without ReLU there would be more of them
@@ -184,7 +225,8 @@ def symmetries(network: nn.Sequential) -> int:
         if not known:
             raise NetworkError(
                 f"symmetries are not known for {layer} with what follows it: "
-                "they need an affine batch normalisation or none, then ReLU, or the softmax"
+                "they need an affine batch normalisation or none, then ReLU, or the softmax, which "
+                "may come after ReLU and a mean over positions"
             )
     if starts[:1] != [0]:
         raise NetworkError("symmetries are counted from a linear layer or convolution on")
