@@ -104,6 +104,8 @@ def test_defaults_are_filled_at_every_depth():
         "train_images": None,
         "resize": None,
         "pixels": "unit",
+        "whiten": None,
+        "optional": False,
         "options": {},
     }
     assert config["runs"]["fc-8"]["gradients"] == {}
