@@ -438,6 +438,16 @@ def test_resolve_run_lays_the_run_over_the_defaults():
     assert config["runs"]["small-fc-code"]["training"] == {"momentum": {"kind": "heavy-ball"}}
 
 
+def test_whether_a_dataset_is_optional_does_not_decide_its_images():
+    config = load(scale="paper")
+    other = load(scale="paper", datasets={"mnist-7x7-wrapped-01": {"optional": True}})
+    assert other["datasets"]["mnist-7x7-wrapped-01"]["optional"]
+    runs = [settings.resolve_run(one, "small-fc-code") for one in (config, other)]
+    assert runs[0] == runs[1]
+    assert "optional" not in runs[0]["dataset"]
+    assert runs[0]["dataset"]["classes"] == [0, 1]
+
+
 def test_seeds_of_a_run_win():
     config = load(runs={"fc-8": {"seeds": ["5"]}})
     assert settings.resolve_run(config, "fc-8")["seeds"] == [5]
