@@ -9,7 +9,9 @@ rule dataset:
     log:
         f"{RESULTS}/logs/data/{{dataset}}.log",
     params:
-        spec=lambda wildcards: settings.canonical(config["datasets"][wildcards.dataset]),
+        spec=lambda wildcards: settings.canonical(
+            settings.content(config["datasets"][wildcards.dataset])
+        ),
         data_folder=config["data_folder"],
     message:
         "Prepare the dataset {wildcards.dataset}."

@@ -104,6 +104,8 @@ def test_defaults_are_filled_at_every_depth():
         "train_images": None,
         "resize": None,
         "pixels": "unit",
+        "whiten": None,
+        "optional": False,
         "options": {},
     }
     assert config["runs"]["fc-8"]["gradients"] == {}
@@ -434,6 +436,16 @@ def test_resolve_run_lays_the_run_over_the_defaults():
     assert (run["network_name"], run["dataset_name"]) == ("small-fc", "mnist-7x7-wrapped-01")
     assert run["seeds"] == config["seeds"]
     assert config["runs"]["small-fc-code"]["training"] == {"momentum": {"kind": "heavy-ball"}}
+
+
+def test_whether_a_dataset_is_optional_does_not_decide_its_images():
+    config = load(scale="paper")
+    other = load(scale="paper", datasets={"mnist-7x7-wrapped-01": {"optional": True}})
+    assert other["datasets"]["mnist-7x7-wrapped-01"]["optional"]
+    runs = [settings.resolve_run(one, "small-fc-code") for one in (config, other)]
+    assert runs[0] == runs[1]
+    assert "optional" not in runs[0]["dataset"]
+    assert runs[0]["dataset"]["classes"] == [0, 1]
 
 
 def test_seeds_of_a_run_win():

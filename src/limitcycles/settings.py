@@ -193,6 +193,11 @@ def recipe(resolved: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in resolved.items() if key not in left_out}
 
 
+def content(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the images of an entry of `datasets`: `optional` does not."""
+    return {key: value for key, value in dataset.items() if key != "optional"}
+
+
 def _resolve(config: Mapping[str, Any], group: str, name: str) -> tuple[dict, Mapping]:
     """What runs and trajectories share, and the own entry of one."""
     if name not in config[group]:
@@ -204,7 +209,7 @@ def _resolve(config: Mapping[str, Any], group: str, name: str) -> tuple[dict, Ma
         "run": name,
         "network": config["networks"][own["network"]],
         "network_name": own["network"],
-        "dataset": config["datasets"][own["dataset"]],
+        "dataset": content(config["datasets"][own["dataset"]]),
         "dataset_name": own["dataset"],
         "training": merge([config["training"], own["training"]]),
         "seeds": config["seeds"] if own["seeds"] is None else own["seeds"],

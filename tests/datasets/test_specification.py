@@ -43,6 +43,12 @@ def test_complete_fills_in_the_defaults():
         ),
         ({"source": "mnist", "resize": {"method": [], "size": 7}}, "resize: method"),
         ({"source": "mnist", "resize": {"method": "bilinear", "size": 0}}, "size: 0: give a num"),
+        ({"source": "mnist", "whiten": 1e-5}, "whiten: 1e-05: give {regulariser"),
+        ({"source": "mnist", "whiten": {}}, "whiten: {}: give {regulariser"),
+        ({"source": "mnist", "whiten": {"regulariser": 0}}, "regulariser: 0: give a number above"),
+        ({"source": "mnist", "whiten": {"regulariser": "1e-5"}}, "regulariser: 1e-5: give a num"),
+        ({"source": "mnist", "whiten": {"regulariser": True}}, "regulariser: True: give a number"),
+        ({"source": "mnist", "optional": 1}, "optional: 1: give true or false"),
         ({"source": "mnist", "options": {"a": 1}}, 'the source "mnist" takes none'),
         ({"source": "a.b:c", "options": [1]}, "a mapping for a source of your own"),
     ],
@@ -51,6 +57,11 @@ def test_complete_refuses_with_key_value_and_remedy(spec, message):
     with pytest.raises(DatasetError) as caught:
         specification.complete(spec, SOURCES)
     assert message in str(caught.value)
+
+
+def test_optional_is_no_part_of_the_dataset():
+    plain = specification.complete({"source": "mnist"}, SOURCES)
+    assert specification.complete({"source": "mnist", "optional": True}, SOURCES) == plain
 
 
 def test_canonical_does_not_depend_on_the_order_of_keys():
