@@ -265,6 +265,54 @@ class TestSamplersOfTrajectories:
         assert config["trajectories"]["full-plain"]["training"]["sampler"] == sampler
 
 
+class TestAugmentation:
+    MINE = "{flip: true, pad: 4}"
+
+    def test_a_run_may_have_it(self):
+        config = load(runs={"fc-8": {"training": {"augmentation": {"flip": False, "pad": 2}}}})
+        mine, other = (settings.resolve_run(config, run)["training"] for run in ("fc-8", "fc-16"))
+        assert mine["augmentation"] == {"flip": False, "pad": 2}
+        assert other["augmentation"] is None
+
+    def test_a_trajectory_cannot_have_it(self, checked):
+        (line,) = checked(
+            f"trajectories: {{few-plain: {{training: {{augmentation: {self.MINE}}}}}}}"
+        )
+        assert line.startswith("mine.yaml: trajectories.few-plain.training.augmentation: ")
+        assert "is for runs only, and few-plain is a trajectory; write null" in line
+
+    def test_nor_have_it_from_the_defaults(self, checked):
+        (line,) = checked(f"training: {{augmentation: {self.MINE}}}")  # once, not for every one
+        assert line.startswith("mine.yaml: training.augmentation: ")
+        assert "is for runs only" in line
+
+    def test_a_default_that_no_trajectory_uses(self):
+        mine = {"flip": True, "pad": 4}
+        none = {name: {"training": {"augmentation": None}} for name in load()["trajectories"]}
+        config = load(training={"augmentation": mine}, trajectories=none)
+        assert settings.resolve_run(config, "fc-8")["training"]["augmentation"] == mine
+
+    @pytest.mark.parametrize(
+        ("half", "whole"),
+        [
+            ({"flip": False}, {"flip": False, "pad": 4}),
+            ({"pad": 2}, {"flip": True, "pad": 2}),
+            ({}, {"flip": True, "pad": 4}),
+        ],
+    )
+    def test_what_is_left_out_has_its_default(self, half, whole):
+        config = load(runs={"fc-8": {"training": {"augmentation": half}}})
+        training = settings.resolve_run(config, "fc-8")["training"]
+        assert training["augmentation"] == whole
+        assert training["epochs"] == config["training"]["epochs"]
+
+    def test_bad_values(self, checked):
+        lines = checked("runs: {fc-8: {training: {augmentation: {flip: 1, pad: -1, crop: 4}}}}")
+        where = "mine.yaml: runs.fc-8.training.augmentation."
+        keys = {line.removeprefix(where).split(":")[0] for line in lines}
+        assert keys == {"flip", "pad", "crop"}
+
+
 def test_samplers_of_the_schema_are_those_of_the_library(schema):
     from limitcycles.samplers import CONTROLS, SAMPLERS
 
@@ -462,8 +510,9 @@ def test_identity_changes_with_what_decides_the_weights_only():
         identity(training={"momentum": {"kind": "none"}}),
         identity(dataset="mnist-7x7-wrapped"),
         identity(network="fc-16"),
+        identity(training={"augmentation": {"flip": True, "pad": 4}}),
     }
-    assert len(changed | {same}) == 5
+    assert len(changed | {same}) == 6
 
 
 def test_digest_does_not_depend_on_the_order_of_keys():
@@ -510,4 +559,4 @@ def test_another_seed_or_note_makes_nothing_anew():
 def test_a_trajectory_has_no_settings_that_it_does_not_use():
     training = settings.resolve_trajectory(load(), "few-plain")["training"]
     assert "learning_rate" in training
-    assert not {"snapshots", "checkpoint_seconds"} & set(training)
+    assert not {"snapshots", "checkpoint_seconds", "augmentation"} & set(training)

@@ -156,7 +156,7 @@ def check(
     tree = _plain(config)
     _refuse_other_keys(tree, sources)
     filled = fill(tree, schema)
-    fail_on([*problems(tree, schema), *_references(filled), *_controls(filled)], sources)
+    fail_on([*problems(tree, schema), *_references(filled), *_misplaced(filled)], sources)
     return filled
 
 
@@ -176,10 +176,11 @@ def resolve_run(config: Mapping[str, Any], run: str) -> dict[str, Any]:
 def resolve_trajectory(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The same of one long trajectory; `gradient_every` and `windows` in place of `gradients`.
 
-    `training` has neither `snapshots` nor `checkpoint_seconds`: it keeps every epoch.
+    `training` has neither `snapshots` nor `checkpoint_seconds`: it keeps every epoch. It has no
+    `augmentation` either: `check` refuses it.
     """
     resolved, own = _resolve(config, "trajectories", name)
-    for unused in ("snapshots", "checkpoint_seconds"):
+    for unused in ("snapshots", "checkpoint_seconds", "augmentation"):
         resolved["training"].pop(unused, None)
     return canonical(resolved | {key: own[key] for key in ("gradient_every", "windows")})
 
@@ -296,19 +297,34 @@ def _references(config: Mapping[str, Any]) -> list[Problem]:
     return found
 
 
-def _controls(config: Mapping[str, Any]) -> list[Problem]:
-    """Runs whose sampler is for trajectories only, by the key that they have it from."""
-    runs, found = config.get("runs"), {}
-    for run, own in runs.items() if isinstance(runs, dict) else ():
-        for path, tree in ((("runs", run, "training"), own), (("training",), config)):
-            training = tree.get("training") if isinstance(tree, dict) else None
-            sampler = training.get("sampler") if isinstance(training, dict) else None
-            if sampler is not None:
-                if sampler in TRAJECTORIES_ONLY:
-                    found.setdefault((*path, "sampler"), (sampler, run))
-                break
-    text = (
-        "{} is for trajectories only, and {} is a run; take a sampler with mini-batches, such as "
-        "without-replacement, or put the entry under trajectories"
+def _misplaced(config: Mapping[str, Any]) -> list[Problem]:
+    """Settings of `training` that only the other kind can have, by the key that they come from."""
+    cases = (
+        (
+            "runs",
+            "sampler",
+            lambda value: value in TRAJECTORIES_ONLY,
+            "is for trajectories only, and {} is a run; take a sampler with mini-batches, such as "
+            "without-replacement, or put the entry under trajectories",
+        ),
+        (
+            "trajectories",
+            "augmentation",
+            lambda value: value is not None,
+            "is for runs only, and {} is a trajectory; write null here, and augmentation under the "
+            "training of each run that shall have it",
+        ),
     )
-    return [Problem(path, text.format(show(value), run)) for path, (value, run) in found.items()]
+    found: dict[tuple, Problem] = {}
+    for group, key, refused, text in cases:
+        entries = config.get(group)
+        for name, own in entries.items() if isinstance(entries, dict) else ():
+            for path, tree in (((group, name, "training"), own), (("training",), config)):
+                training = tree.get("training") if isinstance(tree, dict) else None
+                if isinstance(training, dict) and key in training:
+                    value = training[key]
+                    if refused(value):
+                        problem = Problem((*path, key), f"{show(value)} {text.format(name)}")
+                        found.setdefault(problem.path, problem)
+                    break
+    return list(found.values())
