@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from limitcycles.augmentation import augment
+from limitcycles.augmentation import Copies, augment
 
 
 def generator(seed=0):
@@ -91,3 +91,31 @@ def test_the_stream_moves_on_alike_whatever_is_asked_for(options):
     augment(images, one, True, 2)
     augment(images, two, *options)
     assert torch.equal(torch.rand(3, generator=one), torch.rand(3, generator=two))
+
+
+HOW = {"flip": True, "pad": 2}
+
+
+class TestCopies:
+    def images(self):
+        return torch.randn(11, 3, 6, 5, generator=generator(1), dtype=torch.float64)
+
+    def test_copy_by_copy(self):
+        images, source = self.images(), generator(4)
+        copies = Copies(images, 3, source, **HOW)
+        assert len(copies) == 33
+        again = generator(4)
+        expected = torch.cat([augment(images, again, **HOW) for _ in range(3)])
+        assert torch.equal(copies[:], expected)
+        assert not torch.equal(expected[:11], expected[11:22])
+        assert torch.equal(torch.rand(3, generator=source), torch.rand(3, generator=again))
+
+    @pytest.mark.parametrize("step", [1, 4, 11, 12, 100])
+    def test_slices_give_the_same_images(self, step):
+        copies = Copies(self.images(), 3, generator(4), **HOW)
+        parts = [copies[i : i + step] for i in range(0, len(copies), step)]
+        assert torch.equal(torch.cat(parts), copies[:])
+
+    def test_first_copies_do_not_depend_on_how_many_there_are(self):
+        few, many = (Copies(self.images(), n, generator(4), **HOW) for n in (2, 5))
+        assert torch.equal(few[:], many[:22])

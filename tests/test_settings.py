@@ -225,6 +225,7 @@ def test_misspelt_key_names_file_key_and_nearest_spelling(checked, text, key, ne
         ("training: {snapshots: [0, 20]}", "training.snapshots", ["100 among them"]),
         ("training: {snapshots: [100, 20]}", "training.snapshots", ["rising order"]),
         ("training: {snapshots: [20, 101]}", "training.snapshots[1]", ["101", "at most 100"]),
+        ("gradients: {images: 1}", "gradients.images", ["1", "at least 2"]),
         ("training: {batch_size: }", "training.batch_size", ["null", "give it a value"]),
         ("seeds: 0", "seeds", ["write [0]"]),
         ("seeds: [0, 0]", "seeds", ["twice"]),
@@ -305,6 +306,30 @@ class TestAugmentation:
         training = settings.resolve_run(config, "fc-8")["training"]
         assert training["augmentation"] == whole
         assert training["epochs"] == config["training"]["epochs"]
+
+    def test_gradients_over_augmentations_need_it(self, checked):
+        mine = "gradients: {augmentations: [1, 2]}"
+        (line,) = checked(f"runs: {{fc-8: {{{mine}}}}}")
+        assert line.startswith("mine.yaml: runs.fc-8.gradients.augmentations: [1, 2] is for runs")
+        assert "fc-8 has none; write null, or give it one" in line
+        (line,) = checked(mine)  # once, not for every run
+        assert line.startswith("mine.yaml: gradients.augmentations: [1, 2] is for runs")
+
+    def test_gradients_over_augmentations_of_a_run_that_has_it(self):
+        own = {"training": {"augmentation": {}}, "gradients": {"augmentations": [1, 2]}}
+        gradients = settings.resolve_run(load(runs={"fc-8": own}), "fc-8")["gradients"]
+        assert gradients["augmentations"] == [1, 2]
+        assert gradients["images"] is None
+
+    @pytest.mark.parametrize(
+        ("numbers", "words"),
+        [("[2, 1]", "rise strictly"), ("[]", "not be empty"), ("[0]", "least")],
+    )
+    def test_bad_numbers_of_augmentations(self, checked, numbers, words):
+        mine = f"training: {{augmentation: {{}}}}, gradients: {{augmentations: {numbers}}}"
+        (line,) = checked(f"runs: {{fc-8: {{{mine}}}}}")
+        assert line.startswith("mine.yaml: runs.fc-8.gradients.augmentations")
+        assert words in line
 
     def test_bad_values(self, checked):
         lines = checked("runs: {fc-8: {training: {augmentation: {flip: 1, pad: -1, crop: 4}}}}")
@@ -504,7 +529,10 @@ def test_identity_changes_with_what_decides_the_weights_only():
 
     same = identity()
     assert identity(departure="a note", seeds=[9], gradients={"precision": "float64"}) == same
+    assert identity(gradients={"images": 500}) == same
     assert identity(training={"checkpoint_seconds": 1}) == same
+    trained = {"training": {"augmentation": {"flip": True, "pad": 2}}}
+    assert identity(**trained, gradients={"augmentations": [1, 2]}) == identity(**trained)
     changed = {
         identity(training={"epochs": 3}),
         identity(training={"momentum": {"kind": "none"}}),

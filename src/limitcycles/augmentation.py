@@ -22,12 +22,46 @@ def augment(images: Tensor, generator: torch.Generator, flip: bool, pad: int) ->
 
     Returns new images of the same shape, dtype and device, in channels-last memory.
     """
+    return _changed(images, _draw(len(images), generator, flip, pad), pad)
+
+
+class Copies:
+    """All images `copies` times, each time augmented anew: `len` and slices are those of a tensor.
+
+    Row a·n + i is image i of n in its copy a. What happens to each row is drawn here, by `augment`
+    of all images, copy after copy; so the first copies are the same however many there are. Images
+    are made when a slice asks for them. Parameters as for `augment`.
+    """
+
+    def __init__(self, images: Tensor, copies: int, generator: torch.Generator, **how):
+        self._images, self._pad = images, how["pad"]
+        self._changes = torch.cat(
+            [_draw(len(images), generator, **how) for _ in range(copies)], dim=1
+        )
+
+    def __len__(self) -> int:
+        return self._changes.shape[1]
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        """Images of these rows, shape (rows, channel, height, width)."""
+        index = torch.arange(*rows.indices(len(self)))
+        images = self._images[(index % len(self._images)).to(self._images.device)]
+        return _changed(images, self._changes[:, index], self._pad)
+
+
+def _draw(n: int, generator: torch.Generator, flip: bool, pad: int) -> Tensor:
+    """Row and column where each image is cut, and whether it is mirrored: (3, n) int64."""
+    place = torch.randint(2 * pad + 1, (2, n), generator=generator)
+    mirrored = torch.randint(2, (1, n), generator=generator) * flip
+    return torch.cat([place, mirrored])
+
+
+def _changed(images: Tensor, changes: Tensor, pad: int) -> Tensor:
     n, channels, height, width = images.shape
-    top, left = torch.randint(2 * pad + 1, (2, n), generator=generator)
-    mirrored = torch.randint(2, (n,), generator=generator).bool() & flip
+    top, left, mirrored = changes
     row = torch.arange(height) + top[:, None]
     column = torch.arange(width)
-    column = torch.where(mirrored[:, None], column.flip(0), column) + left[:, None]
+    column = torch.where(mirrored[:, None] == 1, column.flip(0), column) + left[:, None]
     image = torch.arange(n)[:, None, None]
     pixel = (image * (height + 2 * pad) + row[:, :, None]) * (width + 2 * pad) + column[:, None]
     # Channels last: what is picked is a run of channels.

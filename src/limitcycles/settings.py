@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from limitcycles.crosschecks import TRAJECTORIES_ONLY, augmented, misplaced
 from limitcycles.validation import (
     Problem,
     Source,
@@ -28,6 +29,7 @@ from limitcycles.validation import (
 from limitcycles.yamlfile import ConfigError, read_yaml
 
 __all__ = [
+    "TRAJECTORIES_ONLY",
     "ConfigError",
     "canonical",
     "check",
@@ -44,7 +46,6 @@ __all__ = [
     "resolve_trajectory",
 ]
 
-TRAJECTORIES_ONLY = ("full-batch", "gaussian")  # values of training.sampler without mini-batches
 COMMAND_LINE = "command line (--config)"
 _FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 
@@ -156,7 +157,8 @@ def check(
     tree = _plain(config)
     _refuse_other_keys(tree, sources)
     filled = fill(tree, schema)
-    fail_on([*problems(tree, schema), *_references(filled), *_misplaced(filled)], sources)
+    across = [*_references(filled), *misplaced(filled), *augmented(filled)]
+    fail_on([*problems(tree, schema), *across], sources)
     return filled
 
 
@@ -295,36 +297,3 @@ def _references(config: Mapping[str, Any]) -> list[Problem]:
                     text = f"{show(name)} is not under {group}; {suggestion(name, names)}"
                     found.append(Problem((kind, run, key), text))
     return found
-
-
-def _misplaced(config: Mapping[str, Any]) -> list[Problem]:
-    """Settings of `training` that only the other kind can have, by the key that they come from."""
-    cases = (
-        (
-            "runs",
-            "sampler",
-            lambda value: value in TRAJECTORIES_ONLY,
-            "is for trajectories only, and {} is a run; take a sampler with mini-batches, such as "
-            "without-replacement, or put the entry under trajectories",
-        ),
-        (
-            "trajectories",
-            "augmentation",
-            lambda value: value is not None,
-            "is for runs only, and {} is a trajectory; write null here, and augmentation under the "
-            "training of each run that shall have it",
-        ),
-    )
-    found: dict[tuple, Problem] = {}
-    for group, key, refused, text in cases:
-        entries = config.get(group)
-        for name, own in entries.items() if isinstance(entries, dict) else ():
-            for path, tree in (((group, name, "training"), own), (("training",), config)):
-                training = tree.get("training") if isinstance(tree, dict) else None
-                if isinstance(training, dict) and key in training:
-                    value = training[key]
-                    if refused(value):
-                        problem = Problem((*path, key), f"{show(value)} {text.format(name)}")
-                        found.setdefault(problem.path, problem)
-                    break
-    return list(found.values())
