@@ -92,19 +92,24 @@ def tested_on(claim):
     }
 
 
+def gradient_rows(run):
+    """Per-sample gradients of one snapshot: images times copies; infinite where it is unknown."""
+    spec = resolved(run)
+    own = spec["gradients"]
+    images = IMAGES.get(spec["dataset"]["source"], float("inf"))
+    return min(images, own["images"] or images) * max(own["augmentations"] or [1])
+
+
 def gradient_mib(run):
     """Size of the gradients of one snapshot; of the largest that are held where it is unknown."""
     spec = resolved(run)
-    images = IMAGES.get(spec["dataset"]["source"], float("inf"))
     size = 4 if spec["gradients"]["precision"] == "float32" else 8
-    return images * (spec["network"]["weights"] or float("inf")) * size / 2**20
+    return gradient_rows(run) * (spec["network"]["weights"] or float("inf")) * size / 2**20
 
 
 def exact_order(run):
     """Rows of the matrix that the exact spectrum forms, min(N, d); 0 where none is formed."""
-    spec = resolved(run)
-    images = IMAGES.get(spec["dataset"]["source"], float("inf"))
-    order = min(images, spec["network"]["weights"] or 0)
+    order = min(gradient_rows(run), resolved(run)["network"]["weights"] or 0)
     return order if order <= config["spectrum"]["exact_up_to"] else 0
 
 

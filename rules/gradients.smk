@@ -17,6 +17,8 @@ rule gradients:
         mem_mb=gradients_mb,
     params:
         precision=lambda wildcards: resolved(wildcards.run)["gradients"]["precision"],
+        images=lambda wildcards: resolved(wildcards.run)["gradients"]["images"],
+        augmentations=lambda wildcards: resolved(wildcards.run)["gradients"]["augmentations"],
         memory_mib=config["gradients"]["memory_mib"],
         keep_samples=config["gradients"]["keep_samples"],
         device=config["device"],

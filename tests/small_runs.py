@@ -39,6 +39,7 @@ def run(network: dict[str, Any] | None = None, **training: Any) -> dict[str, Any
             "learning_rate": {"start": 0.1, "factor": 0.2, "at": [0.4, 0.8]},
             "momentum": {"kind": "nesterov", "coefficient": 0.9},
             "weight_decay": 0.0,
+            "augmentation": None,
             "sampler": "without-replacement",
             "snapshots": [0, 20, 40, 100],
             "checkpoint_seconds": 1e9,

@@ -11,6 +11,7 @@ from helpers import row_by_row
 from torch import nn
 
 from limitcycles import gradient_store, gradients, networks
+from limitcycles.augmentation import augment
 from limitcycles.errors import LimitcyclesError
 from limitcycles.files import StorageError
 from limitcycles.per_sample import BLOCK, BatchCouplingError, PerSampleGradients
@@ -197,6 +198,126 @@ class TestKeptRows:
         assert counts.sum() == 90
         # 9 of each on average, with a standard deviation of √(30 · 0.3 · 0.7) = 2.5.
         assert np.abs(counts - 9).max() < 3.5 * 2.5
+
+
+class TestSomeImages:
+    def test_rows_of_images_that_the_seed_draws(self, tmp_path, dataset):
+        run = make_run()
+        write(run, dataset, tmp_path / "all.zarr")
+        kept = write(run, dataset, tmp_path / "some.zarr", images=40)
+        example = kept["sample"].values
+        assert example.shape == (40,)
+        assert (np.diff(example) > 0).all()
+        assert not (example == np.arange(40)).all()
+        assert not kept["copy"].any()
+        some, whole = (gradient_store.open_store(tmp_path / f"{n}.zarr") for n in ("some", "all"))
+        # Other blocks, so that the last bits may differ.
+        expected = whole["gradient"][:][example]
+        np.testing.assert_allclose(some["gradient"][:], expected, atol=1e-6 * abs(expected).max())
+        assert np.array_equal(kept["gradient"].values, some["gradient"][:])
+        for store, images in ((some, 40), (whole, IMAGES)):
+            wanted = {"images": images, "copies": 1, "augmentations": []}
+            assert wanted.items() <= dict(store.attrs).items()
+        again = write(make_run(seed=4), dataset, tmp_path / "other.zarr", images=40)
+        assert not np.array_equal(again["sample"], example)
+
+    def test_kept_rows_of_some_images(self, tmp_path, dataset):
+        run = make_run()
+        every = write(run, dataset, tmp_path / "g.zarr", images=40)
+        some = write(run, dataset, tmp_path / "g.zarr", images=40, keep_samples=9)
+        assert len(some["sample"]) == 9
+        xr.testing.assert_equal(some, every.sel(sample=some["sample"]))
+
+    def test_all_images_are_enough(self, tmp_path, dataset):
+        kept = write(make_run(), dataset, tmp_path / "g.zarr", images=IMAGES)
+        assert list(kept["sample"].values) == list(range(IMAGES))
+
+    def test_more_than_there_are(self, tmp_path, dataset):
+        with pytest.raises(LimitcyclesError, match=r"gradients\.images: 151 is more than the 150"):
+            write(make_run(), dataset, tmp_path / "g.zarr", images=151)
+
+    def test_draws_are_uniform(self):
+        counts = np.bincount(
+            np.concatenate([gradients.choose(10, 3, seed) for seed in range(300)]), minlength=10
+        )
+        # 90 of each on average, with a standard deviation of √(300 · 0.3 · 0.7) = 8.
+        assert np.abs(counts - 90).max() < 3.5 * 8
+
+
+class TestAugmentedImages:
+    HOW = {"flip": True, "pad": 1}  # noqa: RUF012
+
+    def run(self, seed=3, how=None):
+        run = make_run(seed=seed)
+        settings = json.loads(run.attrs["settings"])
+        settings["training"] = {"augmentation": how or self.HOW}
+        return run.assign_attrs(settings=json.dumps(settings))
+
+    def rows(self, path):
+        return gradient_store.open_store(path)["gradient"][:]
+
+    @pytest.mark.parametrize("images", [None, 40])
+    def test_rows_are_those_of_the_copies_one_after_another(self, tmp_path, dataset, images):
+        run = self.run()
+        kept = write(
+            run, dataset, tmp_path / "g.zarr",
+            images=images, augmentations=[1, 3], precision="float64",
+        )  # fmt: skip
+        count = images or IMAGES
+        store = gradient_store.open_store(tmp_path / "g.zarr")
+        assert store["gradient"].shape == (3 * count, WEIGHTS)
+        wanted = {"images": count, "copies": 3, "augmentations": [1, 3]}
+        assert wanted.items() <= dict(store.attrs).items()
+
+        network, pixels, labels = in_memory(run, dataset, 100, "float64")
+        example = gradients.choose(IMAGES, images, 3)
+        source = torch.Generator().manual_seed(gradients.stream(3, "gradient augmentation"))
+        expected = torch.cat([
+            row_by_row(network, augment(pixels[example], source, **self.HOW), labels[example])
+            for _ in range(3)
+        ])  # fmt: skip
+        np.testing.assert_allclose(
+            store["gradient"][:], expected, rtol=0, atol=1e-13 * float(expected.abs().max())
+        )
+        assert np.array_equal(kept["sample"], np.tile(example, 3))
+        assert np.array_equal(kept["copy"], np.repeat(np.arange(3), count))
+        assert np.array_equal(kept["gradient"], store["gradient"][:])
+
+    @pytest.mark.parametrize("threads", [1, 2])
+    def test_shards_and_threads_do_not_change_them(self, tmp_path, dataset, monkeypatch, threads):
+        write(self.run(), dataset, tmp_path / "one.zarr", augmentations=[2])
+        monkeypatch.setattr(gradients, "SHARD_BYTES", 64 * WEIGHTS * 4)
+        write(self.run(), dataset, tmp_path / "many.zarr", augmentations=[2], threads=threads)
+        one, many = (self.rows(tmp_path / f"{name}.zarr") for name in ("one", "many"))
+        np.testing.assert_allclose(one, many, rtol=0, atol=1e-5 * abs(one).max())
+
+    def test_first_copies_do_not_depend_on_how_many_there_are(self, tmp_path, dataset):
+        for copies in (1, 3):
+            write(self.run(), dataset, tmp_path / f"{copies}.zarr", augmentations=[copies])
+        few, many = (self.rows(tmp_path / f"{copies}.zarr") for copies in (1, 3))
+        np.testing.assert_allclose(many[:IMAGES], few, rtol=0, atol=1e-5 * abs(few).max())
+
+    def test_the_seed_and_the_settings_of_the_run_decide(self, tmp_path, dataset):
+        runs = [self.run(), self.run(seed=4), self.run(how={"flip": False, "pad": 0})]
+        for number, run in enumerate(runs):
+            write(run, dataset, tmp_path / f"{number}.zarr", augmentations=[1])
+        one, other, unchanged = (self.rows(tmp_path / f"{number}.zarr") for number in range(3))
+        write(make_run(), dataset, tmp_path / "plain.zarr")
+        plain = self.rows(tmp_path / "plain.zarr")
+        assert np.array_equal(unchanged, plain)
+        assert np.abs(one - other).max() > 1e-2
+        assert np.abs(one - plain).max() > 1e-2
+
+    def test_a_run_without_augmentation(self, tmp_path, dataset):
+        run = make_run()
+        settings = json.loads(run.attrs["settings"]) | {"training": {"augmentation": None}}
+        words = r"gradients\.augmentations: run tiny was trained without augmentation; write null"
+        with pytest.raises(LimitcyclesError, match=words):
+            write(
+                run.assign_attrs(settings=json.dumps(settings)), dataset, tmp_path / "g.zarr",
+                augmentations=[2],
+            )  # fmt: skip
+        assert not list(tmp_path.iterdir())
 
 
 class TestPlan:

@@ -33,6 +33,7 @@ RUNS = {
             momentum={"kind": "heavy-ball", "coefficient": 0.9},
             weight_decay=1e-4,
             sampler="with-replacement",
+            augmentation={"flip": True, "pad": 3},
             checkpoint_seconds=INTERVAL,
         ),
     ),
@@ -319,6 +320,7 @@ CHANGES = {
     "momentum": changed_training(momentum={"kind": "heavy-ball", "coefficient": 0.9}),
     "weight decay": changed_training(weight_decay=1e-3),
     "sampler": changed_training(sampler="index-list"),
+    "augmentation": changed_training(augmentation={"flip": False, "pad": 1}),
     "seed": lambda run, dataset: (run, dataset, 6),
     "network": lambda run, dataset: (
         run

@@ -227,6 +227,7 @@ def test_misspelt_key_names_file_key_and_nearest_spelling(checked, text, key, ne
         ("training: {snapshots: [0, 20]}", "training.snapshots", ["100 among them"]),
         ("training: {snapshots: [100, 20]}", "training.snapshots", ["rising order"]),
         ("training: {snapshots: [20, 101]}", "training.snapshots[1]", ["101", "at most 100"]),
+        ("gradients: {images: 1}", "gradients.images", ["1", "at least 2"]),
         ("training: {batch_size: }", "training.batch_size", ["null", "give it a value"]),
         ("seeds: 0", "seeds", ["write [0]"]),
         ("seeds: [0, 0]", "seeds", ["twice"]),
@@ -265,6 +266,78 @@ class TestSamplersOfTrajectories:
             trajectories={"full-plain": {"training": {"sampler": sampler}}},
         )
         assert config["trajectories"]["full-plain"]["training"]["sampler"] == sampler
+
+
+class TestAugmentation:
+    MINE = "{flip: true, pad: 4}"
+
+    def test_a_run_may_have_it(self):
+        config = load(runs={"fc-8": {"training": {"augmentation": {"flip": False, "pad": 2}}}})
+        mine, other = (settings.resolve_run(config, run)["training"] for run in ("fc-8", "fc-16"))
+        assert mine["augmentation"] == {"flip": False, "pad": 2}
+        assert other["augmentation"] is None
+
+    def test_a_trajectory_cannot_have_it(self, checked):
+        (line,) = checked(
+            f"trajectories: {{few-plain: {{training: {{augmentation: {self.MINE}}}}}}}"
+        )
+        assert line.startswith("mine.yaml: trajectories.few-plain.training.augmentation: ")
+        assert "is for runs only, and few-plain is a trajectory; write null" in line
+
+    def test_nor_have_it_from_the_defaults(self, checked):
+        (line,) = checked(f"training: {{augmentation: {self.MINE}}}")  # once, not for every one
+        assert line.startswith("mine.yaml: training.augmentation: ")
+        assert "is for runs only" in line
+
+    def test_a_default_that_no_trajectory_uses(self):
+        mine = {"flip": True, "pad": 4}
+        none = {name: {"training": {"augmentation": None}} for name in load()["trajectories"]}
+        config = load(training={"augmentation": mine}, trajectories=none)
+        assert settings.resolve_run(config, "fc-8")["training"]["augmentation"] == mine
+
+    @pytest.mark.parametrize(
+        ("half", "whole"),
+        [
+            ({"flip": False}, {"flip": False, "pad": 4}),
+            ({"pad": 2}, {"flip": True, "pad": 2}),
+            ({}, {"flip": True, "pad": 4}),
+        ],
+    )
+    def test_what_is_left_out_has_its_default(self, half, whole):
+        config = load(runs={"fc-8": {"training": {"augmentation": half}}})
+        training = settings.resolve_run(config, "fc-8")["training"]
+        assert training["augmentation"] == whole
+        assert training["epochs"] == config["training"]["epochs"]
+
+    def test_gradients_over_augmentations_need_it(self, checked):
+        mine = "gradients: {augmentations: [1, 2]}"
+        (line,) = checked(f"runs: {{fc-8: {{{mine}}}}}")
+        assert line.startswith("mine.yaml: runs.fc-8.gradients.augmentations: [1, 2] is for runs")
+        assert "fc-8 has none; write null, or give it one" in line
+        (line,) = checked(mine)  # once, not for every run
+        assert line.startswith("mine.yaml: gradients.augmentations: [1, 2] is for runs")
+
+    def test_gradients_over_augmentations_of_a_run_that_has_it(self):
+        own = {"training": {"augmentation": {}}, "gradients": {"augmentations": [1, 2]}}
+        gradients = settings.resolve_run(load(runs={"fc-8": own}), "fc-8")["gradients"]
+        assert gradients["augmentations"] == [1, 2]
+        assert gradients["images"] is None
+
+    @pytest.mark.parametrize(
+        ("numbers", "words"),
+        [("[2, 1]", "rise strictly"), ("[]", "not be empty"), ("[0]", "least")],
+    )
+    def test_bad_numbers_of_augmentations(self, checked, numbers, words):
+        mine = f"training: {{augmentation: {{}}}}, gradients: {{augmentations: {numbers}}}"
+        (line,) = checked(f"runs: {{fc-8: {{{mine}}}}}")
+        assert line.startswith("mine.yaml: runs.fc-8.gradients.augmentations")
+        assert words in line
+
+    def test_bad_values(self, checked):
+        lines = checked("runs: {fc-8: {training: {augmentation: {flip: 1, pad: -1, crop: 4}}}}")
+        where = "mine.yaml: runs.fc-8.training.augmentation."
+        keys = {line.removeprefix(where).split(":")[0] for line in lines}
+        assert keys == {"flip", "pad", "crop"}
 
 
 def test_samplers_of_the_schema_are_those_of_the_library(schema):
@@ -468,14 +541,18 @@ def test_identity_changes_with_what_decides_the_weights_only():
 
     same = identity()
     assert identity(departure="a note", seeds=[9], gradients={"precision": "float64"}) == same
+    assert identity(gradients={"images": 500}) == same
     assert identity(training={"checkpoint_seconds": 1}) == same
+    trained = {"training": {"augmentation": {"flip": True, "pad": 2}}}
+    assert identity(**trained, gradients={"augmentations": [1, 2]}) == identity(**trained)
     changed = {
         identity(training={"epochs": 3}),
         identity(training={"momentum": {"kind": "none"}}),
         identity(dataset="mnist-7x7-wrapped"),
         identity(network="fc-16"),
+        identity(training={"augmentation": {"flip": True, "pad": 4}}),
     }
-    assert len(changed | {same}) == 5
+    assert len(changed | {same}) == 6
 
 
 def test_digest_does_not_depend_on_the_order_of_keys():
@@ -522,4 +599,4 @@ def test_another_seed_or_note_makes_nothing_anew():
 def test_a_trajectory_has_no_settings_that_it_does_not_use():
     training = settings.resolve_trajectory(load(), "few-plain")["training"]
     assert "learning_rate" in training
-    assert not {"snapshots", "checkpoint_seconds"} & set(training)
+    assert not {"snapshots", "checkpoint_seconds", "augmentation"} & set(training)

@@ -206,8 +206,9 @@ SETTINGS = {"exact_up_to": 200, "leading": 8, "tolerance": 1e-3, "seed": 0, "mem
 
 
 class TestOfGradients:
-    def store(self, path, rows):
-        attrs = {"run": "a", "seed": 2, "percent": 40}
+    def store(self, path, rows, copies=1, augmentations=()):
+        attrs = {"run": "a", "seed": 2, "percent": 40, "augmentations": list(augmentations)}
+        attrs |= {"images": len(rows) // copies, "copies": copies}
         group = gradient_store.create(path, rows.shape, 64, str(rows.dtype), attrs)
         group["gradient"][:] = rows
         norms = (rows.astype(float) ** 2).sum(1)
@@ -223,12 +224,54 @@ class TestOfGradients:
         result = spectrum.of_gradients(self.store(tmp_path / "g", rows), SETTINGS, "cpu")
         assert result.attrs["method"] == method
         assert {"run": "a", "seed": 2, "percent": 40}.items() <= result.attrs.items()
+        assert {"images": 300, "copies": 1}.items() <= result.attrs.items()
+        assert "augmentations" not in result.dims
         expected = spectrum.summarise(exact(Rows(rows)))
         count = len(result["eigenvalue"])
         np.testing.assert_allclose(result["eigenvalue"][:8], expected["eigenvalue"][:8], rtol=1e-3)
         assert count == weights if method == "exact" else 8 <= count < weights
         assert result.attrs["trace"] == pytest.approx(expected.attrs["trace"], rel=1e-12)
         assert result.attrs["rank_float32"] == expected.attrs["rank_float32"] == 22
+
+    @pytest.mark.parametrize("numbers", [[1, 2, 5], [3, 5], [5]])
+    @pytest.mark.parametrize("memory_mib", [10, 0])
+    def test_numbers_of_augmentations(self, tmp_path, numbers, memory_mib):
+        """60 images in 5 copies, more rows than a shard: each prefix has the D of its own rows."""
+        rows = self.rows(40, np.float64)
+        rows[:60] *= 3  # so that the answers differ
+        settings = SETTINGS | {"memory_mib": memory_mib}
+        path = self.store(tmp_path / "g", rows, copies=5, augmentations=numbers)
+        result = spectrum.of_gradients(path, settings, "cpu")
+        assert list(result["augmentations"].values) == numbers
+        each = [spectrum.summarise(exact(Rows(rows[: 60 * a]))).attrs for a in numbers]
+        for name, key in (
+            ("rank", "rank_float32"),
+            ("mean", "mean_all"),
+            ("std", "std_all"),
+            ("participation_ratio", "participation_ratio"),
+        ):
+            found = result[f"augmented_{name}"]
+            assert found.dims == ("augmentations",)
+            np.testing.assert_allclose(found, [its[key] for its in each], rtol=1e-10)
+            assert found[-1] == result.attrs[key]
+        assert len(set(result["augmented_mean"].values)) == len(numbers)
+        assert {"images": 60, "copies": 5, "samples": 300}.items() <= result.attrs.items()
+        np.testing.assert_allclose(
+            result["eigenvalue"], exact(Rows(rows)).eigenvalue, rtol=1e-9, atol=1e-12
+        )
+        assert "gradient squared" in result["augmented_mean"].attrs["units"]
+
+    def test_prefixes_by_the_matrix_free_method(self, tmp_path):
+        rows = self.rows(201, np.float64)
+        settings = SETTINGS | {"exact_up_to": 100}
+        path = self.store(tmp_path / "g", rows, copies=2, augmentations=[1, 2])
+        result = spectrum.of_gradients(path, settings, "cpu")
+        assert result.attrs["method"] == "matrix-free"
+        expected = [spectrum.summarise(exact(Rows(part))).attrs for part in (rows[:150], rows)]
+        ranks = [its["rank_float32"] for its in expected]
+        assert list(result["augmented_rank"]) == ranks
+        means = [its["mean_all"] for its in expected]
+        np.testing.assert_allclose(result["augmented_mean"], means, rtol=1e-12)
 
     @pytest.mark.parametrize("weights", [200, 201])
     def test_memory_does_not_change_the_result(self, tmp_path, weights):

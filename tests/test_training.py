@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from small_runs import EPOCHS, SNAPSHOT_EPOCHS, STEPS, Steps
 
 from limitcycles import networks, training
+from limitcycles.augmentation import augment
 from limitcycles.errors import LimitcyclesError
 
 LINEAR = {"builder": "small_runs:linear", "weights": 650}
@@ -118,6 +119,33 @@ def test_whole_runs_of_softmax_regression_by_hand(digits, plans, tmp_path, momen
         np.testing.assert_allclose(result[f"{part}_loss"], losses, rtol=1e-5)
         np.testing.assert_allclose(result[f"{part}_error"], errors, atol=1e-9)
         assert errors[-1] < 40 < 80 < errors[0]
+
+
+def test_augmentation_by_hand(digits, plans, tmp_path):
+    """Each step takes new changes from a stream of their own; metrics are of the images alone."""
+    how, momentum = {"flip": True, "pad": 1}, MOMENTA[0]
+    settings = small_runs.run(LINEAR, momentum=momentum, epochs=2, snapshots=[0, 100])
+    plain = training.train(digits, settings, 3, tmp_path / "plain")
+    settings["training"]["augmentation"] = how
+    result = training.train(digits, settings, 3, tmp_path / "augmented")
+    orders = [torch.cat(plan) for plan in plans]
+    assert all(map(torch.equal, orders[:2], orders[2:]))
+    np.testing.assert_array_equal(result["weights"][0], plain["weights"][0])
+
+    images, labels = (digits[f"train_{what}"].values for what in ("image", "label"))
+    weights = result["weights"].values[0].astype(float)
+    velocity = np.zeros_like(weights)
+    source = torch.Generator().manual_seed(training.stream(3, "augmentation"))
+    for plan, rate in zip(plans[2:], [0.1, 0.02], strict=True):
+        for index in plan:
+            changed = augment(torch.from_numpy(images)[index], source, **how)
+            batch = changed.numpy().reshape(-1, 64).astype(float), labels[index]
+            gradient = softmax_regression(*batch, weights)[1]
+            weights, velocity = updated(weights, velocity, gradient, rate, momentum, 0.0)
+    np.testing.assert_allclose(result["weights"][1], weights, rtol=0, atol=2e-6)
+    loss = softmax_regression(images.reshape(-1, 64).astype(float), labels, weights)[0]
+    np.testing.assert_allclose(result["train_loss"][-1], loss, rtol=1e-5)
+    assert np.abs(result["weights"][1] - plain["weights"][1]).max() > 1e-2
 
 
 def test_learning_rate_falls_at_the_epochs_of_the_authors():
@@ -234,9 +262,9 @@ def test_dropout_changes_neither_initial_weights_nor_order(large_digits, plans, 
 
 
 def test_streams_of_a_seed_are_distinct():
-    purposes = ("initialisation", "sampler", "dropout")
+    purposes = ("initialisation", "sampler", "dropout", "augmentation")
     streams = {training.stream(seed, purpose) for seed in range(50) for purpose in purposes}
-    assert len(streams) == 150
+    assert len(streams) == 200
 
 
 @pytest.mark.parametrize("sampler", ["without-replacement", "with-replacement", "index-list"])

@@ -13,7 +13,9 @@ import zarr
 from limitcycles.files import StorageError
 from limitcycles.provenance import code_version
 
-DEFINITION = "row k is the gradient of the loss of example k, in evaluation mode, not divided by N"
+DEFINITION = (
+    "each row is the gradient of the loss of one image, in evaluation mode, not divided by N"
+)
 UNITS = "nat per unit of weight"
 
 
@@ -53,15 +55,19 @@ def open_store(path: Path | str) -> zarr.Group:
 
 
 class Reader:
-    """One array of the group at `path`; a slice that cannot be read raises StorageError."""
+    """One array of the group at `path`, or its first `rows` rows, to be sliced by rows.
 
-    def __init__(self, group: zarr.Group, name: str, path: Path | str):
+    A slice that cannot be read raises StorageError.
+    """
+
+    def __init__(self, group: zarr.Group, name: str, path: Path | str, rows: int | None = None):
         self._array, self._path = group[name], path
-        self.shape = self._array.shape
+        self.shape = (self._array.shape[0] if rows is None else rows, *self._array.shape[1:])
 
-    def __getitem__(self, key) -> np.ndarray:
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(self.shape[0])
         with _readable(self._path):
-            return self._array[key]
+            return self._array[start:stop]
 
 
 @contextlib.contextmanager
@@ -75,10 +81,16 @@ def _readable(path: Path | str) -> Iterator[None]:
         ) from error
 
 
-def rows(gradient: np.ndarray, index: np.ndarray, attrs: dict) -> xr.Dataset:
-    """Some rows as a Dataset: `gradient` (sample, weight), `sample` the index of the example."""
+def rows(gradient: np.ndarray, index: np.ndarray, copy: np.ndarray, attrs: dict) -> xr.Dataset:
+    """Some rows as a Dataset: `gradient` (sample, weight), `sample` the index of the example.
+
+    `copy` (sample) tells which of its augmentations it is, from 0; 0 where there is none.
+    """
     return xr.Dataset(
         {"gradient": (("sample", "weight"), gradient, {"units": UNITS})},
-        coords={"sample": ("sample", index, {"long_name": "index of the training example"})},
+        coords={
+            "sample": ("sample", index, {"long_name": "index of the training example"}),
+            "copy": ("sample", copy, {"long_name": "index of its augmentation"}),
+        },
         attrs=attrs | {"definition": DEFINITION},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 import xarray as xr
 
 from limitcycles import gradient_store, networks
+from limitcycles.augmentation import Copies
 from limitcycles.devices import pick_device
 from limitcycles.errors import LimitcyclesError
 from limitcycles.files import replacing
@@ -46,35 +48,57 @@ def write(
     threads: int = 1,
     device: str = "auto",
     keep_samples: int = 2048,
+    images: int | None = None,
+    augmentations: Sequence[int] | None = None,
 ) -> xr.Dataset:
-    """Write g_k = ∇f_k(x) of every training example at one snapshot to the folder `path`.
+    """Write g_k = ∇f_k(x) of the training examples at one snapshot to the folder `path`.
 
     The group holds `gradient` (sample, weight), one row an example, not divided by N, and
     `square_norm` (sample), ‖g_k‖² in float64. Memory beyond the network and the images stays below
-    about `memory_mib` MiB. Returned are `keep_samples` rows (all, if there are fewer), drawn
-    without replacement by the seed of the run, with the index of their example as coordinate.
+    about `memory_mib` MiB.
+
+    `images`: so many training images only, drawn without replacement by the seed of the run, in
+    rising order (None: all of them). `augmentations`: rising numbers of augmentations of each image
+    over which D is asked for, the last being A. The rows are then those of all images, changed at
+    random as in training, A times over (`augmentation.Copies`, from a stream of their own), so that
+    the first a · n rows give D over a augmentations of n images. The attributes of the group keep
+    `images`, `copies` (A; 1 for plain images) and `augmentations` (empty for plain images).
+
+    Returned are `keep_samples` rows (all, if there are fewer), drawn without replacement by the
+    seed of the run, with the index of their example and of its copy as coordinates.
 
     Raises BatchCouplingError, StorageError, LimitcyclesError (no such snapshot, too little memory
-    for one example).
+    for one example, fewer images than `images`, a run that was trained without augmentation).
     """
     where = pick_device(device)
     network = snapshot_network(run, percent, precision).to(where)
     dtype = getattr(torch, precision)
-    images, labels = tensors(dataset, "train", where)
-    images = images.to(dtype)
-    rows = PerSampleGradients(network, images, labels)
-    block, shard = plan(rows, images[0], memory_mib, threads)
-    attrs = {"run": run.attrs["run"], "seed": run.attrs["seed"], "percent": percent}
-    generator = np.random.default_rng(stream(run.attrs["seed"], "gradient sample"))
-    chosen = np.sort(generator.permutation(len(images))[:keep_samples])
+    pixels, labels = tensors(dataset, "train", where)
+    seed = run.attrs["seed"]
+    example = choose(len(pixels), images, seed)
+    if len(example) < len(pixels):
+        pixels, labels = (part[torch.from_numpy(example).to(where)] for part in (pixels, labels))
+    pixels = pixels.to(dtype)
+    rows = PerSampleGradients(network, pixels, labels)
+    block, shard = plan(rows, pixels[0], memory_mib, threads)
+    inputs, copies = pixels, 1
+    if augmentations is not None:
+        copies = max(augmentations)
+        changes = torch.Generator().manual_seed(stream(seed, "gradient augmentation"))
+        inputs = Copies(pixels, copies, changes, **augmentation_of(run))
+    targets = labels.repeat(copies)
+    attrs = {"run": run.attrs["run"], "seed": seed, "percent": percent}
+    attrs |= {"images": len(example), "copies": copies, "augmentations": [*(augmentations or ())]}
+    generator = np.random.default_rng(stream(seed, "gradient sample"))
+    chosen = np.sort(generator.permutation(len(inputs))[:keep_samples])
     kept = np.empty((len(chosen), rows.weights), dtype=precision)
     with replacing(path, durable=False) as temporary:  # `diffusion.Rows` finds damage
-        shape = (len(images), rows.weights)
+        shape = (len(inputs), rows.weights)
         group = gradient_store.create(temporary, shape, shard, precision, attrs)
         array = group["gradient"]
-        square_norm = np.empty(len(images))
-        bar = track(total=len(images), unit="image", what=f"gradients at {percent} %")
-        for start, part in rows.blocks(images, labels, shard, threads, block):
+        square_norm = np.empty(len(inputs))
+        bar = track(total=len(inputs), unit="image", what=f"gradients at {percent} %")
+        for start, part in rows.blocks(inputs, targets, shard, threads, block):
             array[start : start + len(part)] = part.numpy()
             norm = torch.linalg.vector_norm(part, dim=1, dtype=torch.float64)
             square_norm[start : start + len(part)] = (norm**2).numpy()
@@ -85,7 +109,35 @@ def write(
         group.create_array(
             "square_norm", data=square_norm, dimension_names=("sample",), fill_value=np.nan
         )
-    return gradient_store.rows(kept, chosen, attrs)
+    copy, image = np.divmod(chosen, len(example))
+    return gradient_store.rows(kept, example[image], copy, attrs)
+
+
+def choose(available: int, images: int | None, seed: int) -> np.ndarray:
+    """Indices of the examples whose gradients are taken, int64, rising; `images` as in `write`.
+
+    Raises LimitcyclesError: there are fewer than `images`.
+    """
+    if images is None:
+        return np.arange(available)
+    if images > available:
+        raise LimitcyclesError(
+            f"gradients.images: {images:,} is more than the {available:,} training images of the "
+            "dataset; take fewer, or null for all"
+        )
+    generator = np.random.default_rng(stream(seed, "gradient images"))
+    return np.sort(generator.permutation(available)[:images])
+
+
+def augmentation_of(run: xr.Dataset) -> dict:
+    """`flip` and `pad` that a run was trained with. Raises LimitcyclesError: it was without."""
+    augmentation = json.loads(run.attrs["settings"])["training"]["augmentation"]
+    if augmentation is None:
+        raise LimitcyclesError(
+            f"gradients.augmentations: run {run.attrs['run']} was trained without augmentation; "
+            "write null, or give it training.augmentation"
+        )
+    return augmentation
 
 
 def plan(rows: PerSampleGradients, example, memory_mib: int, threads: int) -> tuple[int, int]:

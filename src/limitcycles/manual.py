@@ -68,6 +68,8 @@ def _allowed(key: Mapping[str, Any]) -> str:
     null = " or `null`" if "null" in kinds else ""
     if "x-expects" in key:
         return key["x-expects"]
+    if key["type"] == "boolean":
+        return "`true`, `false`"
     if "enum" in key:
         return ", ".join(f"`{value}`" for value in key["enum"]) + null
     kind = next(kind for kind in kinds if kind != "null")

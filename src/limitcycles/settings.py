@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from limitcycles.crosschecks import TRAJECTORIES_ONLY, augmented, misplaced
 from limitcycles.validation import (
     Problem,
     Source,
@@ -28,6 +29,7 @@ from limitcycles.validation import (
 from limitcycles.yamlfile import ConfigError, read_yaml
 
 __all__ = [
+    "TRAJECTORIES_ONLY",
     "ConfigError",
     "canonical",
     "check",
@@ -44,7 +46,6 @@ __all__ = [
     "resolve_trajectory",
 ]
 
-TRAJECTORIES_ONLY = ("full-batch", "gaussian")  # values of training.sampler without mini-batches
 COMMAND_LINE = "command line (--config)"
 _FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 
@@ -156,7 +157,8 @@ def check(
     tree = _plain(config)
     _refuse_other_keys(tree, sources)
     filled = fill(tree, schema)
-    fail_on([*problems(tree, schema), *_references(filled), *_controls(filled)], sources)
+    across = [*_references(filled), *misplaced(filled), *augmented(filled)]
+    fail_on([*problems(tree, schema), *across], sources)
     return filled
 
 
@@ -176,10 +178,11 @@ def resolve_run(config: Mapping[str, Any], run: str) -> dict[str, Any]:
 def resolve_trajectory(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The same of one long trajectory; `gradient_every` and `windows` in place of `gradients`.
 
-    `training` has neither `snapshots` nor `checkpoint_seconds`: it keeps every epoch.
+    `training` has neither `snapshots` nor `checkpoint_seconds`: it keeps every epoch. It has no
+    `augmentation` either: `check` refuses it.
     """
     resolved, own = _resolve(config, "trajectories", name)
-    for unused in ("snapshots", "checkpoint_seconds"):
+    for unused in ("snapshots", "checkpoint_seconds", "augmentation"):
         resolved["training"].pop(unused, None)
     return canonical(resolved | {key: own[key] for key in ("gradient_every", "windows")})
 
@@ -299,21 +302,3 @@ def _references(config: Mapping[str, Any]) -> list[Problem]:
                     text = f"{show(name)} is not under {group}; {suggestion(name, names)}"
                     found.append(Problem((kind, run, key), text))
     return found
-
-
-def _controls(config: Mapping[str, Any]) -> list[Problem]:
-    """Runs whose sampler is for trajectories only, by the key that they have it from."""
-    runs, found = config.get("runs"), {}
-    for run, own in runs.items() if isinstance(runs, dict) else ():
-        for path, tree in ((("runs", run, "training"), own), (("training",), config)):
-            training = tree.get("training") if isinstance(tree, dict) else None
-            sampler = training.get("sampler") if isinstance(training, dict) else None
-            if sampler is not None:
-                if sampler in TRAJECTORIES_ONLY:
-                    found.setdefault((*path, "sampler"), (sampler, run))
-                break
-    text = (
-        "{} is for trajectories only, and {} is a run; take a sampler with mini-batches, such as "
-        "without-replacement, or put the entry under trajectories"
-    )
-    return [Problem(path, text.format(show(value), run)) for path, (value, run) in found.items()]

@@ -18,6 +18,14 @@ TAU = np.logspace(-16, -1, 151)
 # the rank. The trace is about ten times the largest eigenvalue, so that they cost about half of the
 # error allowed at the threshold.
 NEGLIGIBLE = 1 / 20
+UNITS = "gradient squared (nat² per unit of weight²)"
+# What is told for each number of augmentations: its name, the attribute that it is, and its unit.
+AUGMENTED = (
+    ("rank", "rank_float32", "1"),
+    ("mean", "mean_all", UNITS),
+    ("std", "std_all", UNITS),
+    ("participation_ratio", "participation_ratio", "1"),
+)
 
 
 def rank(spectrum: Spectrum, tau: float) -> float:
@@ -79,11 +87,10 @@ def summarise(spectrum: Spectrum, **attrs) -> xr.Dataset:
     """
     d = spectrum.weights
     rank32 = rank(spectrum, paper_threshold(d))
-    units = "gradient squared (nat² per unit of weight²)"
     return xr.Dataset(
         {
-            "eigenvalue": ("index", spectrum.eigenvalue, {"units": units}),
-            "error_bound": ("index", spectrum.error_bound, {"units": units}),
+            "eigenvalue": ("index", spectrum.eigenvalue, {"units": UNITS}),
+            "error_bound": ("index", spectrum.error_bound, {"units": UNITS}),
             "rank_curve": (
                 "tau",
                 np.array([rank(spectrum, t) for t in TAU]),
@@ -120,19 +127,48 @@ def of_gradients(path: Path | str, settings: dict, device: str = "auto") -> xr.D
     most `exact_up_to`, else matrix-free with `leading`, `tolerance` and `seed`. Where the latter
     would need half of all dimensions, the exact method is taken after all if its matrix fits into
     `memory_mib`; the log says so, and the attribute `method` which one it was.
+
+    Of gradients of augmented images, the spectrum is that of all copies. What is read off D over
+    fewer stands beside it, by the number of `augmentations`: `augmented_rank` (by the paper's rule
+    with float32), `augmented_mean`, `augmented_std` (of all d eigenvalues, gradient squared) and
+    `augmented_participation_ratio`. The attributes `images` and `copies` are those of the store.
+
     Raises SpectrumError, StorageError.
     """
     store = gradient_store.open_store(path)
-    array, square_norm = (
-        gradient_store.Reader(store, name, path) for name in ("gradient", "square_norm")
-    )
+    images = store.attrs["images"]
+
+    def first(rows: int) -> Spectrum:
+        array, square_norm = (
+            gradient_store.Reader(store, name, path, rows) for name in ("gradient", "square_norm")
+        )
+        return _of_rows(array, square_norm[:], settings, device)
+
+    whole = first(images * store.attrs["copies"])
+    origin = ("run", "seed", "percent", "images", "copies")
+    result = summarise(whole, **{key: store.attrs[key] for key in origin})
+    numbers = store.attrs["augmentations"]
+    if numbers:
+        each = [first(images * a) for a in numbers[:-1]]
+        attrs = [summarise(found).attrs for found in [*each, whole]]
+        coordinate = {"long_name": "augmentations of each image", "units": "1"}
+        result = result.assign_coords(augmentations=("augmentations", numbers, coordinate)).assign(
+            {
+                f"augmented_{name}": ("augmentations", [its[key] for its in attrs], {"units": unit})
+                for name, key, unit in AUGMENTED
+            }
+        )
+    return result
+
+
+def _of_rows(array, square_norm: np.ndarray, settings: dict, device: str) -> Spectrum:
+    """The spectrum by the method that the settings ask for; see `of_gradients`."""
     samples, weights = array.shape
-    origin = {key: store.attrs[key] for key in ("run", "seed", "percent")}
 
     def rows(negligible: float) -> Rows:
         return Rows(
             array,
-            square_norm=square_norm[:],
+            square_norm=square_norm,
             negligible=negligible,
             memory_mib=settings["memory_mib"],
             device=pick_device(device),
@@ -141,16 +177,15 @@ def of_gradients(path: Path | str, settings: dict, device: str = "auto") -> xr.D
     if min(samples, weights) > settings["exact_up_to"]:
         try:
             threshold = paper_threshold(weights)
-            found = krylov.matrix_free(
+            return krylov.matrix_free(
                 rows(NEGLIGIBLE * settings["tolerance"] * threshold),
                 leading=settings["leading"],
                 tolerance=settings["tolerance"],
                 seed=settings["seed"],
                 threshold=threshold,
             )
-            return summarise(found, **origin)
         except krylov.UnresolvedError as error:
             if 2 * 8 * min(samples, weights) ** 2 > settings["memory_mib"] * 2**20:
                 raise
             print(f"taking the exact method instead: {error}", file=sys.stderr)
-    return summarise(diffusion.exact(rows(0.0)), **origin)
+    return diffusion.exact(rows(0.0))

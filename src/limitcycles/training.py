@@ -21,6 +21,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from limitcycles import networks, plugins
+from limitcycles.augmentation import augment
 from limitcycles.checkpoint import Checkpoint
 from limitcycles.devices import pick_device
 from limitcycles.errors import LimitcyclesError
@@ -114,7 +115,7 @@ def train(
     ----------
     dataset: as `limitcycles.datasets.build` returns it.
     run: resolved settings of the run (`limitcycles.settings.resolve_run`).
-    seed: all random streams (initialisation, sampler, dropout) derive from it.
+    seed: all random streams (initialisation, sampler, dropout, augmentation) derive from it.
     state: folder of the checkpoint, of this run alone; it may be deleted when the result is safe.
     limit_seconds: stop after a checkpoint once this time has passed (None: never), with
         TimeoutError; the next call continues.
@@ -123,7 +124,7 @@ def train(
     -------
     Dataset with `weights` (snapshot, weight) float32, `buffers` (snapshot, buffer) float64,
     `percent` and `epoch` of each snapshot, and by epoch, 0 being before training, `train_loss`,
-    `test_loss` (nats), `train_error`, `test_error` (percent), all in evaluation mode.
+    `test_loss` (nats), `train_error`, `test_error` (percent), in evaluation mode, not augmented.
 
     Raises
     ------
@@ -153,6 +154,7 @@ def train(
     torch.manual_seed(stream(seed, "dropout"))
     optimizer = make_optimizer(network, training)
     order = torch.Generator().manual_seed(stream(seed, "sampler"))
+    changes = torch.Generator().manual_seed(stream(seed, "augmentation"))
     images, labels = tensors(dataset, "train", device)
     test = tensors(dataset, "test", device)
     epochs = training["epochs"]
@@ -173,11 +175,7 @@ def train(
             torch.cuda.set_rng_state(saved["cuda_generator"])
         now = _Progress(saved["epoch"], saved["step"], saved["record"])
         order.set_state(saved["order"])
-
-    def snapshot():
-        if now.epoch in due:
-            weights, buffers = networks.flatten(network)
-            now.record["snapshots"][now.epoch] = {"weights": weights, "buffers": buffers}
+        changes.set_state(saved["changes"])
 
     def save(order_state):
         checkpoint.save(
@@ -187,6 +185,7 @@ def train(
                 "generator": torch.get_rng_state(),
                 "cuda_generator": torch.cuda.get_rng_state() if device.type == "cuda" else None,
                 "order": order_state,
+                "changes": changes.get_state(),
                 "epoch": now.epoch,
                 "step": now.step,
                 "record": now.record,
@@ -219,7 +218,9 @@ def train(
                 raise diverged(f"the {part} loss is {loss}", when)
             now.record["metrics"][f"{part}_loss"].append(loss)
             now.record["metrics"][f"{part}_error"].append(error)
-        snapshot()
+        if now.epoch in due:
+            weights, buffers = networks.flatten(network)
+            now.record["snapshots"][now.epoch] = {"weights": weights, "buffers": buffers}
 
     if saved is None:
         measure()
@@ -236,7 +237,10 @@ def train(
             for now.step in range(first, len(plan)):
                 index = plan[now.step].to(device)
                 optimizer.zero_grad(set_to_none=True)
-                loss = F.cross_entropy(network(images[index]), labels[index])
+                batch = images[index]
+                if training["augmentation"] is not None:
+                    batch = augment(batch, changes, **training["augmentation"])
+                loss = F.cross_entropy(network(batch), labels[index])
                 loss.backward()
                 optimizer.step()
                 losses[now.step] = loss.detach()

@@ -147,6 +147,8 @@ def _fill(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], defaul
         other = schema.get("additionalProperties")
         other = other if isinstance(other, Mapping) else {}
         defaults = defaults and "x-laid-over" not in schema
+        # A mapping that may be left out as a whole has nothing below it to be laid over.
+        defaults = defaults or schema.get("default", "none") is None
         filled = {
             key: _fill(child, known.get(key, other), root, defaults) for key, child in value.items()
         }

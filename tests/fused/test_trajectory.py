@@ -430,3 +430,11 @@ def test_an_ensemble_names_the_seed_that_diverges(tmp_path):
 def test_an_ensemble_refuses_steps_over_all_images(sampler, tmp_path):
     with pytest.raises(FusedError, match=f"{sampler} has compiled loops only; use the CPU"):
         record_ensemble(tmp_path, settings=run(sampler=sampler))
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_augmentation_is_refused(device, tmp_path):
+    with pytest.raises(FusedError, match=r"training\.augmentation is for runs only.*write null"):
+        record_ensemble(
+            tmp_path, device=device, settings=run(augmentation={"flip": True, "pad": 4})
+        )

@@ -21,5 +21,7 @@ with logged(snakemake.log[0], "gradients", snakemake.threads):
             threads=snakemake.threads,
             device=snakemake.params.device,
             keep_samples=snakemake.params.keep_samples,
+            images=snakemake.params.images,
+            augmentations=snakemake.params.augmentations,
         )
         store.save(sample, Path(snakemake.output.sample) / f"at{percent}.zarr.zip")

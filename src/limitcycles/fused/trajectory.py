@@ -87,7 +87,7 @@ def record_seeds(
     Raises
     ------
     DivergenceError: a loss is no longer finite; names seed and epoch. What was written stays.
-    FusedError: a network or a sampler that the device cannot take.
+    FusedError: a network or a sampler that the device cannot take, or augmentation.
     CheckpointError, StorageError: the state cannot be used or written.
     """
     training, seeds = run["training"], list(stores)
@@ -153,6 +153,11 @@ def _engine(
 ) -> Engines | Ensemble:
     """A network for each seed, before training, compiled (device None) or on a device."""
     sampler = run["training"]["sampler"]
+    if run["training"].get("augmentation") is not None:
+        raise FusedError(
+            "training.augmentation is for runs only: trajectories take the images as they are; "
+            "write null"
+        )
     if device is not None and sampler not in SAMPLERS:
         raise FusedError(f"the sampler {sampler} has compiled loops only; use the CPU")
     data = dataset["train_image"].values, dataset["train_label"].values

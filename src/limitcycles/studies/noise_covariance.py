@@ -50,6 +50,7 @@ RUN = {
         "weight_decay": 0.0,
         "sampler": "without-replacement",
         "snapshots": [100],
+        "augmentation": None,
         "checkpoint_seconds": 3600,
     },
 }
