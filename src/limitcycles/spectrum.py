@@ -150,7 +150,7 @@ def of_gradients(path: Path | str, settings: dict, device: str = "auto") -> xr.D
             )
             return summarise(found, **origin)
         except krylov.UnresolvedError as error:
-            if 2 * 8 * min(samples, weights) ** 2 > settings["memory_mib"] * 2**20:
+            if 8 * min(samples, weights) ** 2 > settings["memory_mib"] * 2**20:
                 raise
             print(f"taking the exact method instead: {error}", file=sys.stderr)
     return summarise(diffusion.exact(rows(0.0)), **origin)
