@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 import torch
 from torch import Tensor
 
+from limitcycles import band
 from limitcycles.errors import LimitcyclesError
+from limitcycles.progress import track
 
 PANELS = 8  # columns of D are formed in so many parts: 9/16 of the work of the full product
 ROWS = 1024  # of a block: few enough that its copies cost little memory
@@ -188,7 +189,8 @@ def covariance(rows: Rows) -> Tensor:
     """D itself, shape (d, d), float64; only the lower triangle is computed, then mirrored."""
     matrix = torch.zeros(rows.weights, rows.weights, dtype=torch.float64, device=rows.device)
     panel = -(-rows.weights // PANELS)
-    for block in rows.centred():
+    total = -(-rows.samples // ROWS)
+    for block in track(rows.centred(), total=total, unit="block", what="forming D", delay=10):
         for start in range(0, rows.weights, panel):
             columns = block[:, start : start + panel]
             matrix[start:, start : start + panel].addmm_(block[:, start:].T, columns)
@@ -217,7 +219,8 @@ def exact(rows: Rows) -> Spectrum:
 
     The bound is that of the eigensolver and of forming the matrix, min(N, d) · eps · λ_1.
     Forming D squares the condition number: eigenvalues below about 1e-14 λ_1 are rounding. Where
-    they matter, `singular` is the method. Time O(N d min(N, d)), memory 16 min(N, d)² bytes.
+    they matter, `singular` is the method. Time O(N d min(N, d)); memory 8 min(N, d)² bytes, that
+    of one matrix, on the CPU (twice that on another device), and a few blocks of rows.
     """
     small = min(rows.samples, rows.weights)
     matrix = covariance(rows) if rows.weights <= rows.samples else gram(rows)
@@ -241,9 +244,7 @@ def exact(rows: Rows) -> Spectrum:
 
 def _eigvalsh(matrix: Tensor) -> np.ndarray:
     if matrix.device.type == "cpu":  # in place: no second copy of the matrix
-        return scipy.linalg.eigh(
-            matrix.numpy(), eigvals_only=True, overwrite_a=True, check_finite=False, driver="evd"
-        )
+        return band.eigenvalues(matrix)
     return torch.linalg.eigvalsh(matrix).cpu().numpy()
 
 

@@ -15,6 +15,7 @@ from limitcycles.progress import track
 
 BLOCK = 96  # columns of one Krylov block: the matrix product runs at nine tenths of its full speed
 PROBES = 16  # random vectors for the part of the Frobenius norm outside the Krylov space
+STRIDE = 1.1  # growth of the space between looks at convergence, which cost as its cube
 FAR = 0.1  # residual, relative to its Ritz value, of one that is far from settled
 MARGIN = 1.1  # on the quadratic bound, as that first value may still grow
 GROUPS = 8  # groups of eigenvalues that share one gap in the error bound
@@ -50,6 +51,8 @@ def matrix_free(
     estimated with PROBES random vectors. `frobenius_error` is an upper bound of its standard error,
     and what rounding and the rows left out may change.
 
+    Memory beyond the rows: 8 d (size + about 5 BLOCK) bytes, `size` that of the Krylov space.
+
     Raises SpectrumError: `leading` is more than half of min(N, d) (use `exact`). Raises
     UnresolvedError: the Krylov space fills that half without reaching the tolerance, or rounding
     and the rows left out keep it from doing so.
@@ -67,23 +70,31 @@ def matrix_free(
         normal = torch.randn(rows.weights, columns, generator=generator, dtype=torch.float64)
         return normal.to(rows.device)
 
-    basis = torch.linalg.qr(random(block)).Q
+    basis = _Basis(torch.linalg.qr(random(block)).Q)
     projected = torch.zeros(0, 0, dtype=torch.float64, device=rows.device)
+    looked = 0  # the size at which convergence was last looked at
     bar = track(unit="pass", what="block Krylov")
     while True:
-        size = basis.shape[1]
-        image = rows.multiply(basis[:, -block:])
-        coupling = basis.T @ image
+        size = basis.size
+        image = rows.multiply(basis.blocks[-1])
+        coupling = basis.along(image)
         grown = torch.zeros(size, size, dtype=torch.float64, device=rows.device)
         grown[: size - block, : size - block] = projected
         grown[:, -block:] = coupling
         grown[-block:, :] = coupling.T
         projected = (grown + grown.T) / 2
         for _ in range(2):  # twice is enough (Kahan)
-            image -= basis @ (basis.T @ image)
+            basis.remove(image)
         new, remainder = torch.linalg.qr(image)
         # Where the Krylov space is exhausted, columns of `new` are rounding, and not orthogonal.
-        new = torch.linalg.qr(new - basis @ (basis.T @ new)).Q
+        new = torch.linalg.qr(basis.remove(new)).Q
+        del image
+        full = size + block > limit
+        if size < STRIDE * looked and not full:
+            bar.update()
+            basis.blocks.append(new)
+            continue
+        looked = size
         ritz, vectors = torch.linalg.eigh(projected)
         ritz, vectors = ritz.flip(0).clamp_min(0), vectors.flip(1)
         eps = torch.finfo(rows.dtype).eps
@@ -109,7 +120,7 @@ def matrix_free(
         imprecise = settled < size and bool(
             converging[settled] < needed[settled] < rounding[settled]
         )
-        if size + block > limit or imprecise:
+        if full or imprecise:
             bar.close()
             raise UnresolvedError(
                 f"{settled} of {leading} eigenvalues reach spectrum.tolerance {tolerance:g} in a "
@@ -118,15 +129,13 @@ def matrix_free(
                 + f"; raise spectrum.exact_up_to above {2 * limit} to take the exact method, or "
                 "lower spectrum.leading"
             )
-        basis = torch.cat([basis, new], dim=1)
+        basis.blocks.append(new)
     bar.close()
 
     # ‖D‖² = ‖T‖² + 2‖R‖² + ‖C‖², C the part outside the basis: E‖Cz‖² for random z. The variance of
     # ‖Cz‖² is 2 tr C⁴, at most 2 ‖C‖⁴; estimated from few, skewed values it often is far too small.
     probe = random(PROBES)
-    probe -= basis @ (basis.T @ probe)
-    outside = rows.multiply(probe)
-    outside -= basis @ (basis.T @ outside)
+    outside = basis.remove(rows.multiply(basis.remove(probe)))
     rest = float((outside**2).sum() / PROBES)
     inside = float((projected**2).sum() + 2 * (remainder**2).sum())
     frobenius = (inside + rest) ** 0.5
@@ -145,6 +154,28 @@ def matrix_free(
         samples=rows.samples,
         weights=rows.weights,
     )
+
+
+class _Basis:
+    """Orthonormal columns in blocks, each of shape (d, block): it grows without being copied."""
+
+    def __init__(self, first: Tensor):
+        self.blocks = [first]
+
+    @property
+    def size(self) -> int:
+        return sum(block.shape[1] for block in self.blocks)
+
+    def along(self, vectors: Tensor) -> Tensor:
+        """Components of the vectors along the basis: shape (size, k)."""
+        return torch.cat([block.T @ vectors for block in self.blocks])
+
+    def remove(self, vectors: Tensor) -> Tensor:
+        """Take the part in the space away from `vectors`, in place: classical Gram-Schmidt."""
+        parts = self.along(vectors).split([block.shape[1] for block in self.blocks])
+        for block, part in zip(self.blocks, parts, strict=True):
+            vectors.addmm_(block, part, alpha=-1)
+        return vectors
 
 
 def _ritz_bound(ritz: Tensor, residuals: Tensor) -> Tensor:

@@ -185,7 +185,7 @@ def _of_rows(array, square_norm: np.ndarray, settings: dict, device: str) -> Spe
                 threshold=threshold,
             )
         except krylov.UnresolvedError as error:
-            if 2 * 8 * min(samples, weights) ** 2 > settings["memory_mib"] * 2**20:
+            if 8 * min(samples, weights) ** 2 > settings["memory_mib"] * 2**20:
                 raise
             print(f"taking the exact method instead: {error}", file=sys.stderr)
     return diffusion.exact(rows(0.0))
