@@ -122,7 +122,7 @@ class TestLargestEigenvalue:
             scan = np.geomspace(large[0] / 50, large[0] * 50, 200_001)
             inside = scan[captions.possible(caption, reading, scan)]
             assert captions.possible(caption, reading, ends).all()
-            # A single point that is possible is met by no scan. Outside the ends there is none, but for
+            # A single possible point is met by no scan. Outside the ends there is none, but for
             # rounding: at a double root a slack of 1e-9 in the squares is 3e-5 in λ_max.
             assert (inside >= ends[0] * (1 - 1e-4)).all()
             assert (inside <= ends[1] * (1 + 1e-4)).all()
