@@ -17,11 +17,12 @@ CAPTION = ("rank", "mean eigenvalue", "std of eigenvalues")  # names of the pape
 def caption_arithmetic(entry: dict, spectra: Mapping[str, Sequence[xr.Dataset]]) -> dict:
     """What the paper's caption leaves to λ_max in each reading, beside the measured; by arm.
 
-    It decides nothing. d is that of the first arm, the network of the paper.
+    It decides nothing. d is that of the first arm, the network of the paper. All
+    that rounds to the printed numbers counts.
     """
     weights = int(next(iter(spectra.values()))[0].attrs["weights"])
     numbers = [paper_value(entry, name) for name in CAPTION]
-    caption = captions.of_paper(weights, *numbers)
+    each = captions.roundings(weights, *numbers)
     measured = {
         name: float(np.exp(np.mean([np.log(float(s["eigenvalue"].values[0])) for s in mine])))
         for name, mine in spectra.items()
@@ -32,36 +33,40 @@ def caption_arithmetic(entry: dict, spectra: Mapping[str, Sequence[xr.Dataset]])
         within = [n for n, top in measured.items() if ends and ends[0] <= top <= ends[1]]
         some = some or bool(within)
         sentences.append(
-            f"{reading}: {_leaves(caption, reading, ends)}; measured within it: "
+            f"{reading}: {_leaves(each, reading)}; measured within it: "
             f"{', '.join(within) or 'no arm'}"
         )
     tops = ", ".join(f"{name} {wording.number(top)}" for name, top in measured.items())
     rank, mean, std = (wording.given(number) for number in numbers)
+    count = captions.of_paper(weights, *numbers).rank
     return {
         "name": "caption, arithmetic",
         "holds": some,
-        "detail": f"{mean} ± {std} with a rank of {rank} % of {wording.count(weights)}, "
-        f"{caption.rank}, by reading: {'. '.join(sentences)}. Measured λ_max: {tops}",
+        "detail": f"{mean} ± {std} with a rank of {rank} % of {wording.count(weights)}, {count}, "
+        f"by reading: {'. '.join(sentences)}. Measured λ_max: {tops}",
     }
 
 
-def _leaves(caption: captions.Caption, reading: str, ends: tuple[float, float] | None) -> str:
-    if ends is None:
+def _leaves(each: list[captions.Caption], reading: str) -> str:
+    """What a reading means, over all that rounds to the printed numbers (`each`)."""
+    found = [(c, ends) for c in each if (ends := captions.largest_eigenvalue(c, reading))]
+    if not found:
         return "no spectrum has these numbers"
-    low, high = map(wording.number, ends)
-    said = f"λ_max from {low} to {high}"
-    share = captions.least_share_of_threshold(caption) if reading == "all" else None
-    if share is not None:
+    low, high = min(e[0] for _, e in found), max(e[1] for _, e in found)
+    said = f"λ_max from {wording.number(low)} to {wording.number(high)}"
+    if reading == "all":
+        shares = [captions.least_share_of_threshold(c) for c, _ in found]
+        share = 100 * min(s for s in shares if s is not None)
+        if share >= 1:
+            said += (
+                f", the eigenvalues below the threshold on average at {share:.0f} % of it or more"
+            )
+    if reading == "clipped":
+        shares = [100 * c.threshold * end / c.mean for c, ends in found for end in ends]
+        most = max(c.mean / c.threshold for c, _ in found)
         said += (
-            f", the other {wording.count(caption.below)} eigenvalues on average at "
-            f"{100 * share:.0f} % of the threshold or more"
-        )
-    exact = captions.largest_eigenvalue(caption, reading) if reading == "clipped" else None
-    if exact is not None:
-        shares = [100 * caption.threshold * end / caption.mean for end in exact]
-        said += (
-            f", the threshold itself {shares[0]:.0f} to {shares[1]:.0f} % of the mean: λ_max is at "
-            f"most mean/(d·ε) = {wording.number(caption.mean / caption.threshold)}"
+            f", the threshold itself {min(shares):.0f} to {max(shares):.0f} % of the mean (all "
+            f"of it would be λ_max = mean/(d·ε) = {wording.number(most)})"
         )
     return said
 
