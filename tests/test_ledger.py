@@ -89,6 +89,7 @@ TESTED = {
     "rank-small-lenet": {"factor", "mean_factor", "contradiction_percent"},
     "rank-small-fc": {"factor", "mean_factor", "contradiction_percent"},
     "noise-independent-of-weights": {"threshold", "smallest_count", "negative_scale"},
+    "diversity-raises-spectrum": {"log_ratio"},
     "spectrum-ranks-architectures": {"tau", "permutations", "permuted_pass_share"},
     "increment-spectrum": {"low_percent", "high_percent", "weights_percent"},
     "autocorrelation": {"weights_percent", "within_percent"},

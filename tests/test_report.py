@@ -225,7 +225,8 @@ def test_a_control_that_misbehaved_is_shown(results):
 def test_charts_carry_heading_and_caption_and_keep_their_order(page, specs):
     text = Text(page).text
     names = re.findall(r'<figure class="has-chart" data-name="([^"]+)"', page)
-    wanted = [f"rank-small-lenet-{name}" for name in charts.names("rank")]
+    there = specs["rank-small-lenet"]
+    wanted = [f"rank-small-lenet-{name}" for name in charts.names("rank") if name in there]
     assert [name for name in names if name.startswith("rank-small-lenet-")] == wanted
     assert len(names) == sum(len(drawn) for drawn in specs.values())
     for drawn in specs.values():

@@ -4,6 +4,7 @@ import copy
 import json
 import warnings
 
+import numpy as np
 import pytest
 import synthetic
 import vl_convert
@@ -35,10 +36,12 @@ def texts(spec) -> str:
 
 def test_charts_are_named_beforehand(specs):
     for evaluator in EVALUATORS:
-        assert tuple(specs[evaluator]) == charts.names(evaluator)
-    # Claims that draw from studies and analyses: see tests/claims.
+        absent = {"augmentations"} if evaluator == "rank" else set()
+        assert list(specs[evaluator]) == [n for n in charts.names(evaluator) if n not in absent]
+    # Claims that draw from studies and analyses, or from many arms: see tests/claims.
     kinds = {"study", "analysis"}
     elsewhere = {n for n, entry in claims().items() if kinds & set(entry.get("evidence", ()))}
+    elsewhere.add("diversity-raises-spectrum")
     assert set(charts.CHARTED) - set(EVALUATORS) == elsewhere
 
 
@@ -182,6 +185,47 @@ def test_training_and_test_error_have_the_same_colours_in_both_charts(specs):
 
 def test_a_claim_without_a_verdict_has_no_charts():
     assert charts.draw("rank", synthetic.not_tested("sde-limit"), [], []) == {}
+
+
+def test_the_caption_is_drawn_beside_the_measured_largest_eigenvalues(specs):
+    spec = specs["rank"]["caption-arithmetic"]
+    assert "all eigenvalues: 0.0156 to 0.245" in spec["description"]
+    assert "text 0.628, 0.597, 0.617; code 2.51" in spec["description"]
+    assert "impossible" not in texts(spec)
+    (bars,) = [table for table in tables(spec) if "low" in table[0]]
+    assert [float(row["low"]) < float(row["high"]) for row in bars] == [True] * 3
+
+
+def test_an_impossible_reading_of_the_caption_has_a_row_without_a_bar():
+    result, spectra, _ = synthetic.rank_case()
+    paper = [{**number, "value": 18.5e-3} for number in result["paper"][2:]]
+    drawn = charts.draw("rank", result | {"paper": result["paper"][:2] + paper}, spectra, [])
+    spec = drawn["caption-arithmetic"].to_dict()
+    assert "above threshold only: none at all" in spec["description"]
+    svg = texts(spec)
+    assert "clipped at threshold: none at all" in spec["description"]
+    assert svg.count(">impossible<") == 2
+    assert "above threshold only" in svg
+
+
+def test_augmentations_are_drawn_for_arms_that_have_them():
+    result, spectra, _ = synthetic.rank_case()
+    for k, spectrum in enumerate(spectra):
+        if spectrum.attrs["run"] == "small-lenet-text":
+            spectra[k] = spectrum.assign(
+                augmented_rank=("augmentations", np.array([133.38, 200.0, np.nan])),
+                augmented_mean=("augmentations", np.array([1e-4, 2e-4, 3e-4])),
+                augmentations=("augmentations", [1, 2, 4]),
+            )
+    drawn = charts.draw("rank", result, spectra, [])
+    assert tuple(drawn) == charts.names("rank")
+    spec = drawn["augmentations"].to_dict()
+    assert "text 1.00 % at 1, 1.50 % at 2. The paper's" in spec["description"]
+    assert "code" not in spec["description"]
+    svg = texts(spec)
+    assert "NaN" not in svg
+    assert "paper: 1.8" in svg
+    assert "paper: 3·10⁻⁴" in svg
 
 
 def test_an_unknown_evaluator_is_named():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers import claims, context, one_thread, spectrum  # noqa: F401
 
-from limitcycles.claims import gather, judge, rank
+from limitcycles import wording
+from limitcycles.claims import _rank_checks, gather, judge, rank
 from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 ENTRY = claims()["rank-small-lenet"]
@@ -17,7 +18,9 @@ def small_controls(monkeypatch):
     monkeypatch.setattr(rank, "CONTROL_SHAPE", (900, 300))
 
 
-def evidence(text, code, text_mean=PAPER_MEAN, code_mean=PAPER_MEAN, reading="clipped"):
+def evidence(
+    text, code, text_mean=PAPER_MEAN, code_mean=PAPER_MEAN, reading="clipped", largest=0.05
+):
     """Spectra with these ranks in percent; one reading of the mean eigenvalue is as given."""
     spectra = []
     for name, ranks, mean in (("text", text, text_mean), ("code", code, code_mean)):
@@ -28,6 +31,7 @@ def evidence(text, code, text_mean=PAPER_MEAN, code_mean=PAPER_MEAN, reading="cl
                 for kind, factor in (("mean", 1), ("std", 7))
             }
             attrs = {"rank_percent_float32": percent_of_d, "participation_ratio": 20.0, **means}
+            attrs |= {"weights": 13338, "eigenvalue": [largest]}
             run = ENTRY["arms"][name]["run"]
             spectra.append(spectrum(run, seed, 100, **attrs))
             # Other snapshots, which the chart shows and the rule does not look at.
@@ -145,6 +149,74 @@ def test_a_single_eigenvalue_above_the_threshold_has_no_spread():
     assert result["verdict"] == NOT_REPRODUCED
     numbers = {s["name"]: s for s in result["arms"][0]["statistics"]}
     assert numbers["std of eigenvalues (above)"]["value"] == 0
+
+
+@pytest.mark.usefixtures("small_controls")
+class TestCaption:
+    @pytest.mark.parametrize(
+        ("largest", "within"),
+        [(0.05, (True, True, False)), (0.02, (True,) * 3), (0.23, (True, False, False)), (9, ())],
+    )
+    def test_what_it_leaves_to_the_largest_eigenvalue(self, largest, within):
+        result = decide(GOOD, GOOD, largest=largest)
+        (check,) = [c for c in result["checks"] if c["name"] == "caption, arithmetic"]
+        assert check["holds"] is any(within)
+        said = [part.endswith("text, code") for part in check["detail"].split(". ")[:3]]
+        assert said == list(within or [False] * 3)
+        assert "rank of 1.8 % of 13,338, 240" in check["detail"]
+        assert f"Measured λ_max: text {wording.number(largest)}, code" in check["detail"]
+        assert result["verdict"] == REPRODUCED  # it decides nothing
+
+    def test_an_impossible_caption(self):
+        stored = spectrum("small-fc-text", weights=3978, eigenvalue=[0.6])
+        check = _rank_checks.caption_arithmetic(claims()["rank-small-fc"], {"text": [stored]})
+        assert "above: no spectrum has these numbers; measured within it: no arm" in check["detail"]
+        assert check["holds"]
+
+    def test_figure_2a(self):
+        stored = spectrum("allcnn-text", weights=26982, eigenvalue=[5.0])
+        check = _rank_checks.caption_arithmetic(claims()["rank-cifar10"], {"text": [stored]})
+        assert (
+            "the eigenvalues below the threshold on average at 57 % of it or more"
+            in check["detail"]
+        )
+        assert "the threshold itself 83 to 97 % of the mean (all" in check["detail"]
+        assert "mean/(d·ε) = 85.5" in check["detail"]
+        assert "above: λ_max from 2.94 to 8.38; measured within it: text" in check["detail"]
+
+
+@pytest.mark.usefixtures("small_controls")
+class TestAugmentations:
+    def judged(self, *ranks, numbers=(1, 2, 4)):
+        """The check, of one arm; `ranks` are by number of augmentations, one list a seed."""
+        found = evidence(GOOD, GOOD)
+        for k, values in enumerate(ranks):
+            found.spectra["text"][100][k] = found.spectra["text"][100][k].assign(
+                augmented_rank=("augmentations", np.array(values, dtype=float)),
+                augmentations=("augmentations", list(numbers)),
+            )
+        result = judge("rank-small-lenet", ENTRY, found, context())
+        return [c for c in result["checks"] if c["name"] == "settled over augmentations"]
+
+    def test_without_augmentations_there_is_no_check(self):
+        assert self.judged() == []
+
+    @pytest.mark.parametrize(
+        ("last", "holds"), [(105, True), (106, False), (95, True), (94, False)]
+    )
+    def test_the_last_change_in_any_seed(self, last, holds):
+        (check,) = self.judged([50, 100, 100], [50, 100, last])
+        assert check["holds"] is holds
+        assert f"text: {last - 100:+.1f} % from 2 to 4" in check["detail"]
+
+    def test_a_rank_that_is_not_resolved_has_not_settled(self):
+        (check,) = self.judged([50, 100, np.nan])
+        assert check["holds"] is False
+
+    def test_one_number_settles_nothing(self):
+        (check,) = self.judged([50], numbers=(4,))
+        assert check["holds"] is False
+        assert "one number" in check["detail"]
 
 
 class TestControls:

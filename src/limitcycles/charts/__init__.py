@@ -36,6 +36,7 @@ CHARTED: dict[str, str] = {
     "training-errors": "training",
     "rank": "rank",
     "noise-independent-of-weights": "noise",
+    "diversity-raises-spectrum": "diversity",
     "spectrum-ranks-architectures": "architectures",
     "increment-spectrum": "increments",
     "autocorrelation": "autocorrelation",
@@ -47,7 +48,7 @@ __all__ = ["CHARTED", "SUFFIXES", "ChartDataError", "draw", "names", "save", "sc
 
 
 def names(evaluator: str) -> tuple[str, ...]:
-    """Names of the charts of an evaluator, in order, before anything is run.
+    """Names of the charts that an evaluator can have, in order, before anything is run.
 
     Raises ChartDataError: it is not known here.
     """
@@ -71,7 +72,7 @@ def draw(
     analyses: dict[str, list[dict[str, xr.Dataset]]] | None = None,
     late_noise: list[xr.Dataset] | None = None,
 ) -> dict[str, alt.TopLevelMixin]:
-    """Charts of one claim, by name, in the order of `names`.
+    """Charts of one claim, by name, in the order of `names`; one without its data is left out.
 
     Each chart has a title, and its caption as `description`. A claim that was not tested has none.
 

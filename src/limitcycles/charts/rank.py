@@ -8,11 +8,19 @@ import pandas as pd
 import xarray as xr
 
 from limitcycles import wording
-from limitcycles.charts import data, estimates, lines, parts
+from limitcycles.charts import augmentations, captions, data, estimates, lines, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.thresholds import paper_threshold
 
-NAMES = ("spectrum", "rank-curve", "rank-by-arm", "mean-readings")
+# The last is drawn only where D was taken over several augmentations of the images.
+NAMES = (
+    "spectrum",
+    "rank-curve",
+    "rank-by-arm",
+    "mean-readings",
+    "caption-arithmetic",
+    "augmentations",
+)
 
 RANK = "rank"
 MOMENTS = ("mean eigenvalue", "std of eigenvalues")
@@ -27,12 +35,17 @@ def draw(
     result: dict[str, Any], spectra: list[xr.Dataset], runs: list[xr.Dataset]
 ) -> dict[str, alt.TopLevelMixin]:
     """Charts of a rank claim; `runs` is not used."""
-    return {
+    drawn = {
         "spectrum": _spectrum(result, spectra),
         "rank-curve": _rank_curve(result, spectra),
         "rank-by-arm": _rank_by_arm(result, spectra),
         "mean-readings": _mean_readings(result, spectra),
+        "caption-arithmetic": captions.chart(result, spectra, READINGS),
     }
+    papers = {"rank": data.paper_value(result, RANK), "mean": data.paper_value(result, MOMENTS[0])}
+    if (swept := augmentations.chart(result, spectra, papers)) is not None:
+        drawn["augmentations"] = swept
+    return drawn
 
 
 def _spectrum(result: dict[str, Any], spectra: list[xr.Dataset]) -> alt.TopLevelMixin:

@@ -36,6 +36,7 @@ EVALUATORS: dict[str, str] = {
     "training-errors": "training_errors",
     "rank": "rank",
     "noise-independent-of-weights": "noise",
+    "diversity-raises-spectrum": "diversity",
     "spectrum-ranks-architectures": "architectures",
     "increment-spectrum": "increments",
     "autocorrelation": "autocorrelation",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from limitcycles.captions import READINGS
+from limitcycles.claims import _rank_checks
 from limitcycles.claims.result import (
     CONTRADICTED,
     WITH_CAVEAT,
@@ -19,7 +21,6 @@ from limitcycles.diffusion import Rows, exact
 from limitcycles.spectrum import rank
 from limitcycles.thresholds import paper_threshold
 
-READINGS = ("all", "clipped", "above")
 CONTROL_SHAPE = (3000, 1000)  # examples and weights of the synthetic gradients
 
 
@@ -93,6 +94,10 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         },
         _precision(arms, paper, parameters["factor"]),
     ]
+    spectra = {name: evidence.spectra[name][last] for name in entry["arms"]}
+    checks.append(_rank_checks.caption_arithmetic(entry, spectra))
+    if augmented := _rank_checks.settled(spectra):
+        checks.append(augmented)
     return Outcome(verdict, main[0], arms, _controls(entry, paper), checks, caveats)
 
 
