@@ -36,8 +36,8 @@ def texts(spec) -> str:
 def test_charts_are_named_beforehand(specs):
     for evaluator in EVALUATORS:
         assert tuple(specs[evaluator]) == charts.names(evaluator)
-    # Claims that draw from studies and analyses: see tests/claims.
-    kinds = {"study", "analysis"}
+    # Claims that draw from studies, analyses and late noise: see tests/claims.
+    kinds = {"study", "analysis", "late-noise"}
     elsewhere = {n for n, entry in claims().items() if kinds & set(entry.get("evidence", ()))}
     assert set(charts.CHARTED) - set(EVALUATORS) == elsewhere
 
