@@ -9,7 +9,7 @@ import vl_convert
 import xarray as xr
 from helpers import claims, context, one_thread  # noqa: F401
 
-from limitcycles import charts
+from limitcycles import charts, wording
 from limitcycles.claims import gather, judge, temperature, temperature_theory
 from limitcycles.claims.result import (
     CONTRADICTED,
@@ -320,15 +320,13 @@ class TestCharts:
             assert "NaN" not in svg
             assert "undefined" not in svg
         main = result["statistic"]
-        assert (
-            f"{main['value']:.2f} [{main['interval'][0]:.2f}"
-            in (specs["variance-by-setting"]["description"])
-        )
+        assert wording.estimate(main) in specs["variance-by-setting"]["description"]
         svg = vl_convert.vegalite_to_svg(specs["variance-by-setting"])
         assert "as the remark says: all alike" in svg
         assert "cnn-12, λ̄ = 0.030" in svg
         assert '"datum": 1' in json.dumps(specs["ratio-by-seed"])
-        assert f"variance (the rule) {main['value']:.3f}" in specs["ratio-by-seed"]["description"]
+        text = f"variance (the rule) {wording.number(main['value'])} ["
+        assert text in specs["ratio-by-seed"]["description"]
 
     def test_one_seed(self):
         _, specs = self.drawn([late(lambda r, m: r**2 * m * scattered(0.1, 0))])

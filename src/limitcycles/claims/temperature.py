@@ -36,7 +36,7 @@ EQUAL, MATCHED = GROUPS
 WORDS = {EQUAL: "equal η/b", MATCHED: "equal (η/b)·mean λ"}
 RATIO = "spread at equal (η/b)·mean λ(D) over that at equal η/b"
 LINEAR_MEANS = (1.0, 2.0, 4.0, 8.0)  # mean λ(D) of the linear systems
-LINEAR_WEIGHTS, LINEAR_STEPS, LINEAR_RATE, LINEAR_BATCH = 32, 20_000, 0.1, 32
+LINEAR_WEIGHTS, LINEAR_STEPS, LINEAR_RATE, LINEAR_BATCH = 32, 10_000, 0.1, 32
 LINEAR_SEEDS, KNOWN = 3, 0.1  # relative distance from the known variance that is sampling
 
 
