@@ -104,6 +104,7 @@ TESTED = {
         "error",
         "power",
     },
+    "temperature-tracks-mean-eigenvalue": {"ratio", "spread"},
 }
 LEVELS = {"autocorrelation": 0.99}  # of the paper's bands; elsewhere 0.95
 

@@ -38,8 +38,8 @@ def test_charts_are_named_beforehand(specs):
     for evaluator in EVALUATORS:
         absent = {"augmentations"} if evaluator == "rank" else set()
         assert list(specs[evaluator]) == [n for n in charts.names(evaluator) if n not in absent]
-    # Claims that draw from studies and analyses, or from many arms: see tests/claims.
-    kinds = {"study", "analysis"}
+    # Claims that draw from studies, analyses and late noise, or from many arms: see tests/claims.
+    kinds = {"study", "analysis", "late-noise"}
     elsewhere = {n for n, entry in claims().items() if kinds & set(entry.get("evidence", ()))}
     elsewhere.add("diversity-raises-spectrum")
     assert set(charts.CHARTED) - set(EVALUATORS) == elsewhere

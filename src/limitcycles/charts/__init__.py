@@ -42,6 +42,7 @@ CHARTED: dict[str, str] = {
     "autocorrelation": "autocorrelation",
     "gradient-norm": "gradient_norm",
     "network-currents": "network_currents",
+    "temperature-tracks-mean-eigenvalue": "temperature",
 }
 
 __all__ = ["CHARTED", "SUFFIXES", "ChartDataError", "draw", "names", "save", "scripts"]

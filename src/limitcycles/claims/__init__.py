@@ -42,6 +42,7 @@ EVALUATORS: dict[str, str] = {
     "autocorrelation": "autocorrelation",
     "gradient-norm": "gradient_norm",
     "network-currents": "network_currents",
+    "temperature-tracks-mean-eigenvalue": "temperature",
 }
 
 

@@ -1,0 +1,225 @@
+"""Trained networks that go on with plain SGD at matched temperatures."""
+
+import copy
+
+import numpy as np
+import pytest
+import small_runs
+import torch
+import torch.nn.functional as F
+from helpers import examples, one_thread, row_by_row, settle, spectrum  # noqa: F401
+from torch.nn.utils import parameters_to_vector
+
+from limitcycles import late_noise, networks, store, training
+from limitcycles.errors import LimitcyclesError
+
+SETTINGS = {"steps": 120, "batch_size": 8, "learning_rate": 0.05}
+MEANS = {"wide": 4e-3, "narrow": 1e-3, "plain": 2e-3}
+
+
+def fc(hidden: int, **options) -> dict:
+    return {
+        "builder": "fc",
+        "options": {"inputs": 64, "hidden": hidden, "classes": 10} | options,
+    }
+
+
+@pytest.fixture(scope="module")
+def data():
+    return small_runs.digits()
+
+
+@pytest.fixture(scope="module")
+def runs(data, tmp_path_factory):
+    specs = {"wide": fc(24), "narrow": fc(6), "plain": fc(6, norm=False)}
+    found = {}
+    for name, network in specs.items():
+        settings = small_runs.run(network) | {"dataset_name": "digits"}
+        state = tmp_path_factory.mktemp(name)
+        found[name] = training.train(data, settings, 0, state, name=name, device="cpu")
+    return found
+
+
+def spectra(runs, **means):
+    """Made-up spectra with these mean eigenvalues."""
+    found = []
+    for name, run in runs.items():
+        size, mean = run.sizes["weight"], (MEANS | means)[name]
+        values = mean * size * np.array([0.5, 0.25])
+        attrs = {"mean_all": mean, "trace": mean * size, "weights": size}
+        found.append(spectrum(name, 0, 100, eigenvalue=values, **attrs))
+    return found
+
+
+def measured(runs, data, settings=SETTINGS, **means):
+    its = list(runs.values()), spectra(runs, **means)
+    return late_noise.measure(*its, {"digits": data}, settings, 0, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def result(runs, data):
+    return measured(runs, data)
+
+
+def test_what_is_stored(result, runs, tmp_path):
+    assert list(result["setting"].values) == list(runs)
+    assert tuple(result["group"].values) == late_noise.GROUPS
+    assert (result.attrs["seed"], result.attrs["steps"], result.attrs["percent"]) == (0, 120, 100)
+    assert result.attrs["diverged"] == []
+    assert [int(d) for d in result["weights"]] == [r.sizes["weight"] for r in runs.values()]
+    for variable in result.data_vars.values():
+        assert variable.attrs["units"]
+        assert np.isfinite(variable.values).all()
+        assert (variable.values > 0).all()
+    time = result["learning_rate"] * 120
+    np.testing.assert_allclose(result["variance_by_time"] * time, result["variance"])
+    store.save(result, tmp_path / "late.zarr.zip")
+    loaded = store.load(tmp_path / "late.zarr.zip")
+    assert loaded.attrs["diverged"] == []
+    assert float(loaded["variance"].sel(setting="narrow", group="matched")) > 0
+
+
+def test_rates(result):
+    matched = result["learning_rate"].sel(group="matched")
+    means = [MEANS[name] for name in result["setting"].values]
+    np.testing.assert_allclose(result["mean_eigenvalue"].sel(group="matched"), means)
+    np.testing.assert_allclose(matched * means, 0.05 * 1e-3)
+    equal = result["learning_rate"].sel(group="equal-temperature")
+    np.testing.assert_allclose(equal, np.exp(np.log(matched).mean()))
+    assert float(matched.max()) == pytest.approx(0.05)
+
+
+def test_it_is_repeated_to_the_bit_and_depends_on_the_seed_alone(result, runs, data):
+    again = measured(runs, data)
+    np.testing.assert_array_equal(again["variance"], result["variance"])
+    # The mini-batches of a network do not depend on which others there are.
+    some = {name: runs[name] for name in ("wide", "narrow")}
+    alone = measured(some, data)["variance"].sel(setting="narrow", group="matched")
+    assert float(alone) == float(result["variance"].sel(setting="narrow", group="matched"))
+
+
+def test_equal_mean_eigenvalues_make_the_groups_one(runs, data):
+    found = measured(runs, data, wide=1e-3, narrow=1e-3, plain=1e-3)
+    for key in ("variance", "variance_by_time", "learning_rate"):
+        one, other = (found[key].sel(group=group) for group in late_noise.GROUPS)
+        np.testing.assert_allclose(one, other, rtol=1e-5)  # the rates differ by rounding
+
+
+def test_the_run_is_left_as_it_was(runs, data):
+    before = {name: run.copy(deep=True) for name, run in runs.items()}
+    measured(runs, data)
+    for name, run in runs.items():
+        assert run.identical(before[name])
+
+
+def test_a_network_that_diverges_is_named(runs, data, monkeypatch):
+    true = late_noise.F.cross_entropy
+    seen = []
+
+    def spoilt(logits, labels):
+        seen.append(1)
+        loss = true(logits, labels)
+        # The last descent of all: "plain" in the group "matched".
+        return loss * torch.inf if len(seen) > 3 * (2 * late_noise.DRAWS + 240) - 110 else loss
+
+    monkeypatch.setattr(late_noise.F, "cross_entropy", spoilt)
+    found = measured(runs, data)
+    assert found.attrs["diverged"] == ["plain, matched"]
+    assert found["variance"].sel(setting="plain", group="matched") == np.inf
+    assert found["variance_by_time"].sel(setting="plain", group="matched") == np.inf
+    assert np.isfinite(found["variance"].values).sum() == 5
+    # It stopped at the next look at the weights.
+    assert len(seen) < 3 * (2 * late_noise.DRAWS + 240) - 110 + 2 * late_noise.BETWEEN_CHECKS
+
+
+class TestErrors:
+    def test_no_spectrum_of_the_run(self, runs, data):
+        some = spectra(runs)[1:]
+        with pytest.raises(LimitcyclesError, match="wide of seed 0 has no spectrum"):
+            late_noise.measure(list(runs.values()), some, {"digits": data}, SETTINGS, 0)
+
+    def test_a_run_of_another_seed(self, runs, data):
+        with pytest.raises(LimitcyclesError, match="late noise of seed 1: the run wide of seed 0"):
+            late_noise.measure(list(runs.values()), spectra(runs), {"digits": data}, SETTINGS, 1)
+
+    def test_no_dataset_of_the_run(self, runs, data):
+        with pytest.raises(LimitcyclesError, match="trained on the dataset digits"):
+            late_noise.measure(list(runs.values()), spectra(runs), {"mnist": data}, SETTINGS, 0)
+
+    def test_a_run_on_augmented_images(self, runs, data):
+        run = runs["wide"].copy()
+        words = run.attrs["settings"].replace('"epochs"', '"augmentation": {"pad": 1}, "epochs"')
+        run.attrs["settings"] = words
+        with pytest.raises(LimitcyclesError, match=r"training\.augmentation"):
+            late_noise.measure([run], spectra(runs), {"digits": data}, SETTINGS, 0)
+
+    def test_no_run_or_no_steps(self, runs, data):
+        with pytest.raises(LimitcyclesError, match="no run was given"):
+            late_noise.measure([], [], {}, SETTINGS, 0)
+        with pytest.raises(LimitcyclesError, match=r"late_noise\.steps: 3"):
+            measured(runs, data, SETTINGS | {"steps": 3})
+
+
+class TestGradientVariance:
+    def test_evaluation_mode_gives_the_trace_of_the_diffusion_matrix(self):
+        images, labels = examples(40, 1, 8, 8, classes=10)
+        network = settle(networks.build(fc(4)), images)
+        rows = row_by_row(network, images, labels)
+        expected = float(((rows - rows.mean(0)) ** 2).mean()) / 8
+        index = torch.randint(40, (3000, 8), generator=torch.Generator().manual_seed(0))
+        found = late_noise.gradient_variance(network, images, labels, index)
+        assert found == pytest.approx(expected, rel=0.05)
+
+    def test_training_mode_is_another_number_and_leaves_the_network(self):
+        images, labels = examples(40, 1, 8, 8, classes=10)
+        network = settle(networks.build(fc(4)), images).train()
+        before = copy.deepcopy(network.state_dict())
+        index = torch.randint(40, (50, 8), generator=torch.Generator().manual_seed(0))
+        found = late_noise.gradient_variance(network, images, labels, index)
+        assert found != late_noise.gradient_variance(network.eval(), images, labels, index)
+        for name, value in network.state_dict().items():
+            assert torch.equal(value, before[name]), name
+
+
+class TestDescend:
+    def problem(self, norm=True, dtype=torch.float64, steps=41):
+        images, labels = examples(40, 1, 8, 8, classes=10)
+        network = settle(networks.build(fc(4, norm=norm)), images).train().to(dtype)
+        generator = torch.Generator().manual_seed(1)
+        index = torch.randint(40, (steps, 8), generator=generator)
+        return network, images.to(dtype), labels, index
+
+    def test_against_torch(self):
+        network, images, labels, index = self.problem()
+        other = copy.deepcopy(network)
+        optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
+        path, gradients, losses = [], [], []
+        for batch in index:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(other(images[batch]), labels[batch])
+            loss.backward()
+            gradients.append(torch.cat([p.grad.reshape(-1) for p in other.parameters()]).numpy())
+            losses.append(loss.item())
+            optimizer.step()
+            path.append(parameters_to_vector(other.parameters()).detach().numpy().copy())
+        found = late_noise.descend(network, images, labels, index, 0.1)
+        last = np.array(path)[20:].var(0, ddof=1)
+        assert found["variance"] == pytest.approx(last.mean(), rel=1e-9)
+        assert found["median_variance"] == pytest.approx(np.median(last), rel=1e-9)
+        noise = np.array(gradients)[20:].var(0, ddof=1).mean()
+        assert found["late_gradient_variance"] == pytest.approx(noise, rel=1e-9)
+        assert found["loss"] == pytest.approx(np.mean(losses[20:]), rel=1e-9)
+
+    def test_small_steps_are_not_lost_in_single_precision(self):
+        """1e-12 times a gradient is less than the spacing of float32 at a weight."""
+        found = {
+            rate: late_noise.descend(*self.problem(dtype=torch.float32), rate)["variance"]
+            for rate in (1e-12, 1e-10)
+        }
+        assert found[1e-10] == pytest.approx(1e4 * found[1e-12], rel=1e-3)
+        assert found[1e-12] > 0
+
+    def test_divergence(self):
+        found = late_noise.descend(*self.problem(norm=False, steps=120), 1e200)
+        assert found["variance"] == found["median_variance"] == np.inf
+        assert all(np.isnan(found[k]) for k in ("loss", "trend_share", "late_gradient_variance"))
