@@ -6,6 +6,7 @@ from helpers import claims, config, context, run, spectrum
 from scipy.stats import kendalltau
 
 from limitcycles import settings
+from limitcycles.claims import _rank_correlation as correlation
 from limitcycles.claims import architectures, gather, judge
 from limitcycles.claims.result import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, WITH_CAVEAT
 from limitcycles.errors import LimitcyclesError
@@ -69,11 +70,11 @@ class TestScore:
         scores = np.array([[1, 1], [2, 3], [3, 2], [4, 4]])
         errors = np.array([[1, 1], [2, 2], [3, 3], [4, 4]])
         # One of six pairs the wrong way round: (5 − 1)/6.
-        assert architectures.taus(scores, errors) == pytest.approx([1, 2 / 3])
-        assert architectures.taus(-scores, errors) == pytest.approx([-1, -2 / 3])
+        assert correlation.taus(scores, errors) == pytest.approx([1, 2 / 3])
+        assert correlation.taus(-scores, errors) == pytest.approx([-1, -2 / 3])
         # τ-b with one tie among the errors: 5/√(6 · 5).
         tied = np.array([[1], [2], [2], [4]])
-        assert architectures.taus(scores[:, :1], tied) == pytest.approx([5 / 30**0.5])
+        assert correlation.taus(scores[:, :1], tied) == pytest.approx([5 / 30**0.5])
 
     @pytest.mark.parametrize(
         ("values", "sign"),
@@ -87,7 +88,7 @@ class TestScore:
         ],
     )
     def test_what_passes(self, values, sign):
-        assert architectures.passes(list(values), FEW["rule_parameters"]) == sign
+        assert correlation.passes(list(values), FEW["rule_parameters"]) == sign
 
 
 class TestVerdicts:
@@ -218,7 +219,7 @@ class TestBootstrap:
         generator = np.random.default_rng(0)
         scores, errors = generator.standard_normal(7), generator.integers(0, 4, 7).astype(float)
         counts = generator.multinomial(7, np.full(7, 1 / 7), size=50)
-        found = architectures.weighted_taus(scores, errors, counts.astype(float))
+        found = correlation.weighted_taus(scores, errors, counts.astype(float))
         for tau, count in zip(found, counts, strict=True):
             s, e = np.repeat(scores, count), np.repeat(errors, count)
             expected = kendalltau(s, e).statistic
@@ -226,15 +227,15 @@ class TestBootstrap:
 
     def test_a_perfect_order_stays_perfect(self):
         scores = np.arange(6.0)[:, None]
-        assert architectures.bootstrap(scores, scores, 0.95) == pytest.approx((1, 1))
-        assert architectures.bootstrap(scores, -scores, 0.95) == pytest.approx((-1, -1))
+        assert correlation.bootstrap(scores, scores, 0.95) == pytest.approx((1, 1))
+        assert correlation.bootstrap(scores, -scores, 0.95) == pytest.approx((-1, -1))
 
     def test_covers_the_tau_of_the_population(self):
         # Normal scores and errors with correlation ρ have τ = 2/π asin ρ.
         generator, truth, hits = np.random.default_rng(5), 2 / np.pi * np.arcsin(0.7), 0
         for _ in range(60):
             pairs = generator.multivariate_normal([0, 0], [[1, 0.7], [0.7, 1]], size=20)
-            low, high = architectures.bootstrap(pairs[:, :1], pairs[:, 1:], 0.95)
+            low, high = correlation.bootstrap(pairs[:, :1], pairs[:, 1:], 0.95)
             hits += low <= truth <= high
         assert hits >= 50
 
@@ -270,7 +271,7 @@ class TestControls:
         ],
     )
     def test_broken_code_cannot_give_reproduced(self, monkeypatch, name, broken, kinds):
-        monkeypatch.setattr(architectures, name, broken)
+        monkeypatch.setattr(correlation, name, broken)
         result = decide(UP, UP)
         assert [c["kind"] for c in result["controls"] if not c["passed"]] == kinds
         assert result["verdict"] == NOT_REPRODUCED

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import xarray as xr
-from scipy.stats import kendalltau
 
+from limitcycles.claims import _rank_correlation as correlation
 from limitcycles.claims.result import (
     NOT_REPRODUCED,
     REPRODUCED,
@@ -21,11 +21,9 @@ from limitcycles.claims.result import (
     statistic,
 )
 from limitcycles.errors import LimitcyclesError
-from limitcycles.statistics import t_interval
 
 ALL = "all networks"
 FEWEST = 5  # networks that see the same dataset, from which the second rule looks at it
-RESAMPLES = 2000  # of the bootstrap over networks
 
 
 def score(spectrum: xr.Dataset) -> float:
@@ -51,67 +49,6 @@ def dataset(run: xr.Dataset) -> str:
 def is_connected(run: xr.Dataset) -> bool:
     """Whether a stored run is that of a fully connected network."""
     return json.loads(run.attrs["settings"])["network"]["builder"] == "fc"
-
-
-def taus(scores: np.ndarray, errors: np.ndarray) -> list[float]:
-    """Kendall's τ-b over networks, one a seed; both arrays (network, seed).
-
-    Where all scores or all errors are equal nothing is ranked: τ is taken as 0.
-    """
-    return [
-        0.0 if 0 in (np.ptp(s), np.ptp(e)) else float(kendalltau(s, e).statistic)
-        for s, e in zip(scores.T, errors.T, strict=True)
-    ]
-
-
-def weighted_taus(scores: np.ndarray, errors: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """τ-b where network i stands there `counts[r, i]` times; scores and errors of one seed.
-
-    Parameters
-    ----------
-    scores, errors
-        Shape (networks,).
-    counts
-        Shape (resamples, networks), how often each network is drawn.
-
-    Returns
-    -------
-    Shape (resamples,). With s and e the signs of the differences of each pair, this is
-    Σ s e / √(Σ s² Σ e²) over all pairs. Copies of a network are tied with each other in both, and
-    τ-b leaves such pairs out: only pairs of different networks count. 0 where nothing is ranked.
-    """
-    s, e = (np.sign(np.subtract.outer(values, values)) for values in (scores, errors))
-
-    def over_pairs(product):
-        return np.einsum("ri,ij,rj->r", counts, product, counts, optimize=True)
-
-    norm = np.sqrt(over_pairs(s * s) * over_pairs(e * e))
-    return np.divide(over_pairs(s * e), norm, out=np.zeros(len(norm)), where=norm > 0)
-
-
-def bootstrap(scores: np.ndarray, errors: np.ndarray, level: float) -> tuple[float, float]:
-    """Percentile interval of the mean τ over seeds; networks are drawn again, with replacement.
-
-    Both arrays (network, seed). A network is drawn with all its seeds. A draw of one network only
-    ranks nothing and is left out. Seeded: the same numbers give the same interval.
-    """
-    networks = len(scores)
-    generator = np.random.default_rng(0)
-    drawn = generator.multinomial(networks, np.full(networks, 1 / networks), size=RESAMPLES)
-    drawn = drawn[(drawn > 0).sum(axis=1) > 1].astype(float)
-    means = np.mean(
-        [weighted_taus(s, e, drawn) for s, e in zip(scores.T, errors.T, strict=True)], axis=0
-    )
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def passes(values: list[float], parameters: dict) -> int:
-    """Sign of τ where its interval excludes 0 and |mean| is large enough, else 0."""
-    mean, interval = t_interval(values, parameters["level"])
-    low, high = interval or (mean, mean)
-    excluded = low > 0 or high < 0
-    return int(np.sign(mean)) if excluded and abs(mean) >= parameters["tau"] else 0
 
 
 def common_seeds(runs: dict[str, list[xr.Dataset]], names: Sequence[str]) -> set[int]:
@@ -168,19 +105,6 @@ def table(
     return found
 
 
-def permuted_share(scores: np.ndarray, errors: np.ndarray, parameters: dict) -> float:
-    """Share of `permutations` of the scores among the networks that pass; arrays (network, seed).
-
-    Each seed has its own permutation: networks and scores have nothing to do with each other.
-    """
-    generator = np.random.default_rng(0)
-    hits = sum(
-        bool(passes(taus(generator.permuted(scores, axis=0), errors), parameters))
-        for _ in range(parameters["permutations"])
-    )
-    return hits / parameters["permutations"]
-
-
 def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     """Rank correlation of the score, before and after training, with the final test error.
 
@@ -198,12 +122,12 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         scores, errors = table(evidence, mine, percent, read), table(evidence, mine)
         found = statistic(
             f"Kendall's τ with the score at {percent} %",
-            taus(scores, errors),
+            correlation.taus(scores, errors),
             unit="1",
             level=level,
         )
-        sign = passes(found["values"], parameters)
-        span = bootstrap(scores, errors, level) if resample else None
+        sign = correlation.passes(found["values"], parameters)
+        span = correlation.bootstrap(scores, errors, level) if resample else None
         checks.append(_check(where, percent, mine, found, bool(sign), span))
         return sign, found
 
@@ -253,7 +177,9 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         for i, name in enumerate(names)
     ]
     for where, mine in within.items():
-        share = permuted_share(table(evidence, mine, last), table(evidence, mine), parameters)
+        share = correlation.permuted_share(
+            table(evidence, mine, last), table(evidence, mine), parameters
+        )
         checks.append(
             {
                 "name": f"permutations within {where}",
@@ -297,8 +223,8 @@ def _check(
 
 def _controls(entry: dict, scores: np.ndarray, errors: np.ndarray) -> list[dict]:
     parameters = entry["rule_parameters"]
-    planted = taus(np.exp(-errors), errors)
-    share = permuted_share(scores, errors, parameters)
+    planted = correlation.taus(np.exp(-errors), errors)
+    share = correlation.permuted_share(scores, errors, parameters)
     return [
         control(
             "a falling function of the error as score",
@@ -306,7 +232,7 @@ def _controls(entry: dict, scores: np.ndarray, errors: np.ndarray) -> list[dict]
             entry["controls"]["positive"],
             "mean τ",
             float(np.mean(planted)),
-            bool(passes(planted, parameters)),
+            bool(correlation.passes(planted, parameters)),
         ),
         control(
             f"{parameters['permutations']} permutations of the scores",
