@@ -124,6 +124,17 @@ def test_an_error_of_zero_stays_zero_in_the_tooltip(specs):
     assert "paper: 0.75 %" in texts(spec)
 
 
+def test_each_network_stands_against_its_own_errors(specs):
+    for spec in specs["training-errors"].values():
+        svg = texts(spec)
+        for line in ("paper: 0.75 %", "paper: 11 % (training)", "paper: 17 % (test)"):
+            assert f">{line}<" in svg
+        said = "small-lenet errors 0.75 %; small-allcnn training error 11 %, test error 17 %"
+        assert said in spec["description"]
+    panels = specs["training-errors"]["final-errors"]["vconcat"]
+    assert ["11 %" in json.dumps(panel, ensure_ascii=False) for panel in panels] == [False, True]
+
+
 def test_each_network_has_a_mark_before_and_after_training(specs):
     spec = specs["spectrum-ranks-architectures"]["score-against-error"]
     assert len(spec["concat"]) == 2
