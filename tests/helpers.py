@@ -1,6 +1,7 @@
 """Oracles by brute force, and made-up gradients and results, for tests of the mathematics."""
 
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from limitcycles import ledger
+from limitcycles import ledger, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -136,20 +137,33 @@ def spectrum(run: str, seed: int = 0, percent: int = 100, *, eigenvalue=(), **at
     )
 
 
-def run(name: str, seed: int, train_error: list[float], test_error: list[float]) -> xr.Dataset:
-    """A stored run: errors in percent, the first one before training."""
+def run(
+    name: str, seed: int, train_error: list[float], test_error: list[float], **made_with
+) -> xr.Dataset:
+    """A stored run: errors in percent, the first one before training; what it was made with."""
     return xr.Dataset(
         {"train_error": ("epoch_end", train_error), "test_error": ("epoch_end", test_error)},
-        attrs={"run": name, "seed": seed},
+        attrs={"run": name, "seed": seed, "settings": json.dumps(made_with)},
     )
 
 
-def context(departures: dict | None = None) -> dict:
+def config(scale: str = "paper") -> dict:
+    """The real configuration of a scale."""
+    return settings.load(
+        ROOT / "config/config.yaml",
+        ROOT / "config/scales",
+        ROOT / "workflow/schemas/config.schema.yaml",
+        command_line={"scale": scale},
+    )
+
+
+def context(departures: dict | None = None, absent: dict | None = None) -> dict:
     """What the workflow adds to the result of a claim."""
     return {
         "scale": "laptop",
         "seeds": [0, 1, 2],
         "departures": departures or {},
+        "absent": absent or {},
         "config_hash": "1f2e3d",
         "artefacts": ["results/laptop/spectra/a/seed0/at100.zarr.zip"],
     }

@@ -1,9 +1,12 @@
 """Made-up results, spectra and runs that look like real ones, for tests of charts and report."""
 
+import json
 from typing import Any
 
 import numpy as np
 import xarray as xr
+
+from limitcycles.claims import architectures, gather
 
 EPS32 = float(np.finfo(np.float32).eps)
 EPS64 = float(np.finfo(np.float64).eps)
@@ -74,7 +77,9 @@ def spectrum(
     )
 
 
-def run(name: str, seed: int = 0, epochs: int = 40, final: float = 0.8) -> xr.Dataset:
+def run(
+    name: str, seed: int = 0, epochs: int = 40, final: float = 0.8, **made_with: Any
+) -> xr.Dataset:
     """A training run: errors (%) fall from chance to about `final`; weights are left out."""
     rng = np.random.default_rng([seed, epochs])
     epoch = np.arange(epochs + 1)
@@ -88,7 +93,7 @@ def run(name: str, seed: int = 0, epochs: int = 40, final: float = 0.8) -> xr.Da
             "test_error": ("epoch_end", test),
         },
         coords={"epoch_end": epoch},
-        attrs={"run": name, "seed": seed},
+        attrs={"run": name, "seed": seed, "settings": json.dumps(made_with)},
     )
 
 
@@ -263,20 +268,30 @@ def noise_case() -> tuple[dict[str, Any], list[xr.Dataset], list[xr.Dataset]]:
 
 
 def training_case() -> tuple[dict[str, Any], list[xr.Dataset], list[xr.Dataset]]:
-    """The claim about training and test errors; two arms."""
-    finals = {"small-lenet-text": 0.8, "small-lenet-code": 1.4}
-    runs = [run(name, seed, final=final) for name, final in finals.items() for seed in (0, 1, 2)]
-    arms = [
-        arm(
-            name.removeprefix("small-lenet-"),
-            name,
-            [
-                statistic(f"{kind} error", [final + 0.05 * k for k in range(3)], "%", 0.75, half)
-                for kind, final, half in (("test", last, 0.15), ("train", 0.1, 0.12))
-            ],
-        )
-        for name, last in finals.items()
-    ]
+    """The claim about training and test errors; two arms of small-lenet, two of small-allcnn."""
+    finals = {
+        "small-lenet-text": {"test": 0.8, "train": 0.1},
+        "small-lenet-code": {"test": 1.4, "train": 0.1},
+        "allcnn-text": {"test": 18.0, "train": 13.0},
+        "allcnn-code": {"test": 21.0, "train": 9.0},
+    }
+    runs, arms = [], []
+    for name, final in finals.items():
+        network = "small-lenet" if "lenet" in name else "small-allcnn"
+        papers = {"test": 0.75, "train": 0.75} if "lenet" in name else {"test": 17, "train": 11}
+        made_with = {"network_name": network}
+        runs += [run(name, seed, final=final["test"], **made_with) for seed in (0, 1, 2)]
+        statistics = [
+            statistic(
+                f"{kind} error",
+                [final[kind] * (1 + 0.06 * k) for k in range(3)],
+                "%",
+                papers[kind],
+                0.2 * final[kind],
+            )
+            for kind in papers
+        ]
+        arms.append(arm(name.removeprefix("small-lenet-"), name, statistics))
     return (
         result(
             "training-errors",
@@ -288,6 +303,8 @@ def training_case() -> tuple[dict[str, Any], list[xr.Dataset], list[xr.Dataset]]
             paper=[
                 {"name": "training error of small-lenet", "value": 0.75, "unit": "%"},
                 {"name": "test error of small-lenet", "value": 0.75, "unit": "%"},
+                {"name": "training error of small-allcnn", "value": 11, "unit": "%"},
+                {"name": "test error of small-allcnn", "value": 17, "unit": "%"},
             ],
             arms=arms,
         ),
@@ -296,34 +313,50 @@ def training_case() -> tuple[dict[str, Any], list[xr.Dataset], list[xr.Dataset]]
     )
 
 
+# Networks by dataset, from the smallest test error to the largest.
+NETWORKS = {
+    "mnist": ["small-lenet-text"],
+    "mnist-7x7": ["fc-128", "small-fc-text", "fc-32", "fc-16", "fc-8"],
+    "cifar10": ["allcnn-text"],
+    "cifar10-16x16": [
+        *("cnn-16", "cnn-12", "cnn-12-12", "cnn-8", "cnn-16-shallow", "cnn-12-shallow"),
+        *("cnn-8-deep", "cnn-6", "cnn-12-no-norm", "cnn-8-no-norm", "cnn-6-deep", "cnn-6-shallow"),
+        "cnn-4",
+    ],
+}
+
+
 def architectures_case() -> tuple[dict[str, Any], list[xr.Dataset], list[xr.Dataset]]:
-    """The claim that rank(D)/d + var λ ranks architectures; six networks."""
-    names = ("small-lenet-text", "small-fc-text", "fc-8", "fc-16", "fc-32", "fc-128")
-    errors = (0.9, 3.3, 9.1, 6.2, 4.4, 2.9)
-    sizes = (13338, 3978, 506, 1002, 1994, 7946)
-    spectra, runs, arms = [], [], []
-    for k, (name, error, size) in enumerate(zip(names, errors, sizes, strict=True)):
-        mine = [run(name, seed, final=error + 0.2 * seed) for seed in (0, 1, 2)]
-        found = {
-            percent: [
-                spectrum(name, seed, percent, weights=size, rank_percent=6 - k)
-                for seed in (0, 1, 2)
-            ]
-            for percent in (0, 100)
-        }
-        scores = [
-            statistic(
-                f"rank(D)/d + var λ(D) at {percent} %",
-                [s.attrs["rank_float32"] / size + s.attrs["std_all"] ** 2 for s in some],
-                "mixed",
-            )
-            for percent, some in found.items()
-        ]
-        last = [float(r["test_error"][-1]) for r in mine]
-        arms.append(arm(name, name, [statistic("test error", last, "%"), *scores], agrees=None))
-        runs += mine
-        spectra += [s for some in found.values() for s in some]
-    taus = statistic("Kendall's τ with the score at 100 %", [-0.8, -0.9, -0.7], "1", half=0.2)
+    """The claim that rank(D)/d + var λ ranks architectures; twenty networks on four datasets."""
+    lowest = {"mnist": 0.9, "mnist-7x7": 2.9, "cifar10": 22.0, "cifar10-16x16": 45.0}
+    step = {"mnist-7x7": 1.4, "cifar10-16x16": 0.9}
+    rng = np.random.default_rng(0)
+    spectra, runs, arms = [], [], {}
+    for where, names in NETWORKS.items():
+        for k, name in enumerate(names):
+            arms[name] = {"run": name, "description": f"{name} on {where}"}
+            builder = "fc" if where == "mnist-7x7" else "allcnn"
+            made_with = {"dataset_name": where, "network": {"builder": builder}}
+            for seed in (0, 1, 2):
+                error = lowest[where] + step.get(where, 0) * k + 0.3 * rng.standard_normal()
+                runs.append(run(name, seed, final=max(error, 0.5), **made_with))
+                for percent in (0, 100):
+                    size = 10 ** (0.3 * rng.standard_normal() - 0.06 * k) * (1 + percent)
+                    attrs = {"run": name, "seed": seed, "percent": percent, "weights": 10_000}
+                    attrs |= {"rank_float32": 300.0 - 9 * k, "std_all": 1e-3 * lowest[where] * size}
+                    spectra.append(xr.Dataset(attrs=attrs))
+    entry = {
+        "arms": arms,
+        "snapshots": [0, 100],
+        "rule_parameters": {
+            "level": 0.95,
+            "tau": 0.6,
+            "permutations": 20,
+            "permuted_pass_share": 0.05,
+        },
+        "controls": {"positive": "A planted order passes.", "negative": "A random one fails."},
+    }
+    found = architectures.evaluate(entry, gather(entry, runs=runs, spectra=spectra))
     return (
         result(
             "spectrum-ranks-architectures",
@@ -332,8 +365,10 @@ def architectures_case() -> tuple[dict[str, Any], list[xr.Dataset], list[xr.Data
             statement="rank(D)/d + var λ(D) tells the better architecture.",
             verdict="contradicted",
             evaluator="spectrum-ranks-architectures",
-            statistic=taus,
-            arms=arms,
+            rule_parameters=entry["rule_parameters"],
+            statistic=found.statistic,
+            arms=[one | {"departure": None} for one in found.arms],
+            checks=found.checks,
         ),
         spectra,
         runs,

@@ -1,6 +1,7 @@
 """Every chart of every evaluator, from made-up results."""
 
 import copy
+import csv
 import json
 import warnings
 
@@ -107,12 +108,8 @@ def test_each_snapshot_has_its_line_and_threshold(specs):
 
 def tables(spec) -> list[list[dict[str, str]]]:
     """All embedded CSV tables of a spec."""
-    found = []
-    for text in spec["datasets"].values():
-        if isinstance(text, str):
-            head, *rows = (line.split(",") for line in text.splitlines())
-            found.append([dict(zip(head, row, strict=True)) for row in rows])
-    return found
+    texts = [text for text in spec["datasets"].values() if isinstance(text, str)]
+    return [list(csv.DictReader(text.splitlines())) for text in texts]
 
 
 def test_the_distance_shows_the_threshold_of_the_rule(specs):
@@ -130,14 +127,75 @@ def test_an_error_of_zero_stays_zero_in_the_tooltip(specs):
     assert "paper: 0.75 %" in texts(spec)
 
 
+def test_each_network_stands_against_its_own_errors(specs):
+    for spec in specs["training-errors"].values():
+        svg = texts(spec)
+        for line in ("paper: 0.75 %", "paper: 11 % (training)", "paper: 17 % (test)"):
+            assert f">{line}<" in svg
+        said = "small-lenet errors 0.75 %; small-allcnn training error 11 %, test error 17 %"
+        assert said in spec["description"]
+    panels = specs["training-errors"]["final-errors"]["vconcat"]
+    assert ["11 %" in json.dumps(panel, ensure_ascii=False) for panel in panels] == [False, True]
+
+
 def test_each_network_has_a_mark_before_and_after_training(specs):
     spec = specs["spectrum-ranks-architectures"]["score-against-error"]
     assert len(spec["concat"]) == 2
-    means = [table for table in tables(spec) if "seed" not in table[0]]
-    assert [len({row["network"] for row in table}) for table in means] == [6, 6]
-    assert (
-        "Kendall's τ with the score at 100 %: −0.800 [−1.00, −0.600], n = 3" in spec["description"]
+    means = [table for table in tables(spec) if "seed" not in table[0] and "at_x" not in table[0]]
+    assert [len({row["network"] for row in table}) for table in means] == [20, 20]
+    for where in synthetic.NETWORKS:
+        assert f">{where}<" in texts(spec)
+    (check,) = (
+        c for c in synthetic.architectures_case()[0]["checks"] if c["name"] == "all networks, 100 %"
     )
+    value = check["statistic"]["value"]
+    assert f"after 100 % of training {value:.3f} [" in spec["description"]
+
+
+def test_networks_that_see_one_dataset_are_named_in_their_panels(specs):
+    spec = specs["spectrum-ranks-architectures"]["within-datasets"]
+    assert len(spec["concat"]) == 4  # two datasets, before and after training
+    svg = texts(spec)
+    for where in ("mnist-7x7", "cifar10-16x16"):
+        for name in synthetic.NETWORKS[where]:
+            assert svg.count(f">{name}<") == 2, name
+    assert "small-lenet-text" not in svg
+
+
+def test_without_a_dataset_of_five_networks_there_is_no_panel_for_it():
+    result, spectra, runs = synthetic.architectures_case()
+    whole = charts.draw("spectrum-ranks-architectures", result, spectra, runs)
+    assert "within-datasets" in whole
+    result["checks"] = [c for c in result["checks"] if c.get("of") == "all networks"]
+    drawn = charts.draw("spectrum-ranks-architectures", result, spectra, runs)
+    assert list(drawn) == ["score-against-error", "rank-correlations"]
+    svg = texts(drawn["score-against-error"].to_dict())
+    assert svg.count(">cnn-16-shallow<") == 2  # then every network is named there
+
+
+def test_networks_are_drawn_by_the_seeds_that_all_have():
+    result, spectra, runs = synthetic.architectures_case()
+    for arm in result["arms"]:
+        for entry in arm["statistics"]:
+            entry["values"] = entry["values"][:2]
+    kept = [r for r in runs if (r.attrs["run"], r.attrs["seed"]) != ("allcnn-text", 2)]
+    drawn = charts.draw("spectrum-ranks-architectures", result, spectra, kept)
+    rows = [t for t in tables(drawn["score-against-error"].to_dict()) if "seed" in t[0]]
+    assert {row["seed"] for table in rows for row in table} == {"0", "1"}
+
+
+def test_every_tau_stands_against_zero_and_the_rule(specs):
+    spec = specs["spectrum-ranks-architectures"]["rank-correlations"]
+    svg = texts(spec)
+    assert "rule: −0.6" in svg
+    assert "rule: 0.6" in svg
+    for where in ("all networks", "mnist-7x7", "cifar10-16x16", "var λ(D) alone"):
+        assert f">{where}<" in svg
+    rows = next(table for table in tables(spec) if "from" in table[0])
+    assert len(rows) == 2 * 6
+    assert all(-1 <= float(row["low"]) <= float(row["high"]) <= 1 for row in rows)
+    drawn_again = {row["of"] for row in rows if row["from"]}
+    assert drawn_again == {"all networks", "mnist-7x7", "cifar10-16x16"}
 
 
 def test_leading_eigenvalues_alone_are_enough():

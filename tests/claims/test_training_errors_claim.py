@@ -7,22 +7,32 @@ from limitcycles.claims import gather, judge, training_errors
 from limitcycles.claims.result import NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 ENTRY = claims()["training-errors"]
-WHOLE = {k: v for k, v in ENTRY.items() if k != "partial"}
 GOOD, BAD = (0.7, 0.75, 0.8), (0.01, 0.02, 0.03)
+ALLCNN = ((10, 11, 12), (16, 17, 18))  # training, test
+ABSENT = dict.fromkeys(["allcnn-text", "allcnn-code"], "not run at this scale")
 
 
-def evidence(text, code, untrained=90.0):
+def evidence(text, code, allcnn=(ALLCNN, ALLCNN), untrained=90.0):
     """By arm the training and the test errors at the end, each one a seed."""
     runs = [
-        run(ENTRY["arms"][name]["run"], seed, [untrained, 5.0, train], [untrained, 6.0, test])
-        for name, (trains, tests) in (("text", text), ("code", code))
+        run(
+            arm["run"],
+            seed,
+            [untrained, 5.0, train],
+            [untrained, 6.0, test],
+            network_name="small-allcnn" if name.startswith("allcnn") else "small-lenet",
+        )
+        for (name, arm), (trains, tests) in zip(
+            ENTRY["arms"].items(), (text, code, *allcnn), strict=False
+        )
         for seed, (train, test) in enumerate(zip(trains, tests, strict=True))
     ]
     return gather(ENTRY, runs=runs)
 
 
-def decide(text, code, entry=WHOLE, **more):
-    return judge("training-errors", entry, evidence(text, code, **more), context())
+def decide(text, code, *, absent=None, **more):
+    found = evidence(text, code, **more)
+    return judge("training-errors", ENTRY, found, context(absent=absent))
 
 
 def test_reproduced():
@@ -33,23 +43,63 @@ def test_reproduced():
 
 
 def test_never_without_a_caveat_while_a_network_is_missing():
-    result = decide((GOOD, GOOD), (GOOD, GOOD), entry=ENTRY)
+    result = decide((GOOD, GOOD), (GOOD, GOOD), allcnn=(), absent=ABSENT)
     assert result["verdict"] == WITH_CAVEAT
-    assert result["caveat"] == ENTRY["partial"]
+    assert result["caveat"] == (
+        "small-allcnn is not tested; allcnn-text, allcnn-code: not run at this scale"
+    )
+    assert len(result["controls"]) == 2
+
+
+def test_small_allcnn_alone_cannot_reproduce_the_claim():
+    absent = dict.fromkeys(["text", "code"], "not run at this scale")
+    result = decide(((), ()), ((), ()), absent=absent)
+    assert result["verdict"] == WITH_CAVEAT
+    assert result["caveat"].startswith("small-lenet is not tested; ")
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "agrees"),
+    [
+        (11, 17, True),
+        (7.4, 11.4, True),
+        (16.4, 25.4, True),
+        (7.3, 17, False),
+        (11, 25.6, False),
+        (17, 11, False),  # 17/11 = 1.55: training is not compared with the test error
+        (0.75, 0.75, False),
+    ],
+)
+def test_small_allcnn_has_its_own_numbers(train, test, agrees):
+    result = decide((GOOD, GOOD), (GOOD, GOOD), allcnn=(((train,) * 3, (test,) * 3), ALLCNN))
+    arm = result["arms"][2]
+    assert (arm["name"], arm["agrees"]) == ("allcnn-text", agrees)
+    assert [s["paper"] for s in arm["statistics"]] == [17, 11]
+    assert [s["paper"] for s in result["arms"][0]["statistics"]] == [0.75, 0.75]
+    assert result["verdict"] == (REPRODUCED if agrees else WITH_CAVEAT)
+
+
+def test_a_network_that_the_paper_has_no_errors_of_is_refused():
+    found = evidence((GOOD, GOOD), (GOOD, GOOD))
+    found.runs["code"][0].attrs["settings"] = '{"network_name": "small-fc"}'
+    with pytest.raises(KeyError, match="test error of small-fc"):
+        judge("training-errors", ENTRY, found, context())
 
 
 @pytest.mark.parametrize("code", [(BAD, GOOD), (GOOD, BAD), (BAD, BAD), (GOOD, (5, 5, 5))])
 def test_one_arm_only(code):
     result = decide((GOOD, GOOD), code)
     assert result["verdict"] == WITH_CAVEAT
-    assert result["caveat"] == "holds for text; not for code"
+    assert result["caveat"] == "holds for text, allcnn-text, allcnn-code; not for code"
 
 
 def test_not_reproduced():
-    result = decide((BAD, GOOD), (GOOD, BAD))
+    bad = (((3, 3, 3), (17, 17, 17)), ((11, 11, 11), (40, 40, 40)))
+    result = decide((BAD, GOOD), (GOOD, BAD), allcnn=bad)
     assert result["verdict"] == NOT_REPRODUCED
-    assert [a["agrees"] for a in result["arms"]] == [False, False]
-    assert decide(((90,) * 3,) * 2, ((90,) * 3,) * 2)["verdict"] == NOT_REPRODUCED
+    assert [a["agrees"] for a in result["arms"]] == [False] * 4
+    chance = ((90,) * 3,) * 2
+    assert decide(chance, chance, allcnn=(chance, chance))["verdict"] == NOT_REPRODUCED
 
 
 @pytest.mark.parametrize(
@@ -73,14 +123,18 @@ def test_numbers_by_hand():
 
 
 def test_one_seed():
-    result = decide(((0.75,), (0.75,)), ((0.75,), (0.75,)))
+    one = ((0.75,), (0.75,))
+    result = decide(one, one, allcnn=(((11,), (17,)),) * 2)
     assert (result["verdict"], result["caveat"]) == (WITH_CAVEAT, "one seed only: no interval")
 
 
 class TestControls:
     def test_they_behave(self):
-        positive, negative = decide((GOOD, GOOD), (GOOD, GOOD))["controls"]
+        positive, negative, *others = decide((GOOD, GOOD), (GOOD, GOOD))["controls"]
         assert (positive["kind"], negative["kind"]) == ("positive", "negative")
+        assert [c["statistic"]["value"] for c in others] == [17, 90]
+        assert others[0]["name"] == "small-allcnn: 1700 of 10000 labels planted wrong"
+        assert all(c["passed"] for c in others)
         assert positive["statistic"]["value"] == 0.75
         assert negative["statistic"]["value"] == 90
         assert positive["passed"]
@@ -88,7 +142,7 @@ class TestControls:
 
     def test_errors_that_do_not_come_from_training(self):
         result = decide((GOOD, GOOD), (GOOD, GOOD), untrained=0.75)
-        assert [c["passed"] for c in result["controls"]] == [True, False]
+        assert [c["passed"] for c in result["controls"]] == [True, False, True, True]
         assert result["verdict"] == NOT_REPRODUCED
 
     @pytest.mark.parametrize(
@@ -105,5 +159,5 @@ class TestControls:
     def test_broken_code_cannot_give_reproduced(self, monkeypatch, name, broken, kinds):
         monkeypatch.setattr(training_errors, name, broken)
         result = decide((GOOD, GOOD), (GOOD, GOOD))
-        assert [c["kind"] for c in result["controls"] if not c["passed"]] == kinds
+        assert [c["kind"] for c in result["controls"] if not c["passed"]] == kinds * 2
         assert result["verdict"] == NOT_REPRODUCED

@@ -71,12 +71,14 @@ def vertical_line(
     return rule + text
 
 
-def horizontal_line(value: float, label: str, style: str = "paper") -> alt.LayerChart:
-    """A horizontal rule over the full width with its label above the left end."""
+def horizontal_line(
+    value: float, label: str, style: str = "paper", below: bool = False
+) -> alt.LayerChart:
+    """A horizontal rule over the full width with its label above (or `below`) the left end."""
     rule = _single().mark_rule(style=style).encode(y=alt.datum(value))
     text = (
         _single()
-        .mark_text(style=f"{style}-label", align="left", dy=-8, text=label)
+        .mark_text(style=f"{style}-label", align="left", dy=9 if below else -8, text=label)
         .encode(x=alt.value(6), y=alt.datum(value))
     )
     return rule + text

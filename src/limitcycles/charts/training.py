@@ -1,5 +1,6 @@
 """Charts of the claim about training and test errors (Sec. IV)."""
 
+import json
 from typing import Any
 
 import altair as alt
@@ -23,20 +24,43 @@ def draw(
     return {"error-curves": _curves(result, runs), "final-errors": _final(result, runs)}
 
 
-def _papers(result: dict[str, Any]) -> list[float]:
-    """The distinct numbers of the paper (%) that the arms' errors are compared with."""
-    return sorted(
-        {
-            float(entry["paper"])
-            for arm in result["arms"]
-            for entry in arm["statistics"]
-            if entry["paper"] is not None
-        }
+def _papers(arms: list[dict[str, Any]]) -> dict[float, str]:
+    """The numbers of the paper (%) that errors of these arms are compared with, and the errors.
+
+    A number that stands for both errors is that of "errors".
+    """
+    found: dict[float, set[str]] = {}
+    for arm in arms:
+        for entry in arm["statistics"]:
+            if entry["paper"] is not None:
+                name = KINDS[entry["name"].removesuffix(" error")]
+                found.setdefault(float(entry["paper"]), set()).add(name)
+    return {
+        paper: next(iter(names)) if len(names) == 1 else "errors"
+        for paper, names in sorted(found.items())
+    }
+
+
+def _networks(result: dict[str, Any], runs: list[xr.Dataset]) -> dict[str, list[dict[str, Any]]]:
+    """The arms of each network, by the name of the network."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for arm in result["arms"]:
+        made_with = json.loads(data.of_arm(runs, result, arm)[0].attrs["settings"])
+        found.setdefault(made_with["network_name"], []).append(arm)
+    return found
+
+
+def _said(networks: dict[str, list[dict[str, Any]]]) -> str:
+    return "; ".join(
+        f"{network} "
+        + ", ".join(f"{name} {wording.given(p)} %" for p, name in _papers(arms).items())
+        for network, arms in networks.items()
     )
 
 
-def _said(papers: list[float]) -> str:
-    return " and ".join(f"{wording.given(paper)} %" for paper in papers)
+def _label(paper: float, name: str) -> str:
+    which = "" if name == "errors" else f" ({name.removesuffix(' error')})"
+    return f"paper: {wording.given(paper)} %{which}"
 
 
 def _curves(result: dict[str, Any], runs: list[xr.Dataset]) -> alt.TopLevelMixin:
@@ -49,24 +73,26 @@ def _curves(result: dict[str, Any], runs: list[xr.Dataset]) -> alt.TopLevelMixin
             for kind, label in KINDS.items()
         )
         facts.append(f"{arm['name']} {last}")
-    frame, papers = pd.concat(frames), _papers(result)
-    bottom, top = parts.log_range([*papers, *frame["error"]])
-    frame["drawn"] = frame["error"].clip(lower=bottom)
+    frame, networks = pd.concat(frames), _networks(result, runs)
     chosen = parts.legend_choice("kind")
-    panels = [
-        parts.panel(
-            alt.layer(
-                *_lines(frame[frame["arm"] == arm["name"]], bottom, top, chosen),
-                *(parts.horizontal_line(p, f"paper: {wording.given(p)} %") for p in papers),
-            ),
-            f"arm: {arm['name']}",
-        )
-        for arm in result["arms"]
-    ]
+    panels = []
+    for network, arms in networks.items():
+        papers = _papers(arms)
+        mine = frame[frame["arm"].isin([arm["name"] for arm in arms])]
+        bottom, top = parts.log_range([*papers, *mine["error"]])
+        lines = [
+            parts.horizontal_line(p, _label(p, name), below=len(papers) > 1 and k == 0)
+            for k, (p, name) in enumerate(papers.items())
+        ]
+        for arm in arms:
+            curves = mine[mine["arm"] == arm["name"]]
+            curves = curves.assign(drawn=curves["error"].clip(lower=bottom))
+            chart = alt.layer(*_lines(curves, bottom, top, chosen), *lines)
+            panels.append(parts.panel(chart, f"{network}, arm: {arm['name']}"))
     caption = (
         "Errors after each epoch, one line per seed; epoch 0 is before training. After the last "
-        f"epoch, as mean over seeds: {'; '.join(facts)}. The paper says {_said(papers)} (dashed). "
-        "An error of zero is drawn at the lower edge."
+        f"epoch, as mean over seeds: {'; '.join(facts)}. The paper says: {_said(networks)} "
+        "(dashed). An error of zero is drawn at the lower edge."
     )
     return dressed(parts.panels(panels, chosen), "Errors while training", caption)
 
@@ -114,13 +140,24 @@ def _lines(
 
 
 def _final(result: dict[str, Any], runs: list[xr.Dataset]) -> alt.TopLevelMixin:
-    papers = _papers(result)
+    """The networks, whose errors are far apart, one below the other."""
+    networks = _networks(result, runs)
     names = {f"{kind} error": label for kind, label in KINDS.items()}
-    marks, facts = estimates.by_arm(result, runs, names, papers)
-    drawn = [parts.vertical_line(p, f"paper: {wording.given(p)} %", y=-8) for p in papers]
+    panels, facts = [], []
+    for network, arms in networks.items():
+        papers = _papers(arms)
+        marks, said = estimates.by_arm(result | {"arms": arms}, runs, names, list(papers))
+        drawn = [
+            parts.vertical_line(p, _label(p, name), y=-8, align="right" if k == 0 else "left")
+            for k, (p, name) in enumerate(papers.items())
+        ]
+        panels.append(
+            alt.layer(marks, *drawn).properties(title=alt.Title(network, fontSize=13, offset=22))
+        )
+        facts.append(said)
+    level = wording.percent(result["statistic"]["level"])
     caption = (
-        f"Errors after training: {facts}. Bars are {wording.percent(result['statistic']['level'])} "
-        f"intervals over seeds, circles the seeds. The paper says {_said(papers)} (dashed)."
+        f"Errors after training: {'; '.join(facts)}. Bars are {level} intervals over seeds, "
+        f"circles the seeds. The paper says: {_said(networks)} (dashed)."
     )
-    chart = alt.layer(marks, *drawn)
-    return dressed(chart, "Errors after training", caption)
+    return dressed(alt.vconcat(*panels), "Errors after training", caption)

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import xarray as xr
-from scipy.stats import kendalltau
 
+from limitcycles.claims import _rank_correlation as correlation
 from limitcycles.claims.result import (
     NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
     Evidence,
+    NotRun,
     Outcome,
     arm,
     control,
     statistic,
 )
 from limitcycles.errors import LimitcyclesError
-from limitcycles.statistics import t_interval
+
+ALL = "all networks"
+FEWEST = 5  # networks that see the same dataset, from which the second rule looks at it
 
 
 def score(spectrum: xr.Dataset) -> float:
     """rank(D)/d + var λ(D) as the paper writes it: a share plus a number with a unit."""
-    return spectrum.attrs["rank_float32"] / spectrum.attrs["weights"] + variance(spectrum)
+    return rank_share(spectrum) + variance(spectrum)
+
+
+def rank_share(spectrum: xr.Dataset) -> float:
+    """rank(D)/d with the float32 threshold."""
+    return spectrum.attrs["rank_float32"] / spectrum.attrs["weights"]
 
 
 def variance(spectrum: xr.Dataset) -> float:
@@ -30,26 +41,17 @@ def variance(spectrum: xr.Dataset) -> float:
     return spectrum.attrs["std_all"] ** 2
 
 
-def taus(scores: np.ndarray, errors: np.ndarray) -> list[float]:
-    """Kendall's τ-b over networks, one a seed; both arrays (network, seed).
-
-    Where all scores or all errors are equal nothing is ranked: τ is taken as 0.
-    """
-    return [
-        0.0 if 0 in (np.ptp(s), np.ptp(e)) else float(kendalltau(s, e).statistic)
-        for s, e in zip(scores.T, errors.T, strict=True)
-    ]
+def dataset(run: xr.Dataset) -> str:
+    """Name of the dataset that a stored run was trained on."""
+    return json.loads(run.attrs["settings"])["dataset_name"]
 
 
-def passes(values: list[float], parameters: dict) -> int:
-    """Sign of τ where its interval excludes 0 and |mean| is large enough, else 0."""
-    mean, interval = t_interval(values, parameters["level"])
-    low, high = interval or (mean, mean)
-    excluded = low > 0 or high < 0
-    return int(np.sign(mean)) if excluded and abs(mean) >= parameters["tau"] else 0
+def is_connected(run: xr.Dataset) -> bool:
+    """Whether a stored run is that of a fully connected network."""
+    return json.loads(run.attrs["settings"])["network"]["builder"] == "fc"
 
 
-def common_seeds(runs: dict[str, list[xr.Dataset]], names: list[str]) -> set[int]:
+def common_seeds(runs: dict[str, list[xr.Dataset]], names: Sequence[str]) -> set[int]:
     """Seeds that the runs of all arms have: networks are ranked seed by seed.
 
     Raises LimitcyclesError: there is none.
@@ -63,76 +65,110 @@ def common_seeds(runs: dict[str, list[xr.Dataset]], names: list[str]) -> set[int
     return common
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
-    """Rank correlation of the score, before and after training, with the final test error."""
-    parameters = entry["rule_parameters"]
-    names = list(entry["arms"])
+def groups(evidence: Evidence, names: Sequence[str]) -> dict[str, list[str]]:
+    """The networks of each dataset that at least FEWEST of them see, by dataset."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(dataset(evidence.runs[name][0]), []).append(name)
+    return {where: mine for where, mine in found.items() if len(mine) >= FEWEST}
+
+
+def table(
+    evidence: Evidence,
+    names: Sequence[str],
+    percent: int | None = None,
+    read: Callable[[xr.Dataset], float] = score,
+) -> np.ndarray:
+    """A number of each network and each seed that all of `names` have, shape (network, seed).
+
+    It is what `read` takes from the spectrum at `percent`, or without one the test error (%) at the
+    end of training.
+
+    Raises LimitcyclesError: as `common_seeds`; or a number is not finite.
+    """
     seeds = common_seeds(evidence.runs, names)
 
-    def of(stores):
-        return [s for s in stores if s.attrs["seed"] in seeds]
+    def numbers(name):
+        if percent is None:
+            return [float(r["test_error"][-1]) for r in evidence.runs[name] if _seed(r) in seeds]
+        return [read(s) for s in evidence.spectra[name][percent] if _seed(s) in seeds]
 
-    errors = np.array([[float(r["test_error"][-1]) for r in of(evidence.runs[n])] for n in names])
-
-    def table(read, percent, chosen=names):
-        return np.array([[read(s) for s in of(evidence.spectra[n][percent])] for n in chosen])
-
-    signs, statistics = {}, {}
-    for percent in entry["snapshots"]:
-        values = taus(table(score, percent), errors)
-        signs[percent] = passes(values, parameters)
-        statistics[percent] = statistic(
-            f"Kendall's τ with the score at {percent} %",
-            values,
-            unit="1",
-            level=parameters["level"],
+    found = np.array([numbers(name) for name in names])
+    if not np.isfinite(found).all():
+        bad = [name for name, row in zip(names, found, strict=True) if not np.isfinite(row).all()]
+        what = "the test error" if percent is None else f"the spectrum of D at {percent} %"
+        raise LimitcyclesError(
+            f"{what} of {', '.join(bad)} has no finite number to rank by: where training diverged, "
+            "take a smaller training.learning_rate; where the rank is not resolved, a larger "
+            "spectrum.leading"
         )
+    return found
 
-    first, last = min(signs), max(signs)
+
+def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+    """Rank correlation of the score, before and after training, with the final test error.
+
+    Raises NotRun: fewer than two networks are there; LimitcyclesError: as `common_seeds`.
+    """
+    parameters, names = entry["rule_parameters"], list(entry["arms"])
+    if len(names) < 2:
+        raise NotRun("fewer than two networks are run at this scale: there is nothing to rank")
+    level = parameters["level"]
+    within = groups(evidence, names)
+    checks, signs, statistics = [], {}, {}
+
+    def judge(where, mine, percent, read=score, resample=False):
+        """Add one τ to the checks; returns its sign if it passes, and the statistic."""
+        scores, errors = table(evidence, mine, percent, read), table(evidence, mine)
+        found = statistic(
+            f"Kendall's τ with the score at {percent} %",
+            correlation.taus(scores, errors),
+            unit="1",
+            level=level,
+        )
+        sign = correlation.passes(found["values"], parameters)
+        span = correlation.bootstrap(scores, errors, level) if resample else None
+        checks.append(_check(where, percent, mine, found, bool(sign), span))
+        return sign, found
+
+    for percent in entry["snapshots"]:
+        signs[ALL, percent], statistics[percent] = judge(ALL, names, percent, resample=True)
+        for where, mine in within.items():
+            signs[where, percent], _ = judge(where, mine, percent, resample=True)
+        judge("rank(D)/d alone", names, percent, rank_share)
+        judge("var λ(D) alone", names, percent, variance)
+        connected = [name for name in names if is_connected(evidence.runs[name][0])]
+        if len(connected) > 1:
+            judge("fully connected networks only", connected, percent)
+
+    first, last = min(entry["snapshots"]), max(entry["snapshots"])
+    before, after = signs[ALL, first], signs[ALL, last]
     caveats = []
-    if signs[first] and signs[first] == signs[last]:
+    if before and before == after:
         verdict = REPRODUCED
-    elif bool(signs[first]) != bool(signs[last]):
+    elif bool(before) != bool(after):
         verdict = WITH_CAVEAT
-        caveats.append(f"only with the score at {first if signs[first] else last} % of training")
+        caveats.append(f"only with the score at {first if before else last} % of training")
     else:
         verdict = NOT_REPRODUCED
+    if verdict != NOT_REPRODUCED and not any(signs[key] for key in signs if key[0] != ALL):
+        known = ", ".join(within) or f"none is seen by {FEWEST} networks"
+        caveats.append(f"passes within no single dataset ({known}), only over all together")
 
-    connected = [n for n in names if not n.startswith("small-lenet")]
-    rows = [names.index(n) for n in connected]
-    checks = []
-    for percent in entry["snapshots"]:
-        for title, values in (
-            ("rank(D)/d alone", taus(table(_rank_share, percent), errors)),
-            ("var λ(D) alone", taus(table(variance, percent), errors)),
-            (
-                "fully connected networks only",
-                taus(table(score, percent, connected), errors[rows]),
-            ),
-        ):
-            mean, interval = t_interval(values, parameters["level"])
-            span = "" if interval is None else f" [{interval[0]:.2f}, {interval[1]:.2f}]"
-            checks.append(
-                {
-                    "name": f"{title}, {percent} %",
-                    "holds": bool(passes(values, parameters)),
-                    "detail": f"τ = {mean:.2f}{span} over {len(values)} seeds",
-                }
-            )
-
+    errors = table(evidence, names)
     arms = [
         arm(
             entry,
             name,
             None,
             [
-                statistic("test error", list(errors[i]), unit="%", level=parameters["level"]),
+                statistic("test error", list(errors[i]), unit="%", level=level),
                 *(
                     statistic(
                         f"rank(D)/d + var λ(D) at {percent} %",
-                        list(table(score, percent)[i]),
+                        list(table(evidence, names, percent)[i]),
                         unit="mixed",
-                        level=parameters["level"],
+                        level=level,
                     )
                     for percent in entry["snapshots"]
                 ),
@@ -140,24 +176,55 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         )
         for i, name in enumerate(names)
     ]
-    controls = _controls(entry, table(score, last), errors)
+    for where, mine in within.items():
+        share = correlation.permuted_share(
+            table(evidence, mine, last), table(evidence, mine), parameters
+        )
+        checks.append(
+            {
+                "name": f"permutations within {where}",
+                "holds": share <= parameters["permuted_pass_share"],
+                "detail": f"{100 * share:.3g} % of the permuted scores pass the second rule",
+            }
+        )
+    controls = _controls(entry, table(evidence, names, last), errors)
     return Outcome(verdict, statistics[last], arms, controls, checks, caveats)
 
 
-def _rank_share(spectrum: xr.Dataset) -> float:
-    return spectrum.attrs["rank_float32"] / spectrum.attrs["weights"]
+def _seed(store: xr.Dataset) -> int:
+    return store.attrs["seed"]
+
+
+def _check(
+    where: str,
+    percent: int,
+    names: Sequence[str],
+    tau: dict,
+    holds: bool,
+    span: tuple[float, float] | None,
+) -> dict:
+    """A check with its numbers: `statistic` over seeds, `bootstrap` over networks (or None)."""
+    low_high = tau["interval"]
+    text = "" if low_high is None else f" [{low_high[0]:.2f}, {low_high[1]:.2f}]"
+    seeds = "one seed" if tau["n"] == 1 else f"{tau['n']} seeds"
+    detail = f"τ = {tau['value']:.2f}{text} over {seeds}, {len(names)} networks"
+    if span:
+        detail += f"; bootstrap over the networks [{span[0]:.2f}, {span[1]:.2f}]"
+    return {
+        "name": f"{where}, {percent} %",
+        "holds": holds,
+        "detail": detail,
+        "of": where,
+        "percent": percent,
+        "statistic": tau,
+        "bootstrap": list(span) if span else None,
+    }
 
 
 def _controls(entry: dict, scores: np.ndarray, errors: np.ndarray) -> list[dict]:
     parameters = entry["rule_parameters"]
-    planted = taus(np.exp(-errors), errors)
-    generator = np.random.default_rng(0)
-    hits = 0
-    for _ in range(parameters["permutations"]):
-        # Each seed its own permutation: networks and scores have nothing to do with each other.
-        shuffled = generator.permuted(scores, axis=0)
-        hits += bool(passes(taus(shuffled, errors), parameters))
-    share = hits / parameters["permutations"]
+    planted = correlation.taus(np.exp(-errors), errors)
+    share = correlation.permuted_share(scores, errors, parameters)
     return [
         control(
             "a falling function of the error as score",
@@ -165,7 +232,7 @@ def _controls(entry: dict, scores: np.ndarray, errors: np.ndarray) -> list[dict]
             entry["controls"]["positive"],
             "mean τ",
             float(np.mean(planted)),
-            bool(passes(planted, parameters)),
+            bool(correlation.passes(planted, parameters)),
         ),
         control(
             f"{parameters['permutations']} permutations of the scores",
