@@ -10,11 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import tempfile
 from pathlib import Path
 
 import numpy as np
-from processes import ContestantError, Team, cores_for, log, run_script
+from inputs import WORK
+from processes import ContestantError, Team, Worker, cores_for, log, run_script
+
+from limitcycles import datasets
+from limitcycles.files import replacing
 
 HERE = Path(__file__).resolve().parent
 WORKER = HERE / "training_worker.py"
@@ -37,10 +40,10 @@ WAYS = {
 # everything: both say how much of a difference is chance.
 TRAINED = {
     OURS: (OURS, 0),
-    "channels last, another seed": (OURS, 1),
-    "contiguous": ("contiguous", 0),
     "channels last, bfloat16": ("channels last, bfloat16", 0),
+    "channels last, another seed": (OURS, 1),
     "channels last, bfloat16, another seed": ("channels last, bfloat16", 1),
+    "contiguous": ("contiguous", 0),
     "channels last, compiled": ("channels last, compiled", 0),
 }
 
@@ -103,14 +106,16 @@ def times(arguments: argparse.Namespace) -> tuple[dict, dict]:
     return results, refused
 
 
-def cifar10(path: Path, arguments: argparse.Namespace) -> None:
-    """Write CIFAR-10, whitened as for Fig. 2, to an .npz file."""
-    from limitcycles import datasets
-
+def cifar10(arguments: argparse.Namespace) -> Path:
+    """CIFAR-10, whitened as for Fig. 2, as an .npz file; made once."""
+    path = WORK / "cifar10-whitened.npz"
+    if path.exists():
+        return path
     folder = Path(arguments.data_folder) if arguments.data_folder else None
     spec = {"source": "cifar10", "whiten": {"regulariser": 1e-5}}
     data = datasets.build(spec, data_folder=folder, log=log)
-    with open(path, "wb") as file:
+    path.parent.mkdir(exist_ok=True)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(
             file,
             **{f"{part}_image": data[f"{part}_image"].values for part in ("train", "test")},
@@ -119,30 +124,27 @@ def cifar10(path: Path, arguments: argparse.Namespace) -> None:
                 for part in ("train", "test")
             },
         )
+    return path
 
 
 def errors(arguments: argparse.Namespace) -> dict:
     """{what is trained: loss and error after the epochs}, two at a time, one core each."""
-    found, cores = {}, cores_for(2)
-    with tempfile.TemporaryDirectory() as folder:
-        images = Path(folder) / "cifar10.npz"
-        cifar10(images, arguments)
-        names = list(TRAINED)
-        for some in (names[i : i + 2] for i in range(0, len(names), 2)):
-            running = []
-            for name, core in zip(some, cores, strict=False):
-                way, seed = TRAINED[name]
-                more = [f"--images={images}", f"--seed={seed}", "--threads=1"]
-                running.append((name, Team(WORKER, [*WAYS[way][0], *more], [core], 1)))
-            try:
-                for _, workers in running:
-                    workers.workers[0].send(do="run", epochs=arguments.epochs)
-                for name, workers in running:
-                    found[name] = workers.workers[0].receive()
-                    log(f"{name}: {json.dumps(found[name])}")
-            finally:
-                for _, workers in running:
-                    workers.close()
+    found, cores, images = {}, cores_for(2), cifar10(arguments)
+    for i in range(0, len(arguments.trained), 2):
+        running = {}
+        for name, core in zip(arguments.trained[i : i + 2], cores, strict=False):
+            way, seed = TRAINED[name]
+            options = [*WAYS[way][0], f"--images={images}", f"--seed={seed}", "--threads=1"]
+            running[name] = Worker(WORKER, options, [core])
+        try:
+            for worker in running.values():
+                worker.send(do="run", epochs=arguments.epochs)
+            for name, worker in running.items():
+                found[name] = worker.receive()
+                log(f"{name}: {json.dumps(found[name])}")
+        finally:
+            for worker in running.values():
+                worker.close()
     return found
 
 
@@ -175,6 +177,7 @@ def main() -> None:
         choices=["times", "errors"],
         help="what to measure; the other part of an earlier result stays",
     )
+    parser.add_argument("--trained", nargs="+", default=list(TRAINED), choices=TRAINED)
     parser.add_argument("--data-folder", help="folder with the original files of CIFAR-10")
     parser.add_argument("--peak-seconds", type=float, default=1.0)
     parser.add_argument("--out", type=Path, default=HERE / "results" / "training.json")
