@@ -85,13 +85,11 @@ class Trainer:
 
         Evaluated in float32, whatever it was trained in: that is what a snapshot is looked at in.
         """
-        start = time.perf_counter()
         for epoch in range(epochs):
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(TRAINING["learning_rate"], epoch, epochs)
             for index in batches("without-replacement", len(self.train[1]), BATCH, self.order):
                 self.step(index)
-        seconds = time.perf_counter() - start
         loss, error = evaluate(self.network, *self.test)
         train_loss, train_error = evaluate(self.network, *self.train)
         return {
@@ -99,7 +97,6 @@ class Trainer:
             "test_error_percent": error,
             "train_loss": train_loss,
             "train_error_percent": train_error,
-            "seconds": seconds,
         }
 
 
