@@ -186,9 +186,7 @@ def train(
                 "cuda_generator": torch.cuda.get_rng_state() if device.type == "cuda" else None,
                 "order": order_state,
                 "changes": changes.get_state(),
-                "epoch": now.epoch,
-                "step": now.step,
-                "record": now.record,
+                **vars(now),
             }
         )
 
@@ -237,10 +235,10 @@ def train(
             for now.step in range(first, len(plan)):
                 index = plan[now.step].to(device)
                 optimizer.zero_grad(set_to_none=True)
-                batch = images[index]
+                x = images[index]
                 if training["augmentation"] is not None:
-                    batch = augment(batch, changes, **training["augmentation"])
-                loss = F.cross_entropy(network(batch), labels[index])
+                    x = augment(x, changes, **training["augmentation"])
+                loss = F.cross_entropy(network(x), labels[index])
                 loss.backward()
                 optimizer.step()
                 losses[now.step] = loss.detach()
