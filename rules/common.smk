@@ -35,7 +35,7 @@ IMAGES = {  # training images at most
     "cifar100": 50_000,
 }
 LARGE = 5000  # rows from which the exact spectrum takes all cores
-PROCESS = 1200  # MiB that a job needs beside its data
+PROCESS = 2400  # MiB that a job needs beside gradients and matrices; a copy of the images is half of it
 
 # On this machine (no cluster): no more memory than it has, less a tenth for the system.
 if workflow.global_resources["_nodes"].value is None and "mem_mb" not in workflow.global_resources:
