@@ -92,6 +92,12 @@ def tested_on(claim):
     }
 
 
+def seeds_of(claim):
+    """All seeds of a claim's runs and trajectories; that of the theory where it has neither."""
+    runs = tested_on(claim).values()
+    return sorted({s for run in runs for s in run["seeds"]}) if runs else [config["theory"]["seed"]]
+
+
 def gradient_mib(run):
     """Size of the gradients of one snapshot; of the largest that are held where it is unknown."""
     spec = resolved(run)
