@@ -12,10 +12,7 @@ rule claim:
         entry=lambda wildcards: CLAIMS[wildcards.claim],
         scale=SCALE,
         runs=lambda wildcards: tested_on(wildcards.claim),
-        all_seeds=lambda wildcards: sorted(
-            {s for run in tested_on(wildcards.claim).values() for s in run["seeds"]}
-        )
-        or [config["theory"]["seed"]],
+        all_seeds=lambda wildcards: seeds_of(wildcards.claim),
         sections=lambda wildcards: settings.canonical(
             {name: config[name] for name in sections(wildcards.claim)}
         ),

@@ -35,7 +35,9 @@ IMAGES = {  # training images at most
     "cifar100": 50_000,
 }
 LARGE = 5000  # rows from which the exact spectrum takes all cores
-PROCESS = 2400  # MiB that a job needs beside gradients and matrices; a copy of the images is half of it
+PROCESS = (
+    2400  # MiB that a job needs beside gradients and matrices; a copy of the images is half of it
+)
 
 # On this machine (no cluster): no more memory than it has, less a tenth for the system.
 if workflow.global_resources["_nodes"].value is None and "mem_mb" not in workflow.global_resources:
@@ -90,6 +92,12 @@ def tested_on(claim):
         for arm, its in arms.items()
         if "trajectory" in its
     }
+
+
+def seeds_of(claim):
+    """All seeds of a claim's runs and trajectories; that of the theory where it has neither."""
+    runs = tested_on(claim).values()
+    return sorted({s for run in runs for s in run["seeds"]}) if runs else [config["theory"]["seed"]]
 
 
 def gradient_rows(run):

@@ -88,6 +88,9 @@ TESTED = {
     "training-errors": {"factor"},
     "rank-small-lenet": {"factor", "mean_factor", "contradiction_percent"},
     "rank-small-fc": {"factor", "mean_factor", "contradiction_percent"},
+    "rank-cifar10": {"factor", "mean_factor", "contradiction_percent"},
+    "rank-cifar100": {"factor", "mean_factor", "contradiction_percent"},
+    "rank-cifar10-augmented": {"factor", "mean_factor", "contradiction_percent"},
     "noise-independent-of-weights": {"threshold", "smallest_count", "negative_scale"},
     "diversity-raises-spectrum": {"log_ratio"},
     "spectrum-ranks-architectures": {"tau", "permutations", "permuted_pass_share"},
@@ -192,22 +195,50 @@ def test_counts_stay_whole_numbers(claims):
     assert isinstance(counts, int)
 
 
-def test_spectra_need_snapshots(entry, errors):
+@pytest.mark.parametrize("evidence", [["spectra"], ["runs", "sample"], ["late-noise"]])
+def test_what_is_read_at_snapshots_needs_them(entry, errors, evidence):
     del entry["snapshots"]
-    (line,) = errors({"rank-small-lenet": entry})
-    assert line.startswith("claims.yaml: rank-small-lenet.snapshots: is missing")
+    (line,) = errors({"rank-small-lenet": entry | {"evidence": evidence}})
+    assert line == (
+        "claims.yaml: rank-small-lenet.snapshots: is missing, but evidence names "
+        f"{evidence[-1]}; add the percents"
+    )
+
+
+def test_late_noise_goes_on_from_runs(claims, errors):
+    entry = copy.deepcopy(claims["temperature-tracks-mean-eigenvalue"])
+    arm = entry["arms"]["fc-8"]
+    arm["trajectory"] = arm.pop("run")
+    lines = errors({"temperature-tracks-mean-eigenvalue": entry})
+    where = "claims.yaml: temperature-tracks-mean-eigenvalue.arms.fc-8"
+    assert lines == [
+        f"{where}.run: is missing",
+        f"{where}.trajectory: does not go with evidence: [runs]",
+    ]
+
+
+@pytest.mark.parametrize("scale", ["quick", "laptop", "paper"])
+def test_a_run_that_is_left_out_still_has_to_fit_its_claims(claims, scale):
+    """So that a seed given on the command line is enough to run it."""
+    runs = {"allcnn-100-code": {"seeds": [], "training": {"snapshots": [0, 100]}}}
+    with pytest.raises(ConfigError, match=r"rank-cifar100\.arms\.code.* needs \[20, 40\] too"):
+        ledger.check_runs(claims, config(scale, runs=runs))
 
 
 def test_arms_and_snapshots_of_the_paper(claims):
     arms = {claim: list(claims[claim]["arms"]) for claim in TESTED}
     assert arms["rank-small-lenet"] == ["text", "code"]
     assert arms["rank-small-fc"] == ["text", "code", "code-all-digits"]
-    assert len(arms["spectrum-ranks-architectures"]) == 6
+    for claim in ("rank-cifar10", "rank-cifar100", "rank-cifar10-augmented"):
+        assert arms[claim] == ["text", "code"]
+        assert claims[claim]["snapshots"] == [20, 40, 100]
+    assert len(arms["spectrum-ranks-architectures"]) == 20
     assert claims["rank-small-fc"]["arms"]["code"]["run"] == "small-fc-code"
     assert claims["noise-independent-of-weights"]["snapshots"] == [20, 40, 100]
     assert claims["spectrum-ranks-architectures"]["snapshots"] == [0, 100]
     assert claims["rank-small-lenet"]["snapshots"] == [20, 40, 100]
-    assert "small-allcnn" in claims["training-errors"]["partial"]
+    assert arms["training-errors"] == ["text", "code", "allcnn-text", "allcnn-code"]
+    assert not [claim for claim in claims if "partial" in claims[claim]]
 
 
 @pytest.mark.parametrize(

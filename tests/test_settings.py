@@ -56,25 +56,56 @@ def test_there_is_an_overlay_for_every_scale(schema):
     )
 
 
+def made(config):
+    """The resolved settings of the runs that a scale makes."""
+    runs = [settings.resolve_run(config, run) for run in config["runs"]]
+    return [run for run in runs if run["seeds"]]
+
+
 def test_quick_runs_need_no_download():
-    config = load(scale="quick")
-    for run in config["runs"]:
-        resolved = settings.resolve_run(config, run)
-        assert resolved["dataset"]["source"] == "digits"
-        assert resolved["training"]["epochs"] == 20
-        assert "MNIST" in resolved["departure"]
+    runs = made(load(scale="quick"))
+    assert {"small-lenet-text", "fc-128", "allcnn-text"} <= {run["run"] for run in runs}
+    for run in runs:
+        assert run["dataset"]["source"] == "digits"
+        convolutions = run["network"]["builder"] == "allcnn"
+        assert run["training"]["epochs"] == (5 if convolutions else 20)
+        assert ("CIFAR-10" if convolutions else "MNIST") in run["departure"]
 
 
 def test_laptop_says_where_it_departs_from_the_paper():
     config, paper = load(scale="laptop"), load(scale="paper")
-    for run in config["runs"]:
-        resolved = settings.resolve_run(config, run)
-        epochs, full = (settings.resolve_run(c, run)["training"]["epochs"] for c in (config, paper))
-        assert epochs < full == 100
+    assert len(made(paper)) == len(paper["runs"])
+    left_out = set(config["runs"]) - {run["run"] for run in made(config)}
+    assert left_out == {"allcnn-augmented-code", "allcnn-100-code"}
+    for resolved in made(config):
+        full = settings.resolve_run(paper, resolved["run"])
+        assert full["departure"] is None
+        epochs, of = (run["training"]["epochs"] for run in (resolved, full))
+        assert epochs < of
+        said = f"{epochs} epochs instead of {of:,}"
+        images, all_images = (run["gradients"]["images"] for run in (resolved, full))
+        said += f", D over {images:,} images" if images != all_images else ""
         seeds = "" if resolved["seeds"] == config["seeds"] == [0, 1] else ", one seed"
         assert len(resolved["seeds"]) == (1 if seeds else 2)
-        assert resolved["departure"] == f"{epochs} epochs instead of 100{seeds}"
-        assert settings.resolve_run(paper, run)["departure"] is None
+        assert resolved["departure"] == said + seeds
+
+
+def test_a_run_without_seeds_is_left_out_and_null_takes_those_of_all():
+    runs = {"fc-8": {"seeds": []}, "fc-16": {"seeds": None}, "fc-32": {"seeds": ["7"]}}
+    config = load(scale="paper", runs=runs)
+    found = {run: settings.resolve_run(config, run)["seeds"] for run in runs}
+    assert found == {"fc-8": [], "fc-16": [0, 1, 2, 3, 4], "fc-32": [7]}
+
+
+def test_late_noise_has_defaults_and_bounds(checked):
+    defaults = load(scale="paper")["late_noise"]
+    assert defaults == {"steps": 20_000, "batch_size": 32, "learning_rate": 0.05}
+    assert load(scale="laptop")["late_noise"]["steps"] == 2000
+    for key, bad in (("steps", 10), ("batch_size", 0), ("learning_rate", 0)):
+        (line,) = checked(f"late_noise: {{{key}: {bad}}}")
+        assert line.startswith(f"mine.yaml: late_noise.{key}: {bad}")
+    (line,) = checked("late_noise: {step: 500}")
+    assert "nearest valid key: steps" in line
 
 
 def test_paper_changes_seeds_and_precision_only():

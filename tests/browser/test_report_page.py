@@ -123,7 +123,7 @@ def test_the_filter_hides_rows_and_sections(page):
     expect(rows.locator("visible=true")).to_have_count(1)
     expect(rows.locator("visible=true")).to_contain_text("spectrum-ranks-architectures")
     expect(page.locator("article >> visible=true")).to_have_count(1)
-    expect(page.get_by_role("heading", name="Claims not tested yet")).to_be_hidden()
+    expect(page.get_by_role("heading", name="Claims not tested")).to_be_hidden()
 
     page.get_by_role("button", name="theory", exact=True).click()
     expect(shown).to_have_text("0 of 33 claims shown")

@@ -29,7 +29,7 @@ def test_lint_is_clean(workflow):
 @pytest.mark.parametrize(
     "target",
     [
-        *("figure_1", "figure_3", "calibration", "claims", "data", "theory"),
+        *("figure_1", "figure_2", "figure_3", "calibration", "claims", "data", "theory"),
         *(f"claim_{claim.replace('-', '_')}" for claim in CLAIMS),
     ],
 )

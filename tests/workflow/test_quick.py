@@ -33,10 +33,13 @@ def test_every_claim_of_the_ledger_has_a_result(quick):
     for claim in merged["claims"]:
         assert json.loads((folder / "claims" / f"{claim['id']}.json").read_text()) == claim
         assert claim["verdict"] in VERDICTS
-        assert (claim["verdict"] == "not tested") == (not ledger.is_tested(book[claim["id"]]))
+        left_out = claim["id"] == "rank-cifar100"  # whose runs belong to the larger scales
+        untested = left_out or not ledger.is_tested(book[claim["id"]])
+        assert (claim["verdict"] == "not tested") == untested
         assert claim["rule"] == book[claim["id"]]["rule"]
         if claim["verdict"] == "not tested":
             assert claim["reason"]
+            assert (claim["reason"] == "not run at this scale") == left_out
         else:
             assert {c["kind"] for c in claim["controls"]} == {"positive", "negative"}
             assert claim["scale"] == "quick"

@@ -8,6 +8,7 @@ with `evaluate(entry, evidence)` and name it in EVALUATORS.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping, Sequence
 
 import xarray as xr
@@ -85,7 +86,8 @@ def absent(
 ) -> dict[str, str]:
     """Why arms with a run are not there, by arm; those that are there are not listed.
 
-    `runs` has the resolved settings of each arm, `unreachable` by dataset why it cannot be had.
+    `runs` has the resolved settings of each arm, `unreachable` by dataset why it cannot be had
+    (None: it can), of which the first sentence is taken.
     """
     reasons = {}
     for name, spec in entry["arms"].items():
@@ -95,7 +97,8 @@ def absent(
         if not runs[name]["seeds"]:
             reasons[name] = "not run at this scale"
         elif reason is not None:
-            reasons[name] = f"data not reachable ({reason})"
+            first = re.split(r"\. |\.?\n", reason)[0].removesuffix(".")
+            reasons[name] = f"data not reachable ({first})"
     return reasons
 
 
