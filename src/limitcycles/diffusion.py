@@ -18,7 +18,7 @@ from limitcycles import band
 from limitcycles.errors import LimitcyclesError
 from limitcycles.progress import track
 
-PANELS = 8  # columns of D are formed in so many parts: 9/16 of the work of the full product
+PANELS = 16  # columns of D are formed in so many parts: 17/32 of the work of the full product
 ROWS = 1024  # of a block: few enough that its copies cost little memory
 BLOCK_BYTES = 2**29  # of a block in float64: networks of 10⁵ weights and more get fewer rows
 NORM_TOLERANCE = 1e-10  # relative, in float64; another device adds in another order
