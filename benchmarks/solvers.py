@@ -18,7 +18,7 @@ import torch
 from processes import memory_mib
 from torch import Tensor
 
-from limitcycles import diffusion, gradient_store, krylov
+from limitcycles import band, diffusion, gradient_store, krylov
 from limitcycles.spectrum import NEGLIGIBLE, paper_threshold
 
 SUBSET = 500  # eigenvalues that the contestant with a subset asks for
@@ -57,6 +57,21 @@ def ours(path: Path, leading: int, tolerance: float, memory: int) -> dict:
         "columns_multiplied": rows.columns,
         "krylov_space": rows.columns - krylov.PROBES,
     }
+
+
+def exact(path: Path, memory: int) -> dict:
+    """`diffusion.exact`, in its two parts."""
+    start = time.perf_counter()
+    store = gradient_store.open_store(path)
+    rows = diffusion.Rows(store["gradient"], square_norm=store["square_norm"][:], memory_mib=memory)
+    small = rows.weights <= rows.samples
+    matrix = diffusion.covariance(rows) if small else diffusion.gram(rows)
+    formed = time.perf_counter()
+    values = band.eigenvalues(matrix)[::-1]
+    eigenvalue = np.zeros(rows.weights)
+    eigenvalue[: len(values)] = values[: rows.weights]
+    end = time.perf_counter()
+    return {"eigenvalue": eigenvalue, "form_s": formed - start, "solve_s": end - formed}
 
 
 def dense(path: Path, dtype: torch.dtype) -> dict:
@@ -130,6 +145,7 @@ def main() -> None:
         "limitcycles": lambda: ours(
             path, arguments.leading, arguments.tolerance, arguments.memory_mib
         ),
+        "limitcycles exact": lambda: exact(path, arguments.memory_mib),
         "dense float64": lambda: dense(path, torch.float64),
         "dense float32": lambda: dense(path, torch.float32),
         "scipy subset": lambda: subset(path),

@@ -53,6 +53,15 @@ class TestExact:
         assert (spectrum.eigenvalue >= 0).all()
         assert (spectrum.samples, spectrum.weights) == (samples, 12)
 
+    @pytest.mark.parametrize("samples", [30, 11])
+    def test_a_large_network_is_read_in_smaller_blocks(self, monkeypatch, samples):
+        monkeypatch.setattr(diffusion, "BLOCK_BYTES", 4 * 8 * 12)  # four rows of 12 in float64
+        rows = random_rows(samples, 12)
+        blocks = Rows(rows, memory_mib=0)
+        assert {len(block) for block in blocks} == {4, samples % 4}
+        found = exact(blocks).eigenvalue
+        np.testing.assert_allclose(found, exact(Rows(rows)).eigenvalue, rtol=0, atol=1e-13)
+
     def test_fewer_samples_than_weights_leave_zeros(self):
         spectrum = exact(Rows(random_rows(5, 12)))
         assert (spectrum.eigenvalue[:4] > 1e-3).all()

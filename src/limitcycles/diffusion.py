@@ -18,8 +18,9 @@ from limitcycles import band
 from limitcycles.errors import LimitcyclesError
 from limitcycles.progress import track
 
-PANELS = 8  # columns of D are formed in so many parts: 9/16 of the work of the full product
+PANELS = 16  # columns of D are formed in so many parts: 17/32 of the work of the full product
 ROWS = 1024  # of a block: few enough that its copies cost little memory
+BLOCK_BYTES = 2**29  # of a block in float64: networks of 10⁵ weights and more get fewer rows
 NORM_TOLERANCE = 1e-10  # relative, in float64; another device adds in another order
 ROUNDING = 1e-14  # relative error, in float64, of a mean over all examples
 
@@ -78,6 +79,7 @@ class Rows:
         if self.samples < 2:
             raise SpectrumError(f"D needs at least two gradients, not {self.samples}")
         self.device = torch.device(device)
+        self.block = max(1, min(ROWS, BLOCK_BYTES // (8 * self.weights)))
         known = square_norm is not None
         if not known:
             square_norm = np.concatenate([_square_norms(b) for _, b in self._read()])
@@ -102,9 +104,11 @@ class Rows:
         total = torch.zeros(self.weights, dtype=torch.float64, device=self.device)
         short_total = torch.zeros_like(total)
         filled = 0
-        for start, (keep, block) in zip(range(0, self.samples, ROWS), self._read(), strict=True):
+        for start, (keep, block) in zip(
+            range(0, self.samples, self.block), self._read(), strict=True
+        ):
             if known:
-                _check_norms(block, square_norm[start : start + ROWS], start)
+                _check_norms(block, square_norm[start : start + self.block], start)
             total += block.sum(0, dtype=torch.float64)
             if not keep.all():
                 short_total += block[~keep].sum(0, dtype=torch.float64)
@@ -122,8 +126,8 @@ class Rows:
 
     def _read(self) -> Iterator[tuple[Tensor, Tensor]]:
         """(which rows are kept, all rows) of each block of the source."""
-        for start in range(0, self.samples, ROWS):
-            block = self.source[start : start + ROWS]
+        for start in range(0, self.samples, self.block):
+            block = self.source[start : start + self.block]
             if not isinstance(block, Tensor):
                 block = torch.from_numpy(np.require(block, requirements="W"))
             mask = getattr(self, "kept", np.ones(self.samples, dtype=bool))
@@ -133,7 +137,7 @@ class Rows:
     def __iter__(self) -> Iterator[Tensor]:
         """Blocks of the rows that are kept."""
         if self.resident is not None:
-            yield from self.resident.split(ROWS)
+            yield from self.resident.split(self.block)
         else:
             for keep, block in self._read():
                 if keep.any():
@@ -189,7 +193,7 @@ def covariance(rows: Rows) -> Tensor:
     """D itself, shape (d, d), float64; only the lower triangle is computed, then mirrored."""
     matrix = torch.zeros(rows.weights, rows.weights, dtype=torch.float64, device=rows.device)
     panel = -(-rows.weights // PANELS)
-    total = -(-rows.samples // ROWS)
+    total = -(-rows.samples // rows.block)
     for block in track(rows.centred(), total=total, unit="block", what="forming D", delay=10):
         for start in range(0, rows.weights, panel):
             columns = block[:, start : start + panel]
@@ -208,7 +212,7 @@ def gram(rows: Rows) -> Tensor:
             if j > i:
                 break
             part = left @ right.T
-            a, b = i * ROWS, j * ROWS
+            a, b = i * rows.block, j * rows.block
             matrix[a : a + len(left), b : b + len(right)] = part
             matrix[b : b + len(right), a : a + len(left)] = part.T
     return matrix.div_(rows.samples)
@@ -252,7 +256,7 @@ def singular(rows: Rows) -> np.ndarray:
     """Square roots of the eigenvalues of D from a QR and a singular value decomposition.
 
     The oracle: D is never formed, so that exact zeros stand at eps · σ_1 and not at its root.
-    Shape (min(N, d),), descending, float64. Memory 8 (ROWS + d) d bytes, time O(N d²).
+    Shape (min(N, d),), descending, float64. Memory 8 (rows of a block + d) d bytes, time O(N d²).
     """
     triangle = torch.zeros(0, rows.weights, dtype=torch.float64, device=rows.device)
     for block in rows.centred():
