@@ -276,3 +276,13 @@ def test_a_page_needs_no_charts_and_no_verdicts():
     ).text
     assert "Claims not tested" in text
     assert "Claims with a verdict" not in text
+
+
+@pytest.mark.parametrize("end", ["", "."])
+def test_a_claim_whose_data_cannot_be_had_says_so_in_the_table_and_below(end):
+    reason = "data not reachable (cifar100: no source could deliver it)"
+    claim = synthetic.not_tested("rank-cifar100", reason=reason + end, evaluator="rank")
+    text = " ".join(Text(report.page([claim], {}, META, report_case.scripts())).text.split())
+    assert text.count(reason) == 2
+    assert f"Not tested: {reason}." in text
+    assert f"{reason}.." not in text
