@@ -76,7 +76,7 @@ def spectra(run, ranks):
     numbers = {f"mean_{r}": 0.98 for r in rank.READINGS} | {f"std_{r}": 2.16 for r in rank.READINGS}
     numbers |= {"participation_ratio": 20.0, "weights": 29_412}
     return [
-        spectrum(run, seed, percent, rank_percent_float32=value, **numbers)
+        spectrum(run, seed, percent, eigenvalue=[300.0], rank_percent_float32=value, **numbers)
         for seed, value in enumerate(ranks)
         for percent in (20, 40, 100)
     ]
