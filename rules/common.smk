@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import psutil
-from limitcycles import imports, ledger, plugins, settings
+from limitcycles import imports, ledger, plugins, settings, sizes
 from limitcycles.errors import LimitcyclesError
 from snakemake.exceptions import WorkflowError
 
@@ -27,13 +27,6 @@ UNTESTED = [claim for claim in CLAIMS if claim not in TESTED]
 SCALE = config["scale"]
 RESULTS = f"results/{SCALE}"
 STATE = f"state/{SCALE}"
-IMAGES = {  # training images at most
-    "digits": 1437,
-    "mnist": 60_000,
-    "fashion-mnist": 60_000,
-    "cifar10": 50_000,
-    "cifar100": 50_000,
-}
 LARGE = 5000  # rows from which the exact spectrum takes all cores
 PROCESS = (
     2400  # MiB that a job needs beside gradients and matrices; a copy of the images is half of it
@@ -96,15 +89,23 @@ def tested_on(claim):
 
 def seeds_of(claim):
     """All seeds of a claim's runs and trajectories; that of the theory where it has neither."""
+    if "late-noise" in CLAIMS[claim].get("evidence", ()):
+        return common_seeds(runs_of(claim))
     runs = tested_on(claim).values()
     return sorted({s for run in runs for s in run["seeds"]}) if runs else [config["theory"]["seed"]]
+
+
+def common_seeds(runs):
+    """Seeds that all of the runs that have any have."""
+    having = [set(seeds(run)) for run in runs if seeds(run)]
+    return sorted(set.intersection(*having)) if having else []
 
 
 def gradient_rows(run):
     """Per-sample gradients of one snapshot: images times copies; infinite where it is unknown."""
     spec = resolved(run)
     own = spec["gradients"]
-    images = IMAGES.get(spec["dataset"]["source"], float("inf"))
+    images = sizes.most_images(spec["dataset"])
     return min(images, own["images"] or images) * max(own["augmentations"] or [1])
 
 
@@ -127,9 +128,10 @@ def spectrum_threads(wildcards):
 
 
 def spectrum_mb(wildcards):
-    """Memory: the gradients, and the matrix twice where it is formed."""
+    """Memory: the gradients, and the matrix where it is formed (on a GPU it is copied)."""
     held = min(gradient_mib(wildcards.run), config["spectrum"]["memory_mib"])
-    return int(PROCESS + held + 16 * exact_order(wildcards.run) ** 2 / 2**20)
+    size = 16 if gpus() else 9
+    return int(PROCESS + held + size * exact_order(wildcards.run) ** 2 / 2**20)
 
 
 def gradients_mb(wildcards):
@@ -275,9 +277,8 @@ def evidence(claim):
                 f"{RESULTS}/analyses/{trajectory}/seed{{seed}}/{entry['analysis']}", seed=its
             )
     if "late-noise" in kinds:
-        shared = set.intersection(*(set(seeds(run)) for run in arms)) if arms else ()
         found["late_noise"] = expand(
-            f"{RESULTS}/late_noise/{claim}/seed{{seed}}.zarr.zip", seed=sorted(shared)
+            f"{RESULTS}/late_noise/{claim}/seed{{seed}}.zarr.zip", seed=common_seeds(arms)
         )
     if "sample" in kinds and arms:
         last = batches(arms[0])[-1]

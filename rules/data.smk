@@ -9,10 +9,10 @@ rule dataset:
     log:
         f"{RESULTS}/logs/data/{{dataset}}.log",
     params:
+        # Not data_folder: whatever delivers them, the images are the same.
         spec=lambda wildcards: settings.canonical(
             settings.content(config["datasets"][wildcards.dataset])
         ),
-        data_folder=config["data_folder"],
     message:
         "Prepare the dataset {wildcards.dataset}."
     script:

@@ -23,7 +23,8 @@ def eigenvalues(matrix: Tensor) -> np.ndarray:
     """Eigenvalues, ascending, shape (n,), of a symmetric float64 matrix, shape (n, n), on the CPU.
 
     Destroys `matrix`; only its lower triangle and diagonal blocks count. Backward stable: the error
-    is a small multiple of √n eps ‖matrix‖. About 1.4 n³ FLOP, 16 WIDTH n bytes beyond the matrix.
+    is a small multiple of √n eps ‖matrix‖. About 1.4 n³ FLOP, and about 100 WIDTH n bytes beyond
+    the matrix.
     """
     n = len(matrix)
     width = min(WIDTH, n - 1)

@@ -7,6 +7,7 @@ names the key that a refused value comes from: of a run or trajectory, or of all
 from collections.abc import Mapping
 from typing import Any
 
+from limitcycles.sizes import most_images
 from limitcycles.validation import Problem, show
 
 TRAJECTORIES_ONLY = ("full-batch", "gaussian")  # values of training.sampler without mini-batches
@@ -53,6 +54,23 @@ def augmented(config: Mapping[str, Any]) -> list[Problem]:
                 text = f"{show(numbers)} is for runs with training.augmentation, and {run} has none"
                 problem = Problem(path, f"{text}; write null, or give it one")
                 found.setdefault(path, problem)
+    return list(found.values())
+
+
+def too_many_images(config: Mapping[str, Any]) -> list[Problem]:
+    """Runs whose gradients are asked for over more images than their dataset has."""
+    found: dict[tuple, Problem] = {}
+    runs = config.get("runs")
+    for run in runs if isinstance(runs, dict) else ():
+        path, images = _origin(config, "runs", run, "gradients", "images")
+        dataset = config.get("datasets", {}).get(config["runs"][run].get("dataset"))
+        try:
+            most = most_images(dataset)
+        except (AttributeError, KeyError, TypeError):  # wrong in another way, which is told apart
+            continue
+        if isinstance(images, int) and images > most:
+            text = f"{show(images)} is more than the {most:,} training images of {run}; write null"
+            found.setdefault(path, Problem(path, f"{text}, or fewer"))
     return list(found.values())
 
 

@@ -74,7 +74,14 @@ def check_runs(
                 continue
             if kind == "trajectory":
                 continue
-            kept = resolve_run(config, run)["training"]["snapshots"]
+            training = resolve_run(config, run)["training"]
+            if "late-noise" in entry.get("evidence", ()) and training["augmentation"] is not None:
+                text = (
+                    f"the run {show(run)} has training.augmentation, and late-noise goes on with "
+                    "the images as they are; take a run without"
+                )
+                found.append(Problem(key, text))
+            kept = training["snapshots"]
             missing = sorted(set(content.get("snapshots", entry.get("snapshots", ()))) - set(kept))
             if missing:
                 text = (

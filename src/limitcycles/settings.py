@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from limitcycles.crosschecks import TRAJECTORIES_ONLY, augmented, misplaced
+from limitcycles.crosschecks import TRAJECTORIES_ONLY, augmented, misplaced, too_many_images
 from limitcycles.validation import (
     Problem,
     Source,
@@ -157,7 +157,8 @@ def check(
     tree = _plain(config)
     _refuse_other_keys(tree, sources)
     filled = fill(tree, schema)
-    across = [*_references(filled), *misplaced(filled), *augmented(filled)]
+    checks = (_references, misplaced, augmented, too_many_images)
+    across = [problem for check in checks for problem in check(filled)]
     fail_on([*problems(tree, schema), *across], sources)
     return filled
 

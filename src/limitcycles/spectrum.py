@@ -38,10 +38,11 @@ def rank(spectrum: Spectrum, tau: float) -> float:
 def mean_readings(spectrum: Spectrum) -> dict[str, float]:
     """ "Mean ± std" of the captions of Figs. 1 and 2 in three readings.
 
-    all: over all d eigenvalues (from the trace and the Frobenius norm, exact in both methods);
-    clipped: eigenvalues below the float32 threshold raised to it, as the authors' plotting code
-    likely did; above: those above the threshold only. Units: gradient squared. The last two are
-    NaN where eigenvalues that were not computed may lie above the threshold.
+    all: over all d eigenvalues (from the trace and the Frobenius norm, which is estimated in part
+    where matrix-free); clipped: eigenvalues below the float32 threshold raised to it, as the
+    authors' plotting code likely did; above: those above the threshold only. Units: gradient
+    squared. The last two are NaN where eigenvalues that were not computed may lie above the
+    threshold.
     """
     d, values = spectrum.weights, spectrum.eigenvalue
     cut = values[0] * paper_threshold(d)

@@ -188,8 +188,18 @@ class TestWithinDatasets:
         assert checks["cifar10-16x16, 0 %"]["holds"] is False
         assert result["verdict"] == WITH_CAVEAT
         assert result["caveat"] == (
-            "passes within no single dataset (mnist-7x7, cifar10-16x16), only over all together"
+            "passes within no single dataset (mnist-7x7, cifar10-16x16) with the same sign, only "
+            "over all together"
         )
+
+    def test_the_opposite_order_within_a_dataset_does_not_confirm(self):
+        orders = np.random.default_rng(1)
+        scores = [over_all(self.ONE[::-1], 100 + orders.permutation(13)) for _ in range(3)]
+        result = decide(scores, scores, errors=[self.ERRORS] * 3, entry=self.LAX)
+        checks = {c["name"]: c for c in result["checks"]}
+        assert checks["mnist-7x7, 100 %"]["holds"] is True
+        assert result["verdict"] == WITH_CAVEAT
+        assert "with the same sign" in result["caveat"]
 
     def test_without_such_a_dataset_there_is_a_caveat(self):
         entry = FEW | {"arms": {n: FEW["arms"][n] for n in NAMES[:5]}}  # four fully connected

@@ -102,9 +102,9 @@ class TestVerdicts:
         assert result["verdict"] == CONTRADICTED
         assert not any(c["holds"] for c in checks(result, "first rule"))
 
-    def test_contradicted_only_if_the_second_look_says_so_too(self):
+    def test_a_contradiction_says_if_the_trace_does_not_share_it(self):
         result = decide(DOWN, trace=UP)
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == CONTRADICTED
         assert "below 0 in every pair, but not so in trace" in result["caveat"]
 
     def test_one_pair_that_is_not_below_0_prevents_a_contradiction(self):
@@ -229,11 +229,18 @@ class TestControls:
         assert step == pytest.approx([growth, growth], abs=0.15)
 
     @pytest.mark.parametrize("values", [UP, DOWN])
-    @pytest.mark.parametrize("absent", [(), ("cifar100",), ("cifar100", "cifar10-augmented")])
-    @pytest.mark.parametrize("seeds", [SEEDS, {0: 1.0}])
-    def test_they_behave_whatever_is_found(self, values, absent, seeds):
-        result = decide(values, absent=absent, seeds=seeds)
+    @pytest.mark.parametrize("absent", [(), ("cifar100",)])
+    def test_they_behave_whatever_is_found(self, values, absent):
+        result = decide(values, absent=absent)
         assert [c["passed"] for c in result["controls"]] == [True, True]
+
+    @pytest.mark.parametrize(
+        ("absent", "seeds"), [(("cifar100",), {0: 1.0}), (("cifar100", "cifar10-augmented"), SEEDS)]
+    )
+    def test_few_names_and_seeds_cannot_tell_an_order_from_chance(self, absent, seeds):
+        result = decide(absent=absent, seeds=seeds)
+        assert [c["passed"] for c in result["controls"]] == [True, False]
+        assert result["verdict"] == NOT_REPRODUCED
 
     @pytest.mark.parametrize(("broken", "kind"), [(1, "negative"), (-1, "positive")])
     def test_broken_code_cannot_give_a_clear_verdict(self, monkeypatch, broken, kind):

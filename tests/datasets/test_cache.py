@@ -150,7 +150,9 @@ def test_what_a_killed_process_left_is_swept_away(tiny, web, tmp_path, fetch):
     web.serve(tiny.gz)
     folder = tmp_path / "cache" / "tiny"
     folder.mkdir(parents=True)
-    (folder / f".k3j2h1{IMAGES}").write_bytes(tiny.raw[IMAGES][:50])
+    left = folder / f".{IMAGES}.k3j2h1.partial"  # as `files.replacing` names it
+    left.mkdir()
+    (left / IMAGES).write_bytes(tiny.raw[IMAGES][:50])
     fetch(mirror(web.url))
     assert names_in(folder) == sorted([*tiny.raw, "origin.json"])
 

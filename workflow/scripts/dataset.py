@@ -9,7 +9,7 @@ from limitcycles import datasets, store
 from limitcycles.job import logged
 
 with logged(snakemake.log[0], "dataset"):
-    folder = snakemake.params.data_folder
+    folder = snakemake.config["data_folder"]
     dataset = datasets.build(
         snakemake.params.spec,
         data_folder=Path(folder) if folder else None,

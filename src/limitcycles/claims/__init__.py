@@ -98,7 +98,8 @@ def absent(
             reasons[name] = "not run at this scale"
         elif reason is not None:
             first = re.split(r"\. |\.?\n", reason)[0].removesuffix(".")
-            reasons[name] = f"data not reachable ({first})"
+            file = f"data/{runs[name]['dataset_name']}.reachable.json"
+            reasons[name] = f"data not reachable ({first}; all attempts, and what to do: {file})"
     return reasons
 
 

@@ -151,9 +151,16 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         caveats.append(f"only with the score at {first if before else last} % of training")
     else:
         verdict = NOT_REPRODUCED
-    if verdict != NOT_REPRODUCED and not any(signs[key] for key in signs if key[0] != ALL):
+    agreeing = [
+        where
+        for where in within
+        if any(signs[where, p] and signs[where, p] == signs[ALL, p] for p in entry["snapshots"])
+    ]
+    if verdict != NOT_REPRODUCED and not agreeing:
         known = ", ".join(within) or f"none is seen by {FEWEST} networks"
-        caveats.append(f"passes within no single dataset ({known}), only over all together")
+        caveats.append(
+            f"passes within no single dataset ({known}) with the same sign, only over all together"
+        )
 
     errors = table(evidence, names)
     arms = [

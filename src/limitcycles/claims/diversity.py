@@ -22,7 +22,6 @@ from limitcycles.claims._diversity_rule import (
 )
 from limitcycles.claims.result import (
     CONTRADICTED,
-    NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
     Evidence,
@@ -81,7 +80,6 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
 
     looks = {name: _look(spectra, first, read, parameters) for name, read in OTHERS.items()}
     if verdict == CONTRADICTED and not all(looks[name]["all_below"] for name in SECOND_LOOK):
-        verdict = NOT_REPRODUCED
         caveats.append(f"below 0 in every pair, but not so in {' and '.join(SECOND_LOOK)}")
 
     held = (signs(logs, second, parameters) > 0).all(axis=1) if second else np.array([])
@@ -227,27 +225,22 @@ def planted(seed: int) -> dict[str, np.ndarray]:
 
 
 def exchanged_share(logs: Logs, pairs: Sequence[Pair], parameters: Mapping) -> float:
-    """Share of random exchanges of names, within each seed, after which every pair still holds.
+    """Share of random exchanges of names, within each seed, after which every pair holds.
 
-    Exchanges after which the claimed order is true in every seed are drawn again: the identity, of
-    names that the claim does not compare, or one that undoes a reversed order. After any other the
-    claim is false in one seed at least.
+    The identity is among them: with one seed it alone passes too often, and the control fails.
     """
     names = list(dict.fromkeys(name for pair in pairs for name in pair))
     seeds = sorted(set().union(*(logs[name] for name in names)))
     generator = np.random.default_rng(0)
-    hits = kept = 0
-    while kept < EXCHANGES:
+    hits = 0
+    for _ in range(EXCHANGES):
         exchanged: dict[str, dict[int, np.ndarray]] = {name: {} for name in names}
         for seed in seeds:
             there = [name for name in names if seed in logs[name]]
             for name, other in zip(there, generator.permutation(there), strict=True):
                 exchanged[name][seed] = logs[other][seed]
-        if all((log_ratios(exchanged, p) > parameters["log_ratio"]).all() for p in pairs):
-            continue
-        kept += 1
         hits += bool((signs(exchanged, pairs, parameters) > 0).all())
-    return hits / kept
+    return hits / EXCHANGES
 
 
 def _controls(entry: dict, logs: Logs, pairs: Sequence[Pair]) -> list[dict]:
@@ -268,8 +261,7 @@ def _controls(entry: dict, logs: Logs, pairs: Sequence[Pair]) -> list[dict]:
             first_rule(found, ()) == REPRODUCED,
         ),
         control(
-            f"{EXCHANGES} exchanges of the names within seeds, but for those that make the claim "
-            f"true in every seed: at most {100 * limit:.0f} % may pass",
+            f"{EXCHANGES} exchanges of the names within seeds: at most {100 * limit:.0f} % pass",
             "negative",
             entry["controls"]["negative"],
             "share in which every pair holds",

@@ -8,6 +8,7 @@ from limitcycles.captions import READINGS
 from limitcycles.claims import _rank_checks
 from limitcycles.claims.result import (
     CONTRADICTED,
+    REPRODUCED,
     WITH_CAVEAT,
     Evidence,
     Outcome,
@@ -98,6 +99,9 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     checks.append(_rank_checks.caption_arithmetic(entry, spectra))
     if augmented := _rank_checks.settled(spectra):
         checks.append(augmented)
+        if not augmented["holds"]:
+            verdict = WITH_CAVEAT if verdict == REPRODUCED else verdict
+            caveats.append("the rank has not settled over the number of augmentations")
     return Outcome(verdict, main[0], arms, _controls(entry, paper), checks, caveats)
 
 

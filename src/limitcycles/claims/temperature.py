@@ -1,8 +1,9 @@
 """Does equal (η/b)·mean λ(D) make the noise of trained networks alike? (Remark 15)
 
 What is called noise here is how far the weights wander, not the noise of a step: that has the
-variance (η/b)·mean λ(D) by Definition 1, which `one step` among the checks measures. How the one
-follows from the other, `limitcycles.temperatures` says; `claims.temperature_theory` compares.
+variance (η²/b)·mean λ(D) by Definition 1; `one step` among the checks measures that of the
+gradient, mean λ(D)/b. How the one follows from the other, `limitcycles.temperatures` says;
+`claims.temperature_theory` compares.
 """
 
 from __future__ import annotations
@@ -104,6 +105,11 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         caveats.append(
             f"the spread itself is {wording.number(own)}, above {parameters['spread']:g}"
         )
+    low, high = _log_interval(settled, parameters)
+    if (verdict == CONTRADICTED and high < parameters["ratio"]) or (
+        verdict in (REPRODUCED, WITH_CAVEAT) and low > parameters["ratio"]
+    ):
+        caveats.append("the spread of the logarithms says the opposite")
     if not finite.all():
         verdict = NOT_REPRODUCED
         named = [
@@ -185,6 +191,12 @@ def log_ratios(tables: Sequence[xr.Dataset]) -> np.ndarray:
         for group in GROUPS
     }
     return by_group[MATCHED] / by_group[EQUAL]
+
+
+def _log_interval(tables: Sequence[xr.Dataset], parameters: dict) -> list[float]:
+    """Interval of the ratio of the spreads of the logarithms; with one seed its value, twice."""
+    found = statistic(RATIO, log_ratios(tables), unit="1", level=parameters["level"])
+    return found["interval"] or [found["value"]] * 2
 
 
 def _log_check(tables: Sequence[xr.Dataset], parameters: dict) -> dict:

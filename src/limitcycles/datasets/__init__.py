@@ -50,7 +50,7 @@ def build(
         with `options`); classes: labels kept, or null; train_images_per_class, train_images:
         numbers, or null; resize: {method: block-mean | bilinear | wrapped, size: pixels a side}, or
         null; pixels: unit (0 to 1) or raw (0 to 255); whiten: {regulariser: ε}, for
-        `whitening.normalise_contrast` and then `whitening.zca` fitted on the training images, or
+        `whitening.normalise_contrast` and then `whitening.zca` fitted on all training images, or
         null; optional: see `unreachable`, no part of the dataset.
     cache
         Folder for the downloaded originals; `default_cache()` where none is given.
@@ -88,7 +88,8 @@ def build(
     test = transforms.select(test_images, test_labels, full["classes"])
     images = [_scaled(train[0], full), _scaled(test[0], full)]
     if full["whiten"] is not None:
-        _whiten(images, full["whiten"]["regulariser"], log)
+        whole = None if len(train[0]) == len(train_images) else _scaled(train_images, full)
+        _whiten(images, whole, full["whiten"]["regulariser"], log)
     units = _units(train[0].dtype, full)
     return xr.Dataset(
         {
@@ -185,12 +186,19 @@ def _scaled(images: np.ndarray, full: Mapping[str, Any]) -> np.ndarray:
     return transforms.scale(images, pixels)
 
 
-def _whiten(images: list[np.ndarray], regulariser: float, log: Log) -> None:
-    """Train and test images of the list, each replaced, so that few copies are held at a time."""
+def _whiten(
+    images: list[np.ndarray], whole: np.ndarray | None, regulariser: float, log: Log
+) -> None:
+    """Train and test images of the list, each replaced, so that few copies are held at a time.
+
+    Fitted on `whole`, all training images of the source, so that the images that two subsets share
+    are the same in both; None where the list has them all.
+    """
     log(f"global contrast normalisation and ZCA whitening, regulariser {regulariser:g}")
     for index, part in enumerate(images):
         images[index] = whitening.normalise_contrast(part)
-    fitted = whitening.zca(images[0], regulariser)
+    fit_on = images[0] if whole is None else whitening.normalise_contrast(whole)
+    fitted = whitening.zca(fit_on, regulariser)
     for index, part in enumerate(images):
         images[index] = fitted(part)
 

@@ -8,6 +8,7 @@ lock.
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,7 @@ def _cached(
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(Path(cache) / f"{catalogue.name}.lock", say):
             for left in folder.glob(".*"):  # of a process that was killed
-                left.unlink()
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
             return _complete(catalogue, folder, sources, attempts, say)
     except OSError as error:
         raise DatasetError(
