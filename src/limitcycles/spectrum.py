@@ -129,12 +129,12 @@ def of_gradients(path: Path | str, settings: dict, device: str = "auto") -> xr.D
     samples, weights = array.shape
     origin = {key: store.attrs[key] for key in ("run", "seed", "percent")}
 
-    def rows(negligible: float) -> Rows:
+    def rows(negligible: float, memory_mib: float) -> Rows:
         return Rows(
             array,
             square_norm=square_norm[:],
             negligible=negligible,
-            memory_mib=settings["memory_mib"],
+            memory_mib=memory_mib,
             device=pick_device(device),
         )
 
@@ -142,7 +142,7 @@ def of_gradients(path: Path | str, settings: dict, device: str = "auto") -> xr.D
         try:
             threshold = paper_threshold(weights)
             found = krylov.matrix_free(
-                rows(NEGLIGIBLE * settings["tolerance"] * threshold),
+                rows(NEGLIGIBLE * settings["tolerance"] * threshold, settings["memory_mib"]),
                 leading=settings["leading"],
                 tolerance=settings["tolerance"],
                 seed=settings["seed"],
@@ -153,4 +153,6 @@ def of_gradients(path: Path | str, settings: dict, device: str = "auto") -> xr.D
             if 8 * min(samples, weights) ** 2 > settings["memory_mib"] * 2**20:
                 raise
             print(f"taking the exact method instead: {error}", file=sys.stderr)
-    return summarise(diffusion.exact(rows(0.0)), **origin)
+    # D is formed in one pass, for which no row need be kept; the Gram matrix takes many.
+    keep = settings["memory_mib"] if samples < weights else 0
+    return summarise(diffusion.exact(rows(0.0, keep)), **origin)
