@@ -63,8 +63,13 @@ def exact(path: Path, memory: int) -> dict:
     """`diffusion.exact`, in its two parts."""
     start = time.perf_counter()
     store = gradient_store.open_store(path)
-    rows = diffusion.Rows(store["gradient"], square_norm=store["square_norm"][:], memory_mib=memory)
-    small = rows.weights <= rows.samples
+    samples, weights = store["gradient"].shape
+    small = weights <= samples  # then one pass over the rows is enough, and none need be kept
+    rows = diffusion.Rows(
+        store["gradient"],
+        square_norm=store["square_norm"][:],
+        memory_mib=0 if small else memory,
+    )
     matrix = diffusion.covariance(rows) if small else diffusion.gram(rows)
     formed = time.perf_counter()
     values = band.eigenvalues(matrix)[::-1]

@@ -166,12 +166,12 @@ def _of_rows(array, square_norm: np.ndarray, settings: dict, device: str) -> Spe
     """The spectrum by the method that the settings ask for; see `of_gradients`."""
     samples, weights = array.shape
 
-    def rows(negligible: float) -> Rows:
+    def rows(negligible: float, memory_mib: float) -> Rows:
         return Rows(
             array,
             square_norm=square_norm,
             negligible=negligible,
-            memory_mib=settings["memory_mib"],
+            memory_mib=memory_mib,
             device=pick_device(device),
         )
 
@@ -179,7 +179,7 @@ def _of_rows(array, square_norm: np.ndarray, settings: dict, device: str) -> Spe
         try:
             threshold = paper_threshold(weights)
             return krylov.matrix_free(
-                rows(NEGLIGIBLE * settings["tolerance"] * threshold),
+                rows(NEGLIGIBLE * settings["tolerance"] * threshold, settings["memory_mib"]),
                 leading=settings["leading"],
                 tolerance=settings["tolerance"],
                 seed=settings["seed"],
@@ -189,4 +189,6 @@ def _of_rows(array, square_norm: np.ndarray, settings: dict, device: str) -> Spe
             if 8 * min(samples, weights) ** 2 > settings["memory_mib"] * 2**20:
                 raise
             print(f"taking the exact method instead: {error}", file=sys.stderr)
-    return diffusion.exact(rows(0.0))
+    # D is formed in one pass, for which no row need be kept; the Gram matrix takes many.
+    keep = settings["memory_mib"] if samples < weights else 0
+    return diffusion.exact(rows(0.0, keep))
