@@ -357,3 +357,9 @@ def test_a_study_goes_with_its_evidence_and_without_runs(claims, tmp_path):
         with pytest.raises(ConfigError) as caught:
             ledger.load(path, SCHEMA)
         assert words in str(caught.value)
+
+
+def test_late_noise_takes_no_run_with_augmentation(claims):
+    shifts = {"cnn-12": {"training": {"augmentation": {"flip": True}}}}
+    with pytest.raises(ConfigError, match="cnn-12. has training.augmentation, and late-noise"):
+        ledger.check_runs(claims, config(runs=shifts))

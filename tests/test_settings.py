@@ -79,12 +79,16 @@ def test_laptop_says_where_it_departs_from_the_paper():
     assert left_out == {"allcnn-augmented-code", "allcnn-100-code"}
     for resolved in made(config):
         full = settings.resolve_run(paper, resolved["run"])
-        assert full["departure"] is None
+        copies, all_copies = (run["gradients"]["augmentations"] for run in (resolved, full))
+        assert (full["departure"] is None) == (all_copies is None)
         epochs, of = (run["training"]["epochs"] for run in (resolved, full))
         assert epochs < of
         said = f"{epochs} epochs instead of {of:,}"
         images, all_images = (run["gradients"]["images"] for run in (resolved, full))
-        said += f", D over {images:,} images" if images != all_images else ""
+        if epochs == 4:
+            said += " (the snapshots at 20 and 40 % after 1 and 2)"
+        augmented = f"{copies[-1]} augmentations of " if copies else ""
+        said += f", D over {augmented}{images:,} images" if images != all_images else ""
         seeds = "" if resolved["seeds"] == config["seeds"] == [0, 1] else ", one seed"
         assert len(resolved["seeds"]) == (1 if seeds else 2)
         assert resolved["departure"] == said + seeds
@@ -108,12 +112,12 @@ def test_late_noise_has_defaults_and_bounds(checked):
     assert "nearest valid key: steps" in line
 
 
-def test_paper_changes_seeds_and_precision_only():
+def test_paper_changes_seeds_precision_and_memory_only():
     base = settings.read_yaml(BASE)
     overlay = settings.read_yaml(SCALES / "paper.yaml")
     assert overlay.pop("seeds") == [0, 1, 2, 3, 4]
     runs = overlay.pop("runs")
-    assert overlay == {}
+    assert overlay == {"spectrum": {"memory_mib": 6144}}
     assert set(runs) == {run for run in base["runs"] if run.startswith("small-fc")}
     assert all(run == {"gradients": {"precision": "float64"}} for run in runs.values())
 
@@ -631,3 +635,13 @@ def test_a_trajectory_has_no_settings_that_it_does_not_use():
     training = settings.resolve_trajectory(load(), "few-plain")["training"]
     assert "learning_rate" in training
     assert not {"snapshots", "checkpoint_seconds", "augmentation"} & set(training)
+
+
+def test_more_images_than_there_are_is_refused_before_training(checked):
+    (line,) = checked(
+        "datasets: {few: {source: mnist, classes: [0, 1], train_images_per_class: 500}}\n"
+        "runs: {a: {network: fc-8, dataset: few, gradients: {images: 1001}}}\n"
+    )
+    assert line.startswith(
+        "mine.yaml: runs.a.gradients.images: 1001 is more than the 1,000 training"
+    )

@@ -63,12 +63,13 @@ def too_many_images(config: Mapping[str, Any]) -> list[Problem]:
     runs = config.get("runs")
     for run in runs if isinstance(runs, dict) else ():
         path, images = _origin(config, "runs", run, "gradients", "images")
-        dataset = config.get("datasets", {}).get(config["runs"][run].get("dataset"))
+        if not isinstance(images, int):
+            continue
         try:
-            most = most_images(dataset)
+            most = most_images(config["datasets"][config["runs"][run]["dataset"]])
         except (AttributeError, KeyError, TypeError):  # wrong in another way, which is told apart
             continue
-        if isinstance(images, int) and images > most:
+        if images > most:
             text = f"{show(images)} is more than the {most:,} training images of {run}; write null"
             found.setdefault(path, Problem(path, f"{text}, or fewer"))
     return list(found.values())

