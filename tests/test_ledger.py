@@ -361,5 +361,5 @@ def test_a_study_goes_with_its_evidence_and_without_runs(claims, tmp_path):
 
 def test_late_noise_takes_no_run_with_augmentation(claims):
     shifts = {"cnn-12": {"training": {"augmentation": {"flip": True}}}}
-    with pytest.raises(ConfigError, match="cnn-12. has training.augmentation, and late-noise"):
+    with pytest.raises(ConfigError, match=r"cnn-12. has training.augmentation, and late-noise"):
         ledger.check_runs(claims, config(runs=shifts))
