@@ -134,7 +134,7 @@ def test_each_network_stands_against_its_own_errors(specs):
             assert f">{line}<" in svg
         said = "small-lenet errors 0.75 %; small-allcnn training error 11 %, test error 17 %"
         assert said in spec["description"]
-    panels = specs["training-errors"]["final-errors"]["vconcat"]
+    panels = specs["training-errors"]["final-errors"]["concat"]
     assert ["11 %" in json.dumps(panel, ensure_ascii=False) for panel in panels] == [False, True]
 
 

@@ -8,9 +8,9 @@ from helpers import claims, context, gradients, one_thread, spectrum  # noqa: F4
 from limitcycles.claims import gather, judge, noise
 from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
-ENTRY = claims()["noise-independent-of-weights"]
-ARMS = list(ENTRY["arms"])[:4]  # as many as the verdicts below are made of
-ENTRY = ENTRY | {"arms": {name: ENTRY["arms"][name] for name in ARMS}}
+LEDGER = claims()["noise-independent-of-weights"]
+ARMS = list(LEDGER["arms"])[:4]
+ENTRY = LEDGER | {"arms": {name: LEDGER["arms"][name] for name in ARMS}}
 BASE = np.exp(-np.arange(60) / 4)
 GOOD, BAD, UNCLEAR = (0.1, 0.12, 0.11), (0.8, 0.9, 0.85), (0.1, 0.3, 0.5)
 

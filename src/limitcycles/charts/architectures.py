@@ -292,5 +292,5 @@ def _correlations(result: dict[str, Any]) -> alt.TopLevelMixin:
     )
     height = 46 * frame["of"].nunique()
     chart = alt.layer(bars, spans, *ticks, circles, centres, *lines)
-    chart = chart.properties(width=parts.WIDE - 120, height=height)
+    chart = chart.properties(width=parts.WIDE, height=height)
     return dressed(chart, "Rank correlation of the score with the test error", caption)

@@ -160,4 +160,4 @@ def _final(result: dict[str, Any], runs: list[xr.Dataset]) -> alt.TopLevelMixin:
         f"Errors after training: {'; '.join(facts)}. Bars are {level} intervals over seeds, "
         f"circles the seeds. The paper says: {_said(networks)} (dashed)."
     )
-    return dressed(alt.vconcat(*panels), "Errors after training", caption)
+    return dressed(alt.concat(*panels, columns=1), "Errors after training", caption)
