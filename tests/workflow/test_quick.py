@@ -93,6 +93,12 @@ def test_nothing_is_left_to_do_and_the_dry_run_says_so(quick):
     assert "Nothing to be done" in finished.stdout
 
 
+def test_another_data_folder_makes_nothing_anew(quick):
+    finished = quick.run("-n", "--config", "scale=quick", "data_folder=/elsewhere")
+    assert finished.returncode == 0
+    assert "Nothing to be done" in finished.stdout
+
+
 def test_a_changed_setting_runs_only_what_depends_on_it(quick):
     finished = quick.run(
         "-n", "--config", "scale=quick", "runs={small-lenet-code: {training: {epochs: 21}}}"
