@@ -26,6 +26,8 @@ checkpoint reachable:
         answer=f"{RESULTS}/data/{{dataset}}.reachable.json",
     log:
         f"{RESULTS}/logs/data/{{dataset}}.reachable.log",
+    # Before all else: until it is done Snakemake keeps everything that is marked as temporary.
+    priority: 100
     params:
         spec=lambda wildcards: settings.canonical(config["datasets"][wildcards.dataset]),
         data_folder=config["data_folder"],

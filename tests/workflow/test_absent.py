@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 
@@ -42,6 +43,19 @@ def test_other_claims_do_not_ask_for_it(workflow):
     assert "can be had" not in finished.stdout
     finished = workflow.run("-n", "claim_rank_cifar100", "--config", "scale=laptop")
     assert "Look whether the dataset cifar100 can be had." in finished.stdout
+
+
+def test_it_is_looked_for_before_all_else(workflow, offline):
+    # While it is open Snakemake deletes no gradients: 50 GB and more at the scale laptop.
+    spectrum = "results/quick/spectra/fc-8/seed0/0-100"
+    finished = workflow.run(
+        spectrum, "claim_rank_cifar100", "-c1", "--config", "scale=quick", RUN, env=offline
+    )
+    assert finished.returncode == 0, finished.stdout
+    jobs = re.findall(r"^Job \d+: (.*)", finished.stdout, re.MULTILINE)
+    assert jobs[0] == "Look whether the dataset cifar100 can be had."
+    assert "Removing temporary output results/quick/gradients/fc-8" in finished.stdout
+    assert not (workflow.folder / "results/quick/gradients/fc-8/seed0/0-100/full").exists()
 
 
 def test_a_dataset_that_is_needed_stops_its_claims(workflow, offline):
