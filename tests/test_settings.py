@@ -117,8 +117,8 @@ def test_defaults_are_filled_at_every_depth():
         "optional": False,
         "options": {},
     }
-    assert config["runs"]["fc-8"]["gradients"] == {}
-    assert config["runs"]["fc-8"]["training"] == {}  # else it would hide the top-level training
+    assert config["runs"]["small-fc-text"]["gradients"] == {}
+    assert config["runs"]["small-fc-text"]["training"] == {}  # else it would hide the top-level training
 
 
 def test_every_key_of_the_schema_has_description_and_valid_default(schema):
