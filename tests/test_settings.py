@@ -105,7 +105,8 @@ def test_config_file_states_the_schema_defaults(schema):
 
 
 def test_defaults_are_filled_at_every_depth():
-    config = load(scale="laptop")
+    bare = {"network": "small-fc", "dataset": "mnist-7x7"}
+    config = load(scale="laptop", runs={"bare": bare})
     assert config["datasets"]["mnist"] == {
         "source": "mnist",
         "classes": None,
@@ -117,8 +118,8 @@ def test_defaults_are_filled_at_every_depth():
         "optional": False,
         "options": {},
     }
-    assert config["runs"]["small-fc-text"]["gradients"] == {}
-    assert config["runs"]["small-fc-text"]["training"] == {}  # else it would hide the top-level training
+    assert config["runs"]["bare"]["gradients"] == {}
+    assert config["runs"]["bare"]["training"] == {}  # else it would hide the top-level training
 
 
 def test_every_key_of_the_schema_has_description_and_valid_default(schema):

@@ -221,7 +221,7 @@ class TestAugmentation:
 
     def test_gradients_over_augmentations_of_a_run_that_has_it(self):
         own = {"training": {"augmentation": {}}, "gradients": {"augmentations": [1, 2]}}
-        run = "small-fc-text"
+        run = "small-fc-code"
         gradients = settings.resolve_run(load(runs={run: own}), run)["gradients"]
         assert gradients["augmentations"] == [1, 2]
         assert gradients["images"] is None
