@@ -1,6 +1,7 @@
 """The summary of all claims, the CSV and the page."""
 
 import base64
+import copy
 import csv
 import gzip
 import io
@@ -220,6 +221,29 @@ def test_a_control_that_misbehaved_is_shown(results):
     text = Text(report.page([odd], {}, META, report_case.scripts())).text
     assert "✗ not as expected" in text
     assert "✓ as expected" not in text
+
+
+def test_an_arm_with_another_number_of_the_paper_shows_it(results):
+    result = next(r for r in results if r["id"] == "training-errors")
+    own = result["statistic"]
+    papers = [
+        s["paper"] for a in result["arms"] for s in a["statistics"] if s["name"] == own["name"]
+    ]
+    assert (own["paper"], papers) == (0.75, [0.75, 0.75, 17, 17])
+    text = Text(report.page([result], {}, META, report_case.scripts())).text
+    assert text.count("; the paper: 17 %") == 2
+    assert text.count("paper: 17 %") == 4  # in the table as well
+    assert "paper: 0.75 %" not in text
+
+
+def test_a_number_of_the_paper_that_ours_is_not_compared_with_is_named(results):
+    result = copy.deepcopy(next(r for r in results if r["id"] == "training-errors"))
+    result["statistic"]["paper"] = None
+    for arm in result["arms"]:
+        for statistic in arm["statistics"]:
+            statistic["paper"] = None
+    text = Text(report.page([result], {}, META, report_case.scripts())).text
+    assert f"the paper: {result['paper'][0]['name']}" in text
 
 
 def test_charts_carry_heading_and_caption_and_keep_their_order(page, specs):

@@ -199,8 +199,9 @@ def _departures(results: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 def _headline(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the table shows as ours: the claim's statistic in each arm, or alone if no arm has it.
 
-    Each entry has arm (or None), statistic, and agrees: "yes", "no", "open" (undecided), or None
-    where the rule does not judge arms at all.
+    Each entry has arm (or None), statistic, agrees: "yes", "no", "open" (undecided), or None
+    where the rule does not judge arms at all, and paper: the paper's number of an arm that has
+    another than the claim, else None.
     """
     own = result["statistic"]
     if own is None:
@@ -208,12 +209,17 @@ def _headline(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     judged = any(arm["agrees"] is not None for arm in result["arms"])
     words = {True: "yes", False: "no", None: "open" if judged else None}
     by_arm = [
-        {"arm": arm["name"], "agrees": words[arm["agrees"]], "statistic": statistic}
+        {
+            "arm": arm["name"],
+            "agrees": words[arm["agrees"]],
+            "statistic": statistic,
+            "paper": None if statistic["paper"] == own["paper"] else statistic["paper"],
+        }
         for arm in result["arms"]
         for statistic in arm["statistics"]
         if statistic["name"] == own["name"]
     ]
-    return by_arm or [{"arm": None, "agrees": None, "statistic": own}]
+    return by_arm or [{"arm": None, "agrees": None, "statistic": own, "paper": None}]
 
 
 def _said(result: Mapping[str, Any]) -> Mapping[str, Any] | None:

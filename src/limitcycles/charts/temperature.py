@@ -100,7 +100,11 @@ def _by_setting(
         "x": alt.X(
             "label:N",
             sort=list(labels.values()),
-            axis=alt.Axis(title="network, by rising mean λ(D) (gradient squared)", labelAngle=-25),
+            axis=alt.Axis(
+                title="network, by rising mean λ(D) (gradient squared)",
+                labelAngle=-25,
+                labelOverlap=False,
+            ),
         ),
         "y": alt.Y("variance:Q", scale=parts.log_scale(low, high), axis=axis),
         "color": alt.Color("group:N", **_colour()),
