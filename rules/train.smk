@@ -9,6 +9,8 @@ rule train:
         f"{RESULTS}/logs/train/{{run}}/seed{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train/{{run}}/seed{{seed}}.tsv"
+    # Before the gradients: the longest jobs must not be the last, with a core idle beside them.
+    priority: 5
     # The same bits whatever the machine: the order of sums depends on the number of threads.
     threads: 1
     resources:
