@@ -140,9 +140,15 @@ def build(spec: dict) -> nn.Module:
     return network
 
 
+def trainable(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights that SGD moves: parameters with `requires_grad`, by name, in the order of
+    `named_parameters`. Their numbers, in C order, are the columns of gradients and trajectories."""
+    return {name: p for name, p in network.named_parameters() if p.requires_grad}
+
+
 def count_weights(network: nn.Module) -> int:
-    """d, the number of trainable numbers."""
-    return sum(p.numel() for p in network.parameters())
+    """d, the number of trainable numbers; frozen ones are none."""
+    return sum(p.numel() for p in trainable(network).values())
 
 
 def flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
