@@ -1,9 +1,9 @@
 """The ways of computing per-sample gradients that are compared, each at its own idiom.
 
 A contestant is made from a network in evaluation mode and gives a function (images, labels) ->
-one tensor (n, ...) for each parameter, in the order of `network.named_parameters()`: row k is the
-gradient of the cross-entropy of example k, not divided by n. Libraries are imported by the
-contestant that needs them, so that each process holds one of them only.
+one tensor (n, ...) for each parameter, in the order of `networks.trainable`: row k is the gradient
+of the cross-entropy of example k, not divided by n. Libraries are imported by the contestant that
+needs them, so that each process holds one of them only.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from limitcycles.networks import trainable
+
 Rows = Callable[[Tensor, Tensor], list[Tensor]]
 
 
@@ -24,8 +26,9 @@ def torch_func(network: nn.Module, channels_last: bool) -> Rows:
     """`vmap(grad)` of torch.func."""
     from torch.func import functional_call, grad, vmap
 
-    network = _layout(network, channels_last).requires_grad_(False)
-    parameters = dict(network.named_parameters())
+    network = _layout(network, channels_last)
+    parameters = trainable(network)
+    network.requires_grad_(False)
 
     def loss(parameters, x, y):
         return F.cross_entropy(functional_call(network, parameters, (x[None],)), y[None])
@@ -44,7 +47,7 @@ def backpack(network: nn.Module, channels_last: bool) -> Rows:
     warnings.filterwarnings("ignore", message="Full backward hook is firing")
     network = extend(_layout(network, channels_last))
     loss = extend(nn.CrossEntropyLoss(reduction="sum"))
-    parameters = list(network.parameters())
+    parameters = list(trainable(network).values())
 
     def rows(images, labels):
         network.zero_grad()
@@ -204,7 +207,7 @@ def _grad_sample_module(network: nn.Module, channels_last: bool) -> Rows:
     # Opacus keeps activations in training mode only; no layer that is left heeds the mode.
     plain = nn.Sequential(*(m for m in network if not isinstance(m, nn.Dropout)))
     module = GradSampleModule(_layout(plain, channels_last).train(), loss_reduction="sum")
-    parameters = list(module.parameters())
+    parameters = list(trainable(module).values())
 
     def rows(images, labels):
         module.zero_grad()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from limitcycles import networks
+
 
 def layer_flop(network: nn.Sequential, example: Tensor) -> list[dict]:
     """FLOP of one example in each convolution and linear layer: shapes (C, H, W) or (features,).
@@ -54,7 +56,7 @@ def per_sample_limit(network: nn.Sequential, example: Tensor, peaks: dict) -> di
         for key in ("forward_flop", "input_gradient_flop", "weight_gradient_flop")
     }
     flop = sum(totals.values())
-    written = 4 * sum(p.numel() for p in network.parameters())
+    written = 4 * networks.count_weights(network)
     arithmetic = flop / peaks["gemm_float32_gflop_per_s"] / 1e3
     writing = written / peaks["fill_gb_per_s"] / 1e3
     return {

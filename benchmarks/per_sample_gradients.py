@@ -21,6 +21,8 @@ import torch
 from processes import ContestantError, Team, cores_for, log, run_script
 from worker import FOLDED, OURS, REFERENCE
 
+from limitcycles import networks
+
 HERE = Path(__file__).resolve().parent
 WORKER = HERE / "worker.py"
 CHECKED = 64  # examples whose rows are compared
@@ -232,7 +234,7 @@ def measure(arguments: argparse.Namespace) -> dict:
         "run": arguments.run,
         "scale": arguments.scale,
         "images": arguments.images,
-        "weights": sum(p.numel() for p in network.parameters()),
+        "weights": networks.count_weights(network),
         "rounds": arguments.rounds,
         "limit": limit,
         "ours_over_limit": results[OURS]["us_per_image"]["median"] / limit["overlapped_us"],

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from processes import memory_mib, serve
 
-from limitcycles import gradients
+from limitcycles import gradients, networks
 from limitcycles.memory import keep_freed
 from limitcycles.per_sample import PerSampleGradients
 
@@ -75,12 +75,12 @@ def enter(name: str, network, images, labels, channels_last: bool, threads: int)
         return Ours(network, images, labels, threads)
     if name == FOLDED:
         return Ours(contestants.fold(network), images, labels, threads)
-    weights = sum(p.numel() for p in network.parameters())
+    weights = networks.count_weights(network)
     if name == REFERENCE:
         rows = contestants.torch_func(network.double(), False)
         return Peer(lambda x, y: rows(x.double(), y), weights)
     if name == "Opacus, folded":
-        weights = sum(p.numel() for p in contestants.fold(network).parameters())
+        weights = networks.count_weights(contestants.fold(network))
     return Peer(contestants.CONTESTANTS[name](network, channels_last), weights)
 
 

@@ -20,6 +20,36 @@ def linear() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
 
+class PartlyFrozen(nn.Module):
+    """650 weights behind a frozen layer; `spare` has 12 more and is called by nobody."""
+
+    def __init__(self, spare: bool) -> None:
+        super().__init__()
+        self.a = nn.Linear(64, 64).requires_grad_(False)
+        self.b = nn.Linear(64, 10)
+        if spare:
+            self.spare = nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(self.a(x.flatten(1)).relu())
+
+
+def partly_frozen(spare: bool = False) -> nn.Module:
+    return PartlyFrozen(spare)
+
+
+class Freezing(PartlyFrozen):
+    """Its forward pass freezes another layer."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.b.weight.requires_grad_(not self.training)
+        return super().forward(x)
+
+
+def freezing() -> nn.Module:
+    return Freezing(False)
+
+
 def digits(size: int | None = None) -> xr.Dataset:
     """320 training and 360 test images, 8x8 or `size` pixels a side."""
     resize = None if size is None else {"method": "bilinear", "size": size}

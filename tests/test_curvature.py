@@ -36,7 +36,7 @@ def plain_hessian(model, images, labels, batches):
     rows = []
     for index in batches:
         x, y = torch.from_numpy(images[index]).double(), torch.from_numpy(labels[index])
-        parameters = list(model.parameters())
+        parameters = [p for p in model.parameters() if p.requires_grad]
         loss = nn.functional.cross_entropy(model(x), y)
         first = torch.autograd.grad(loss, parameters, create_graph=True)
         flat = torch.cat([g.reshape(-1) for g in first])
@@ -57,8 +57,10 @@ def plain_hessian(model, images, labels, batches):
 
 
 @pytest.mark.parametrize("norm", [True, False])
-def test_hessian_by_autograd(norm):
+@pytest.mark.parametrize("frozen", [False, True])
+def test_hessian_by_autograd(norm, frozen):
     model, (images, labels) = network(norm), data(20)
+    model[1].weight.requires_grad_(not frozen)
     before = networks.flatten(model)
     batches = [np.arange(0, 8), np.array([3, 9, 11, 12, 19])]
     whole = curvature.hessian(model, images, labels, batches)

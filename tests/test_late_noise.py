@@ -210,6 +210,27 @@ class TestDescend:
         assert found["late_gradient_variance"] == pytest.approx(noise, rel=1e-9)
         assert found["loss"] == pytest.approx(np.mean(losses[20:]), rel=1e-9)
 
+    @pytest.mark.parametrize("spare", [False, True])
+    def test_only_what_is_trained_moves(self, spare):
+        """As over the second layer alone, its inputs computed beforehand; `spare` has no effect."""
+        images, labels = examples(40, 1, 8, 8, classes=10)
+        network = small_runs.partly_frozen(spare).double()
+        index = torch.randint(40, (41, 8), generator=torch.Generator().manual_seed(1))
+        inputs, alone = network.a(images.flatten(1)).relu(), copy.deepcopy(network.b)
+        before = copy.deepcopy(network.state_dict())
+        one = late_noise.gradient_variance(network, images, labels, index)
+        two = late_noise.gradient_variance(alone, inputs, labels, index)
+        weights = networks.count_weights(network)
+        assert weights == 650 + 12 * spare
+        assert one * weights == pytest.approx(two * 650, rel=1e-9)
+        one = late_noise.descend(network, images, labels, index, 0.1)
+        two = late_noise.descend(alone, inputs, labels, index, 0.1)
+        for key in ("variance", "late_gradient_variance"):
+            assert one[key] * weights == pytest.approx(two[key] * 650, rel=1e-9)
+        assert one["loss"] == pytest.approx(two["loss"], rel=1e-9)
+        for name, value in network.state_dict().items():
+            assert torch.equal(value, before[name]) == (not name.startswith("b.")), name
+
     def test_small_steps_are_not_lost_in_single_precision(self):
         """1e-12 times a gradient is less than the spacing of float32 at a weight."""
         found = {

@@ -164,6 +164,30 @@ class TestFlatten:
         assert buffers.shape == (0,)
         networks.restore(my_network(5), weights.numpy(), buffers.numpy())
 
+    def test_frozen_parameters_are_kept_with_the_buffers(self):
+        network = self.trained()
+        for frozen in (network[1].weight, network[5].weight):
+            frozen.requires_grad_(False)
+        moved = [p for p in network.parameters() if p.requires_grad]
+        weights, buffers = networks.flatten(network)
+        assert torch.equal(weights, torch.cat([p.detach().ravel() for p in moved]))
+        assert len(weights) == networks.count_weights(network) == 13338 - 8 - 3200
+        expected = [network[1].weight, network[5].weight, *network.buffers()]
+        assert torch.equal(buffers, torch.cat([b.detach().double().ravel() for b in expected]))
+        other = networks.small_lenet()
+        for frozen in (other[1].weight, other[5].weight):
+            frozen.requires_grad_(False)
+        networks.restore(other, weights.numpy(), buffers.numpy())
+        one, two = network.state_dict(), other.state_dict()
+        assert all(torch.equal(one[key], two[key]) for key in one)
+
+    def test_all_frozen(self):
+        network = my_network(5).requires_grad_(False)
+        weights, buffers = networks.flatten(network)
+        assert weights.shape == (0,)
+        assert buffers.shape == (43,)
+        networks.restore(network, weights.numpy(), buffers.numpy())
+
     @pytest.mark.parametrize(("kind", "more"), [("weights", 1), ("weights", -1), ("buffers", 1)])
     def test_wrong_lengths(self, kind, more):
         flat = dict(
@@ -350,4 +374,12 @@ def test_symmetries_of_small_lenet_one_by_one():
 )
 def test_symmetries_that_are_not_known(network):
     with pytest.raises(NetworkError, match="symmetries"):
+        networks.symmetries(network)
+
+
+def test_symmetries_of_frozen_layers():
+    """With W frozen, W against γ and γ against what leaves the unit still make one, of three."""
+    network = networks.fully_connected(6, 5, 3)
+    network[1].weight.requires_grad_(False)
+    with pytest.raises(NetworkError, match=r"symmetries.*1\.weight is frozen"):
         networks.symmetries(network)

@@ -179,6 +179,38 @@ def test_snapshots_are_the_weights_after_the_right_epochs(digits, tmp_path):
     assert not np.array_equal(result["weights"].values[0], steps.weights[0])
 
 
+def test_frozen_layers_and_layers_that_nobody_calls(digits, tmp_path, plans):
+    spec = {"builder": "small_runs:partly_frozen", "options": {"spare": True}, "weights": 662}
+    run = small_runs.run(spec, weight_decay=0.01, momentum={"kind": "none"})
+    result = training.train(digits, run, 0, tmp_path)
+    first, last = result["weights"].values[0], result["weights"].values[-1]
+    assert result.sizes["weight"] == 662
+    assert result.sizes["buffer"] == 64 * 65
+    assert (result["buffers"].values == result["buffers"].values[0]).all()
+    np.testing.assert_array_equal(first[650:], last[650:])  # no gradient, hence no weight decay
+
+    network = networks.restore(networks.build(spec), first, result["buffers"].values[0]).double()
+    images, labels = (part.double() if part.is_floating_point() else part
+                      for part in training.tensors(digits, "train", "cpu"))  # fmt: skip
+    moved = [network.b.weight, network.b.bias]
+    for epoch, plan in enumerate(plans):
+        rate = training.learning_rate(run["training"]["learning_rate"], epoch, EPOCHS)
+        for index in plan:
+            loss = F.cross_entropy(network(images[index]), labels[index])
+            with torch.no_grad():
+                for x, g in zip(moved, torch.autograd.grad(loss, moved), strict=True):
+                    x -= rate * (g + 0.01 * x)
+    expected = torch.cat([x.detach().ravel() for x in moved])
+    np.testing.assert_allclose(last[:650], expected, atol=1e-5)
+    assert np.abs(last - first).max() > 0.05
+
+
+def test_a_network_that_freezes_layers_while_it_runs(digits, tmp_path):
+    run = small_runs.run({"builder": "small_runs:freezing", "weights": 650})
+    with pytest.raises(networks.NetworkError, match=r"changes requires_grad of b\.weight.*builder"):
+        training.train(digits, run, 0, tmp_path)
+
+
 def test_metrics_are_those_of_the_snapshots_in_evaluation_mode(large_digits, tmp_path):
     spec = small_runs.lenet(dropout=0.3)
     result = training.train(large_digits, small_runs.run(spec), 0, tmp_path)

@@ -23,6 +23,7 @@ from torch.func import functional_call, grad, jvp, replace_all_batch_norm_module
 
 from limitcycles.errors import LimitcyclesError
 from limitcycles.fused.engine import Engine
+from limitcycles.networks import trainable
 from limitcycles.series.linear_sgd import Epoch, LinearSGD
 
 CHUNK = 2**14  # tangents times examples at once
@@ -90,11 +91,11 @@ def whole_batch_diffusion(
 
 
 def _losses(network: nn.Module, dtype: torch.dtype):
-    """Losses of the examples of a batch in training mode as a function of flat weights, and the
-    weights of `network`."""
+    """Losses of the examples of a batch in training mode as a function of flat weights (d,), those
+    of `networks.trainable`, and the weights of `network`."""
     model = copy.deepcopy(network).to(dtype).train()
     replace_all_batch_norm_modules_(model)  # they keep no running moments: nothing has a state
-    parameters = dict(model.named_parameters())
+    parameters = trainable(model)
     sizes = [p.numel() for p in parameters.values()]
     point = torch.cat([p.detach().reshape(-1) for p in parameters.values()])
 

@@ -19,6 +19,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from limitcycles.devices import pick_device
 from limitcycles.errors import LimitcyclesError
 from limitcycles.gradients import snapshot_network
+from limitcycles.networks import trainable
 from limitcycles.progress import track
 from limitcycles.seeds import stream
 from limitcycles.temperatures import (
@@ -59,15 +60,17 @@ def gradient_variance(network: nn.Module, images: Tensor, labels: Tensor, index:
     it is another number. The mode is that of `network`, which is left as it is. nat² per weight².
     """
     network = copy.deepcopy(network)  # training mode changes running means
-    parameters, moments = list(network.parameters()), Moments(len(index))
+    parameters, moments = list(trainable(network).values()), Moments(len(index))
     for batch in index:
         moments.add(_gradient(network, parameters, images[batch], labels[batch])[0])
     return float(moments.variance.mean())
 
 
 def _gradient(network, parameters, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient (d,), 0 for a weight that this forward pass does not use, and loss."""
     loss = F.cross_entropy(network(images), labels)
-    return torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, parameters)]), loss.detach()
+    parts = torch.autograd.grad(loss, parameters, materialize_grads=True)
+    return torch.cat([g.reshape(-1) for g in parts]), loss.detach()
 
 
 def descend(
@@ -81,7 +84,7 @@ def descend(
     `late_gradient_variance` (of the gradients of these steps, mean over weights) and the mean
     `loss`. If a weight is no longer finite the variances are infinite and the others NaN.
     """
-    parameters = list(network.parameters())
+    parameters = list(trainable(network).values())
     dtype, steps = parameters[0].dtype, len(index)
     points = steps - steps // 2
     x = parameters_to_vector(p.detach().contiguous() for p in parameters).double()

@@ -152,15 +152,17 @@ def count_weights(network: nn.Module) -> int:
 
 
 def flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weights, shape (d,), and buffers such as running means, shape (m,), on the CPU.
+    """Weights, shape (d,), and all else that a network holds, shape (m,), on the CPU.
 
-    Each in the order of `named_parameters` and `named_buffers`, in C order, the buffers as
-    float64 (which holds the counter of batches exactly).
+    The weights are those of `trainable`, in its order. The others, its "buffers", are the frozen
+    parameters and after them buffers such as running means, in the order of `named_parameters` and
+    `named_buffers`, as float64 (which holds the counter of batches exactly). All in C order.
     """
-    weights = [p.detach().cpu().contiguous().reshape(-1) for p in network.parameters()]
-    buffers = [b.detach().cpu().double().reshape(-1) for b in network.buffers()]
-    empty = torch.empty(0, dtype=torch.float64)
-    return torch.cat(weights), torch.cat(buffers) if buffers else empty
+    weights, buffers = _parts(network)
+    return (
+        torch.cat([torch.empty(0), *(p.detach().cpu().reshape(-1) for p in weights)]),
+        torch.cat([torch.empty(0).double(), *(b.detach().cpu().double().ravel() for b in buffers)]),
+    )
 
 
 def restore(network: nn.Module, weights: np.ndarray, buffers: np.ndarray) -> nn.Module:
@@ -168,9 +170,8 @@ def restore(network: nn.Module, weights: np.ndarray, buffers: np.ndarray) -> nn.
 
     Raises NetworkError: the lengths are those of another network.
     """
-    for kind, own, given in (
-        ("weights", list(network.parameters()), weights),
-        ("buffers", list(network.buffers()), buffers),
+    for kind, own, given in zip(
+        ("weights", "buffers"), _parts(network), (weights, buffers), strict=True
     ):
         expected = sum(t.numel() for t in own)
         if expected != len(given):
@@ -182,6 +183,11 @@ def restore(network: nn.Module, weights: np.ndarray, buffers: np.ndarray) -> nn.
                 tensor.copy_(part.reshape(tensor.shape))
                 start += tensor.numel()
     return network
+
+
+def _parts(network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    frozen = [p for p in network.parameters() if not p.requires_grad]
+    return list(trainable(network).values()), [*frozen, *network.buffers()]
 
 
 def symmetries(network: nn.Sequential) -> int:
@@ -198,7 +204,8 @@ def symmetries(network: nn.Sequential) -> int:
       bias: fan-in + 1. Not where ReLU stands between the last layer and the logits, as in `allcnn`,
       with a mean over positions after it: the numbers it lets through differ from logit to logit.
 
-    Raises NetworkError: a network that is not a plain sequence of these layers, in this order.
+    Raises NetworkError: a network that is not a plain sequence of these layers, in this order, or
+    frozen parameters, which take directions away and leave combinations of them.
     """
     linear, norms = nn.Linear | nn.Conv2d, nn.BatchNorm1d | nn.BatchNorm2d
     allowed = linear | norms | nn.ReLU | nn.MaxPool2d | nn.AdaptiveAvgPool2d
@@ -208,6 +215,11 @@ def symmetries(network: nn.Sequential) -> int:
         layers = [m for m in network if not isinstance(m, passive)]
     if not layers or not all(isinstance(m, allowed) for m in layers):
         raise NetworkError("symmetries are counted for plain sequences of known layers only")
+    frozen = [name for name, p in network.named_parameters() if not p.requires_grad]
+    if frozen:
+        raise NetworkError(
+            f"symmetries are counted where all parameters are trained; {frozen[0]} is frozen"
+        )
     count = 0
     starts = [i for i, m in enumerate(layers) if isinstance(m, linear)]
     for start, stop in zip(starts, [*starts[1:], len(layers)], strict=True):

@@ -73,11 +73,15 @@ def learning_rate(schedule: dict, epoch: int, epochs: int) -> float:
 
 
 def make_optimizer(network: nn.Module, training: dict) -> torch.optim.SGD:
-    """SGD as in the configuration; heavy ball is v ← μv + g, x ← x − ηv."""
+    """SGD on the trainable weights, as in the configuration; heavy ball is v ← μv + g, x ← x − ηv.
+
+    A weight that a step has no use for (a layer that is not called) has no gradient: SGD leaves it
+    where it is, without weight decay.
+    """
     momentum = training["momentum"]
     kind = momentum["kind"]
     return torch.optim.SGD(
-        network.parameters(),
+        networks.trainable(network).values(),
         lr=training["learning_rate"]["start"],
         momentum=0.0 if kind == "none" else momentum["coefficient"],
         nesterov=kind == "nesterov",
@@ -122,7 +126,8 @@ def train(
 
     Returns
     -------
-    Dataset with `weights` (snapshot, weight) float32, `buffers` (snapshot, buffer) float64,
+    Dataset with `weights` (snapshot, weight) float32, `buffers` (snapshot, buffer) float64 as
+    `networks.flatten` gives them,
     `percent` and `epoch` of each snapshot, and by epoch, 0 being before training, `train_loss`,
     `test_loss` (nats), `train_error`, `test_error` (percent), in evaluation mode, not augmented.
 
@@ -130,6 +135,7 @@ def train(
     ------
     DivergenceError: a loss or a weight is NaN or infinite; names epoch and step. Nothing of it is
         in the checkpoint.
+    NetworkError: the network changes which of its parameters require a gradient.
     CheckpointError, StorageError: the state cannot be used or written.
     """
     training = run["training"]
@@ -151,6 +157,7 @@ def train(
     torch.manual_seed(stream(seed, "initialisation"))
     network = networks.build(run["network"]).to(device).train()
     network = network.to(memory_format=torch.channels_last)
+    weights = networks.trainable(network)
     torch.manual_seed(stream(seed, "dropout"))
     optimizer = make_optimizer(network, training)
     order = torch.Generator().manual_seed(stream(seed, "sampler"))
@@ -196,15 +203,25 @@ def train(
             "the pixels of the dataset."
         )
 
+    def same_weights():
+        changed = weights.keys() ^ networks.trainable(network).keys()
+        if changed:
+            raise networks.NetworkError(
+                f"{name}, seed {seed}: the network changes requires_grad of {min(changed)} while "
+                "it runs, and with it which numbers are its weights. Set it in the builder "
+                f"{run['network']['builder']}."
+            )
+
     def check(losses: Tensor, first: int):
         """Losses of the steps from `first` of this epoch, and the weights after them."""
+        same_weights()
         bad = torch.nonzero(~torch.isfinite(losses))
         if len(bad):
             at = int(bad[0, 0])
             when = f"in epoch {now.epoch + 1}, step {first + at + 1}"
             raise diverged(f"the loss is {float(losses[at])}", when)
         # The last step may spoil the weights though its loss, taken before, is finite.
-        if not all(torch.isfinite(p).all() for p in network.parameters()):
+        if not all(torch.isfinite(p).all() for p in weights.values()):
             when = f"after epoch {now.epoch + 1}, step {first + len(losses)}"
             raise diverged("a weight is not finite", when)
 
@@ -216,9 +233,10 @@ def train(
                 raise diverged(f"the {part} loss is {loss}", when)
             now.record["metrics"][f"{part}_loss"].append(loss)
             now.record["metrics"][f"{part}_error"].append(error)
+        same_weights()
         if now.epoch in due:
-            weights, buffers = networks.flatten(network)
-            now.record["snapshots"][now.epoch] = {"weights": weights, "buffers": buffers}
+            flat = zip(("weights", "buffers"), networks.flatten(network), strict=True)
+            now.record["snapshots"][now.epoch] = dict(flat)
 
     if saved is None:
         measure()
@@ -274,7 +292,7 @@ def _result(record, due, run, seed, name, device) -> xr.Dataset:
             "buffers": (
                 ("snapshot", "buffer"),
                 np.stack([record["snapshots"][e]["buffers"].numpy() for e in taken]),
-                {"long_name": "buffers of the network, such as running means", "units": "1"},
+                {"long_name": "frozen weights and buffers, such as running means", "units": "1"},
             ),
             **{
                 key: (

@@ -17,6 +17,7 @@ from torch import nn
 from limitcycles.fused import loops
 from limitcycles.fused.layers import FusedError, Layers
 from limitcycles.fused.loops import BATCH, FROZEN, TRACKED
+from limitcycles.networks import trainable
 
 NONE = np.empty(0, np.float32)
 FULL_BATCH = 256  # examples at a time where nothing depends on the batch: they stay in the cache
@@ -71,7 +72,7 @@ class Engine:
         norms = [m for m in network if isinstance(m, nn.BatchNorm1d)]
         self.restore(
             {
-                "weights": _flat(network.parameters()),
+                "weights": _flat(trainable(network).values()),
                 "velocity": np.zeros(layers.weights, np.float32),
                 "mean": _flat(m.running_mean for m in norms),
                 "variance": _flat(m.running_var for m in norms),

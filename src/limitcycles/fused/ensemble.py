@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from limitcycles.fused.engine import BATCH, FROZEN, TRACKED, Descent, Engine, _flat
 from limitcycles.fused.layers import FusedError, Layers
+from limitcycles.networks import trainable
 
 FULL_BATCH = 1024  # examples at a time where nothing depends on the batch
 
@@ -70,7 +71,7 @@ class Ensemble:
         norms = [[m for m in network if isinstance(m, nn.BatchNorm1d)] for network in networks]
         self.restore(
             {
-                "weights": np.stack([_flat(network.parameters()) for network in networks]),
+                "weights": np.stack([_flat(trainable(one).values()) for one in networks]),
                 "velocity": np.zeros((self.members, layers.weights), np.float32),
                 "mean": np.stack([_flat(m.running_mean for m in own) for own in norms]),
                 "variance": np.stack([_flat(m.running_var for m in own) for own in norms]),
