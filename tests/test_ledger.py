@@ -1,11 +1,12 @@
 import copy
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from limitcycles import ledger, settings
+from limitcycles import curvature, ledger, linear_theory, settings
 from limitcycles.claims import EVALUATORS
 from limitcycles.yamlfile import ConfigError
 
@@ -163,6 +164,29 @@ def test_rule_and_controls_stand_before_the_run_for_every_claim(claims):
         assert {"positive", "negative"} == set(entry["controls"]), claim
         if not ledger.is_tested(entry):
             assert entry["not_tested"].startswith("Needs "), claim
+
+
+def test_the_reason_of_an_untested_claim_names_only_what_is_there(claims):
+    for claim, entry in claims.items():
+        if ledger.is_tested(entry):
+            continue
+        assert "evaluator" in entry["not_tested"], claim  # none of them has one
+        assert not set(EVALUATORS) & {claim}
+        for module in re.findall(r"limitcycles(?:\.\w+)+", entry["not_tested"]):
+            assert importlib.util.find_spec(module), (claim, module)
+        for file in re.findall(r"config/\S+\.yaml", entry["not_tested"]):
+            assert (ROOT / file).is_file(), (claim, file)
+    # The Hessian is there, and so is what else the reason says.
+    assert "limitcycles.curvature" in claims["network-potential-differs"]["not_tested"]
+    assert callable(curvature.hessian)
+    assert callable(linear_theory.decompose)
+
+
+def test_no_grid_of_batch_sizes_is_configured():
+    """What the reasons of linear-scaling and replacement-regularises say."""
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text("utf-8"))
+    training = [run.get("training", {}) for run in config["runs"].values()]
+    assert not any({"batch_size", "sampler"} & set(its) for its in training)
 
 
 def test_every_rule_says_its_numbers(claims):

@@ -132,7 +132,7 @@ class TestVerdicts:
 
     def test_one_seed(self):
         result = decide(seeds={0: 1.0})
-        assert "one seed only: no interval" in result["caveat"]
+        assert "one seed only: no interval over seeds" in result["caveat"]
         assert result["statistic"]["interval"] is None
 
 

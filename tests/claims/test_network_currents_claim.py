@@ -190,7 +190,7 @@ def test_arms_that_are_not_run_are_left_out():
     assert result["verdict"] == WITH_CAVEAT
     assert result["caveat"] == "a current in plain; not run at this scale: plain-few, text, code"
     one = decide(plain=[planes()], plain_few=[planes()])
-    assert "one seed only: no interval" in one["caveat"]
+    assert "one seed only: no interval over seeds" in one["caveat"]
     nothing = decide(few_gaussian=pair())
     assert nothing["verdict"] == NOT_TESTED
     assert nothing["reason"].startswith("none of the arms that decide, plain, plain-few, text")

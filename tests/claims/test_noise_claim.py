@@ -100,7 +100,7 @@ class TestVerdicts:
     def test_one_seed(self):
         result = decide((0.1,), (0.1,), (0.1,), (0.1,))
         assert result["verdict"] == WITH_CAVEAT
-        assert result["caveat"] == "one seed only: no interval"
+        assert result["caveat"] == "one seed only: no interval over seeds"
         assert decide((0.5,), (0.5,), (0.5,), (0.5,))["verdict"] == CONTRADICTED
 
 

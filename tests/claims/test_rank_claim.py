@@ -115,7 +115,7 @@ class TestVerdicts:
     def test_one_seed(self):
         result = decide((1.8,), (1.9,))
         assert result["verdict"] == WITH_CAVEAT
-        assert result["caveat"] == "one seed only: no interval"
+        assert result["caveat"] == "one seed only: no interval over seeds"
         assert result["statistic"]["interval"] is None
         assert decide((60,), (70,))["verdict"] == CONTRADICTED
 

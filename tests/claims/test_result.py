@@ -127,7 +127,7 @@ class TestAssemble:
         [
             ({"departures": {"code": "10 epochs instead of 100"}}, "10 epochs instead of 100"),
             ({"partial": "one network is missing"}, "one network is missing"),
-            ({"values": (5,)}, "one seed only: no interval"),
+            ({"values": (5,)}, "one seed only: no interval over seeds"),
             ({"caveats": ["holds for text; not for code"]}, "holds for text; not for code"),
         ],
     )
@@ -141,6 +141,14 @@ class TestAssemble:
                          context(change.get("departures")))  # fmt: skip
         assert other["verdict"] == NOT_REPRODUCED
         assert other["caveat"] == caveat
+
+    def test_arms_of_one_seed_are_named_beside_those_with_an_interval(self):
+        found = outcome(values=(5,))
+        found.arms[0] = arm(ENTRY, "text", True, [number(1, 2)])
+        result = assemble("c", ENTRY, found, context())
+        assert result["caveat"] == "one seed only of code: no interval over seeds"
+        found.deciding = ("text",)
+        assert assemble("c", ENTRY, found, context())["caveat"] is None
 
     def test_departures_belong_to_their_arm_and_are_named_once(self):
         both = dict.fromkeys(("text", "code"), "10 epochs instead of 100")

@@ -134,7 +134,7 @@ class TestVerdicts:
     def test_one_seed(self):
         result = decide(lambda rate, mean: rate * mean, seeds=1)
         assert result["verdict"] == WITH_CAVEAT
-        assert result["caveat"] == "one seed only: no interval"
+        assert result["caveat"] == "one seed only: no interval over seeds"
         assert result["statistic"]["interval"] is None
 
     def test_the_second_rule_does_not_decide(self):

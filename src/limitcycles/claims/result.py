@@ -164,8 +164,7 @@ def assemble(claim: str, entry: dict, outcome: Outcome, context: dict) -> dict:
     caveats += [f"{', '.join(names)}: {reason}" for reason, names in missing.items()]
     if entry.get("partial"):
         caveats.append(entry["partial"])
-    if any(a["statistics"][0]["n"] == 1 for a in judged if a["run"]):
-        caveats.append("one seed only: no interval")
+    caveats += _single([a for a in judged if a["run"]])
     verdict = outcome.verdict
     failed = [c["name"] for c in outcome.controls if not c["passed"]]
     if failed:
@@ -182,6 +181,15 @@ def assemble(claim: str, entry: dict, outcome: Outcome, context: dict) -> dict:
         "controls": outcome.controls,
         "checks": outcome.checks,
     }
+
+
+def _single(arms: list[dict]) -> list[str]:
+    """A caveat that names the arms of one seed, unless all have one."""
+    single = [a["name"] for a in arms if a["statistics"][0]["n"] == 1]
+    if not single:
+        return []
+    whose = "" if len(single) == len(arms) else f" of {', '.join(single)}"
+    return [f"one seed only{whose}: no interval over seeds"]
 
 
 def untested(claim: str, entry: dict, context: dict, reason: str | None = None) -> dict:
