@@ -309,7 +309,11 @@ def test_misspelt_keys(entry, errors):
     ("change", "key", "said"),
     [
         ({"group": "network"}, "group", "nearest valid value: networks"),
-        ({"rule_parameters": {"factor": "1e-1"}}, "rule_parameters.factor", "write 1.0e-1"),
+        (
+            {"rule_parameters": {"factor": "1e-1"}},
+            "rule_parameters.factor",
+            "write 0.1 without quotes",
+        ),
         ({"snapshots": [100, 20]}, "snapshots", "rising order"),
         ({"controls": {"positive": "x"}}, "controls.negative", "is missing"),
         ({"rule": ""}, "rule", "must not be empty"),

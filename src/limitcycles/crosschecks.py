@@ -26,7 +26,7 @@ def misplaced(config: Mapping[str, Any]) -> list[Problem]:
         (
             "trajectories",
             "augmentation",
-            lambda value: value is not None,
+            lambda value: isinstance(value, Mapping),
             "is for runs only, and {} is a trajectory; write null here, and augmentation under the "
             "training of each run that shall have it",
         ),

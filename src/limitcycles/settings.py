@@ -7,17 +7,17 @@ else is replaced.
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from limitcycles import yamlscalars
 from limitcycles.crosschecks import TRAJECTORIES_ONLY, augmented, misplaced, too_many_images
 from limitcycles.validation import (
+    KeyPath,
     Problem,
     Source,
+    dotted,
     fail_on,
     fill,
     nearest,
@@ -47,7 +47,6 @@ __all__ = [
 ]
 
 COMMAND_LINE = "command line (--config)"
-_FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 
 
 def load(
@@ -127,11 +126,17 @@ def command_line_values(config: Mapping[str, Any]) -> dict[str, Any]:
     """Turn the texts inside `--config` values into what they say.
 
     Snakemake reads `--config 'seeds=[0, 1]'` as a list of *texts*, `["0", "1"]`, and
-    `data_folder=null` as the text `null`. Here they become numbers, true/false and null, with
-    1e-4 a number as well. A value that must stay text though it looks otherwise belongs into a
-    file for `--configfile`.
+    `data_folder=null` as the text `null`. Here they become what they are in a file: numbers,
+    true/false and null. A value that must stay text though it looks otherwise belongs into a file
+    for `--configfile`, in quotes.
+
+    Raises `ConfigError`, with one line for each value that YAML 1.1 and YAML 1.2 read differently.
     """
-    return {str(key): _value(value) for key, value in config.items()}
+    found: list[str] = []
+    values = _value(config, (), found)
+    if found:
+        raise ConfigError("\n".join(found))
+    return values
 
 
 def check(
@@ -267,20 +272,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _value(value: Any) -> Any:
+def _value(value: Any, path: KeyPath, found: list[str]) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _value(child) for key, child in value.items()}
+        return {str(key): _value(child, (*path, str(key)), found) for key, child in value.items()}
     if isinstance(value, list | tuple):
-        return [_value(item) for item in value]
+        return [_value(item, (*path, index), found) for index, item in enumerate(value)]
     if not isinstance(value, str):
         return value
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
+        return yamlscalars.plain(value)
+    except ValueError as error:
+        remedy = "; a text in quotes belongs into a file for --configfile"
+        found.append(f"{COMMAND_LINE}: {dotted(path)}: {error}{remedy}")
         return value
-    if isinstance(parsed, str) and _FLOAT.match(parsed):
-        return float(parsed)
-    return parsed if parsed is None or isinstance(parsed, bool | int | float) else value
 
 
 def _refuse_other_keys(tree: Any, sources: Sequence[Source], path: tuple = ()) -> None:

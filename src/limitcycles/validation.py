@@ -4,7 +4,6 @@ import difflib
 import itertools
 import json
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +11,12 @@ from typing import Any
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
+from limitcycles import yamlscalars
 from limitcycles.yamlfile import ConfigError
 
 KeyPath = tuple[str | int, ...]
 Source = tuple[str, Mapping[str, Any]]
 
-_NUMBER_AS_TEXT = re.compile(r"([-+]?)(\d[\d_]*)(\.\d*)?(?:[eE]([-+]?)(\d+))?$")
 _KINDS = {
     "array": "a list",
     "boolean": "true or false",
@@ -189,7 +188,7 @@ def _explain(error: ValidationError, root: Mapping[str, Any]) -> Iterator[Proble
     elif "propertyNames" in list(error.schema_path)[-2:]:
         yield Problem((*path, value), f"is no valid name; write {schema['x-expects']}")
     elif error.validator == "type":
-        yield Problem(path, f"{show(value)} is not {_kinds(schema)}{_remedy(value, schema)}")
+        yield Problem(path, f"{show(value)} is not {_kinds(schema)}{_remedy(value, schema, root)}")
     elif error.validator == "enum":
         yield Problem(path, f"{show(value)} is not allowed; {suggestion(value, schema['enum'])}")
     elif error.validator in {"anyOf", "oneOf"}:
@@ -205,6 +204,9 @@ def _explain(error: ValidationError, root: Mapping[str, Any]) -> Iterator[Proble
 
 
 def _unknown_key(key: str, value: Any, known: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+    name, sign, rest = key.replace("=", ":", 1).partition(":")
+    if sign and value is None and name in known:  # {epochs:3} and {epochs=3} are keys without value
+        return f"is a key without a value; put a space after the colon: {name}: {rest.strip()}"
     text = f"unknown key (value {show(value)}); "
     elsewhere = sorted(dotted(path) for path in _places(root, root) if path[-1] == key)
     if elsewhere and not nearest(key, known):
@@ -229,14 +231,16 @@ def _kinds(schema: Mapping[str, Any]) -> str:
     return " or ".join(_KINDS[kind] for kind in ([kinds] if isinstance(kinds, str) else kinds))
 
 
-def _remedy(value: Any, schema: Mapping[str, Any]) -> str:
+def _remedy(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     kinds = schema["type"]
     if value is None:
         return "; give it a value, or delete the key for its default"
     if isinstance(value, float) and not math.isfinite(value):
         return "; it must be finite"
-    if isinstance(value, bool) and "string" in kinds:
-        return "; YAML reads yes, no, on and off as true or false: put it in quotes"
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        return "; close its brackets, and put the whole of it in quotes on the command line"
+    if "object" in kinds:
+        return _mapping_remedy(value, schema, root)
     if isinstance(value, int | float) and "string" in kinds:
         return "; put it in quotes"
     if isinstance(value, str) and ("number" in kinds or "integer" in kinds):
@@ -244,22 +248,30 @@ def _remedy(value: Any, schema: Mapping[str, Any]) -> str:
     if isinstance(value, float) and "integer" in kinds and value.is_integer():
         return f"; write {int(value)}"
     if "array" in kinds and not isinstance(value, list | Mapping):
-        return f"; write [{value}]"
+        return f"; write {schema.get('x-expects', f'[{value}]')}"
     return ""
 
 
+def _mapping_remedy(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+    """`{start: 0.1}` for a number where a mapping is due: the first key that takes the value."""
+    known = {key: resolved(child, root) for key, child in schema.get("properties", {}).items()}
+    for key, child in known.items():
+        if _Validator({**child, "$defs": root.get("$defs", {})}).is_valid(value):
+            written = yamlscalars.number(value) if isinstance(value, float) else show(value)
+            return f"; write {{{key}: {written}}}"
+    if known:
+        return f"; write {{{', '.join(f'{key}: ...' for key in list(known)[:3])}}}"
+    return "; write {name: ...}"
+
+
 def _number_remedy(text: str, fraction: bool) -> str:
-    match = _NUMBER_AS_TEXT.match(text)
-    if not match:
+    try:
+        number = float(text)
+    except ValueError:
         return ""
-    sign, whole, part, exponent_sign, exponent = match.groups()
-    if exponent is None:
-        return f"; write {text} without quotes"
-    if not fraction:
-        return "; write it out, without an exponent"
-    part = part if part and part != "." else ".0"
-    number = f"{sign}{whole}{part}e{exponent_sign or '+'}{exponent}"
-    return f"; write {number} (YAML takes a number with an exponent only with dot and sign)"
+    if not math.isfinite(number) or not (fraction or number.is_integer()):
+        return ""
+    return f"; write {yamlscalars.number(number)} without quotes"
 
 
 def _limits(error: ValidationError) -> str:
