@@ -310,7 +310,7 @@ def test_misspelt_keys(entry, errors):
     [
         ({"group": "network"}, "group", "nearest valid value: networks"),
         (
-            {"rule_parameters": {"factor": "1e-1"}},
+            {"rule_parameters": {"factor": "0.1"}},
             "rule_parameters.factor",
             "write 0.1 without quotes",
         ),
