@@ -7,10 +7,22 @@ names the key that a refused value comes from: of a run or trajectory, or of all
 from collections.abc import Mapping
 from typing import Any
 
+from limitcycles.files import StorageError, user_path
 from limitcycles.sizes import most_images
 from limitcycles.validation import Problem, show
 
 TRAJECTORIES_ONLY = ("full-batch", "gaussian")  # values of training.sampler without mini-batches
+
+
+def unknown_folder(config: Mapping[str, Any]) -> list[Problem]:
+    """A data folder that names a variable or a user that is not there."""
+    folder = config.get("data_folder")
+    try:
+        if isinstance(folder, str):
+            user_path(folder, "data_folder")
+    except StorageError as error:
+        return [Problem(("data_folder",), str(error).removeprefix("data_folder: "))]
+    return []
 
 
 def misplaced(config: Mapping[str, Any]) -> list[Problem]:

@@ -7,6 +7,7 @@ import fcntl
 import glob
 import json
 import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -18,6 +19,27 @@ from limitcycles.errors import LimitcyclesError
 
 class StorageError(LimitcyclesError):
     """A file that cannot be written or read."""
+
+
+def user_path(text: str, key: str) -> Path:
+    """A path that a user wrote, with a leading ~ or ~user and $VARIABLES put in, as a shell would.
+
+    `key` is where it was written, for the error. Raises StorageError: a variable is not set, or
+    there is no such user.
+    """
+    expanded = os.path.expanduser(os.path.expandvars(text))
+    unknown = re.search(r"\$(\w+|\{[^}]*\})", expanded)
+    if unknown and not os.path.lexists(expanded):
+        raise StorageError(
+            f"{key}: {text} names the environment variable {unknown[1].strip('{}')}, which is not "
+            "set; set it, or write the path out."
+        )
+    if expanded.startswith("~") and not os.path.lexists(expanded):
+        raise StorageError(
+            f"{key}: {text} names a user who is not known here; write the path out, or ./ before "
+            "the ~ if it belongs to the name."
+        )
+    return Path(expanded)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from limitcycles import yamlscalars
-from limitcycles.crosschecks import TRAJECTORIES_ONLY, augmented, misplaced, too_many_images
+from limitcycles.crosschecks import (
+    TRAJECTORIES_ONLY,
+    augmented,
+    misplaced,
+    too_many_images,
+    unknown_folder,
+)
 from limitcycles.validation import (
     KeyPath,
     Problem,
@@ -162,7 +168,7 @@ def check(
     tree = _plain(config)
     _refuse_other_keys(tree, sources)
     filled = fill(tree, schema)
-    checks = (_references, misplaced, augmented, too_many_images)
+    checks = (_references, misplaced, augmented, too_many_images, unknown_folder)
     across = [problem for check in checks for problem in check(filled)]
     fail_on([*problems(tree, schema), *across], sources)
     return filled

@@ -124,7 +124,10 @@ def test_an_interval_that_reaches_below_does_not_contradict():
 
 def test_one_seed_is_judged_by_its_value():
     result = decide(both({}, {}, seeds=(0,)))
-    assert (result["verdict"], result["caveat"]) == (WITH_CAVEAT, "one seed only: no interval over seeds")
+    assert (result["verdict"], result["caveat"]) == (
+        WITH_CAVEAT,
+        "one seed only: no interval over seeds",
+    )
     assert result["statistic"]["interval"] is None
     far = {"evaluation": 100.0, "training": 60.0}
     assert decide(both(far, far))["verdict"] == CONTRADICTED

@@ -125,7 +125,10 @@ def test_numbers_by_hand():
 def test_one_seed():
     one = ((0.75,), (0.75,))
     result = decide(one, one, allcnn=(((11,), (17,)),) * 2)
-    assert (result["verdict"], result["caveat"]) == (WITH_CAVEAT, "one seed only: no interval over seeds")
+    assert (result["verdict"], result["caveat"]) == (
+        WITH_CAVEAT,
+        "one seed only: no interval over seeds",
+    )
 
 
 class TestControls:

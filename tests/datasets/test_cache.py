@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 
@@ -157,6 +158,35 @@ def test_what_a_killed_process_left_is_swept_away(tiny, web, tmp_path, fetch):
     assert names_in(folder) == sorted([*tiny.raw, "origin.json"])
 
 
+def test_a_complete_cache_of_another_user_is_read_without_a_lock(
+    tiny, web, tmp_path, fetch, monkeypatch
+):
+    web.serve(tiny.gz)
+    fetch(mirror(web.url))
+    # In place of another user's folder: root may write whatever the mode.
+    monkeypatch.setattr(filelock.FileLock, "acquire", denied)
+    monkeypatch.setattr(Path, "mkdir", denied)
+    again = fetch(Forbidden())
+    np.testing.assert_array_equal(again.arrays[0], tiny.arrays[0])
+    assert again.origin == f"mirror {web.url}"
+    (tmp_path / "cache" / "tiny" / IMAGES).unlink()
+    with pytest.raises(DatasetError, match=r"cannot use the cache .*Permission denied"):
+        fetch(Forbidden())
+
+
+def denied(*_, **__):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def test_hidden_files_of_a_user_in_the_folder_stay(tiny, web, tmp_path, fetch):
+    kept = tmp_path / "cache" / "tiny" / ".git"
+    kept.mkdir(parents=True)
+    (kept / "HEAD").write_text("x")
+    web.serve(tiny.gz)
+    fetch(mirror(web.url))
+    assert (kept / "HEAD").read_text() == "x"
+
+
 def test_a_cache_that_cannot_be_made_is_named(tmp_path, fetch):
     (tmp_path / "cache").write_text("a file in the way")
     with pytest.raises(DatasetError, match=r"cannot use the cache .*cache.*LIMITCYCLES_CACHE"):
@@ -252,6 +282,12 @@ def test_a_process_waits_for_the_one_that_holds_the_lock(tiny, web, tmp_path, fe
 def test_default_cache_is_the_environment_variable_or_the_users(monkeypatch, tmp_path):
     monkeypatch.setenv("LIMITCYCLES_CACHE", str(tmp_path))
     assert cache.default_cache() == tmp_path
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SCRATCH", "/scratch/me")
+    monkeypatch.setenv("LIMITCYCLES_CACHE", "~/cache")
+    assert cache.default_cache() == tmp_path / "cache"
+    monkeypatch.setenv("LIMITCYCLES_CACHE", "${SCRATCH}/cache")
+    assert cache.default_cache() == Path("/scratch/me/cache")
     monkeypatch.delenv("LIMITCYCLES_CACHE")
     assert cache.default_cache().name == "limitcycles"
 

@@ -51,8 +51,12 @@ def test_decode_refuses_what_is_not_exactly_an_idx_file(content, message):
         idx.decode(content)
 
 
-def test_gunzip_reads_one_whole_member():
+@pytest.mark.parametrize("cut", [0, 4, len(LABELS)])
+def test_gunzip_reads_all_members(cut):
+    packed = gzip.compress(LABELS[:cut]) + gzip.compress(LABELS[cut:])
     assert idx.gunzip(gzip.compress(LABELS), len(LABELS)) == LABELS
+    assert idx.gunzip(packed, len(LABELS)) == LABELS
+    assert idx.gunzip(packed + bytes(512), len(LABELS)) == LABELS  # as written in blocks to a tape
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,9 @@ def test_gunzip_reads_one_whole_member():
         (lambda packed: b"plain text", "not a sound gzip file"),
         (lambda packed: packed[:-3], "cut off"),
         (lambda packed: packed[:-8] + b"\0\0\0\0" + packed[-4:], "not a sound gzip file"),
-        (lambda packed: packed + b"more", "after the end"),
+        (lambda packed: packed + b"more", "not a sound gzip file"),
+        (lambda packed: packed + packed, "more than the expected 11"),
+        (lambda packed: packed + packed[:5], "cut off"),
         (lambda packed: gzip.compress(LABELS + b"\0"), "more than the expected 11"),
         (lambda packed: gzip.compress(bytes(10_000_000)), "more than the expected 11"),
     ],

@@ -3,16 +3,14 @@ import gc
 gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
 
 import sys
-from pathlib import Path
 
 from limitcycles import datasets, files
 from limitcycles.job import logged
 
 with logged(snakemake.log[0], "reachable"):
-    folder = snakemake.params.data_folder
     reason = datasets.unreachable(
         snakemake.params.spec,
-        data_folder=Path(folder) if folder else None,
+        data_folder=snakemake.params.data_folder,
         log=lambda line: print(line, file=sys.stderr),
     )
     files.write_json(snakemake.output.answer, {"unreachable": reason})

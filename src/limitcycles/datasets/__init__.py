@@ -14,6 +14,7 @@ from limitcycles.datasets.cache import default_cache, originals
 from limitcycles.datasets.catalogue import CATALOGUES, Catalogue
 from limitcycles.datasets.errors import DatasetError, UnreachableError
 from limitcycles.datasets.sources import Log
+from limitcycles.files import user_path
 
 __all__ = ["DatasetError", "build", "default_cache", "unreachable"]
 
@@ -33,7 +34,7 @@ def build(
     spec: Mapping[str, Any],
     *,
     cache: Path | None = None,
-    data_folder: Path | None = None,
+    data_folder: Path | str | None = None,
     log: Log = print,
     catalogues: Mapping[str, Catalogue] = CATALOGUES,
 ) -> xr.Dataset:
@@ -55,7 +56,7 @@ def build(
     cache
         Folder for the downloaded originals; `default_cache()` where none is given.
     data_folder
-        Folder with the original files, tried first.
+        Folder with the original files, tried first; ~ and $VARIABLES are put in.
     log
         Told, a line at a time, where the data comes from.
     catalogues
@@ -74,8 +75,11 @@ def build(
         The specification cannot be met, or no source delivers.
     plugins.PluginError
         A dotted path that leads nowhere.
+    files.StorageError
+        `data_folder` or LIMITCYCLES_CACHE names an environment variable that is not set.
     """
     full = specification.complete(spec, ["digits", *catalogues])
+    data_folder = _folder(data_folder)
     loaded = _load(full, catalogues, cache, data_folder, log)
     train_images, train_labels, test_images, test_labels = loaded.arrays
     train = transforms.select(
@@ -110,7 +114,7 @@ def unreachable(
     spec: Mapping[str, Any],
     *,
     cache: Path | None = None,
-    data_folder: Path | None = None,
+    data_folder: Path | str | None = None,
     log: Log = print,
     catalogues: Mapping[str, Catalogue] = CATALOGUES,
 ) -> str | None:
@@ -127,6 +131,7 @@ def unreachable(
         other source delivers, or the cache cannot be written: all of them are the user's to mend.
     """
     source = specification.complete(spec, ["digits", *catalogues])["source"]
+    data_folder = _folder(data_folder)
     if source not in catalogues:
         return None
     try:
@@ -136,6 +141,10 @@ def unreachable(
     except UnreachableError as error:
         return str(error)
     return None
+
+
+def _folder(data_folder: Path | str | None) -> Path | None:
+    return None if data_folder is None else user_path(str(data_folder), "data_folder")
 
 
 def _load(

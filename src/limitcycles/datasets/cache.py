@@ -2,7 +2,7 @@
 
 `<cache>/<dataset>/` holds the files of the catalogue entry and `origin.json`, which says what
 delivered each. A file is verified each time it is read and is only ever put in place whole, under a
-lock.
+lock. A complete cache is only read, so that it may be another user's.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ from limitcycles.datasets.sources import (
     PackedFolder,
     Source,
 )
-from limitcycles.files import StorageError, replacing
+from limitcycles.files import StorageError, replacing, user_path
 
 _ORIGIN = "origin.json"
 _ELSEWHERE = "The environment variable LIMITCYCLES_CACHE puts the cache into another folder."
@@ -59,9 +59,14 @@ class Originals:
 
 
 def default_cache() -> Path:
-    """$LIMITCYCLES_CACHE, or the user's cache folder of this system."""
+    """$LIMITCYCLES_CACHE (see `user_path`), or the user's cache folder of this system.
+
+    Raises StorageError: it names a variable that is not set, or a user who is not there.
+    """
     named = os.environ.get("LIMITCYCLES_CACHE")
-    return Path(named) if named else platformdirs.user_cache_path("limitcycles")
+    if named:
+        return user_path(named, "LIMITCYCLES_CACHE")
+    return platformdirs.user_cache_path("limitcycles")
 
 
 def remote_sources(catalogue: Catalogue) -> list[Source]:
@@ -133,17 +138,36 @@ def _cached(
     catalogue: Catalogue, cache: Path, sources: Iterable[Source], attempts: list[_Attempt], say: Log
 ) -> tuple[dict[str, bytes], str]:
     folder = Path(cache) / catalogue.name
+    contents = _as_it_is(catalogue, folder)
+    if contents is not None:
+        say(f"read from the cache {folder}")
+        return contents, _origin(catalogue, folder, _read_origins(folder / _ORIGIN))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(Path(cache) / f"{catalogue.name}.lock", say):
-            for left in folder.glob(".*"):  # of a process that was killed
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            for left in folder.glob(".*.partial"):  # of a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
             return _complete(catalogue, folder, sources, attempts, say)
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # the latter from a disk without locks
+        place = getattr(error, "filename", None) or folder
         raise DatasetError(
-            f"cannot use the cache {error.filename or folder}: {error.strerror or error}. "
+            f"cannot use the cache {place}: {getattr(error, 'strerror', None) or error}. "
             f"{_ELSEWHERE}"
         ) from error
+
+
+def _as_it_is(catalogue: Catalogue, folder: Path) -> dict[str, bytes] | None:
+    """What a complete and sound cache has, without a lock or a write; None for any other."""
+    contents = {}
+    for file in catalogue.files:
+        try:
+            content = _read(folder / file.name, file)
+        except (OSError, ContentError):
+            return None
+        if content is None:
+            return None
+        contents[file.name] = content
+    return contents
 
 
 def _complete(
@@ -157,7 +181,13 @@ def _complete(
     origins = _read_origins(folder / _ORIGIN)
     contents = {}
     for file in catalogue.files:
-        content = _read(folder / file.name, file, say)
+        path = folder / file.name
+        try:
+            content = _read(path, file)
+        except ContentError as error:
+            say(f"the cached file {path} is corrupt ({error}): removed, to be fetched again")
+            path.unlink()
+            continue
         if content is not None:
             contents[file.name] = content
     if len(contents) == len(catalogue.files):
@@ -179,20 +209,26 @@ def _complete(
         put(folder / _ORIGIN, json.dumps(origins, indent=1, sort_keys=True).encode())
     if len(contents) < len(catalogue.files):
         raise _unreachable(catalogue, attempts)
+    return contents, _origin(catalogue, folder, origins)
+
+
+def _origin(catalogue: Catalogue, folder: Path, origins: dict[str, str]) -> str:
     named = (origins.get(file.name, f"cache {folder}") for file in catalogue.files)
-    return contents, "; ".join(dict.fromkeys(named))
+    return "; ".join(dict.fromkeys(named))
 
 
-def _read(path: Path, file: Any, say: Log) -> bytes | None:
+def _read(path: Path, file: Any) -> bytes | None:
+    """The verified bytes of a cached file; None where there is none.
+
+    Raises ContentError: it is not what it should be; DatasetError: it is no file at all.
+    """
+    if path.exists() and not path.is_file():
+        raise DatasetError(f"{path} is no ordinary file: remove it. {_ELSEWHERE}")
     try:
         content = path.read_bytes()
-        file.decode(content)
     except FileNotFoundError:
         return None
-    except ContentError as error:
-        say(f"the cached file {path} is corrupt ({error}): removed, to be fetched again")
-        path.unlink()
-        return None
+    file.decode(content)
     return content
 
 
@@ -200,7 +236,7 @@ def _read_origins(path: Path) -> dict[str, str]:
     """What delivered each file; a note for people, so an unreadable one is begun anew."""
     try:
         found = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return {}
     return {str(key): str(value) for key, value in found.items()} if type(found) is dict else {}
 

@@ -4,7 +4,9 @@ An IDX file is two zero bytes, a type code, the number of dimensions, each dimen
 uint32, then the numbers in C order, big-endian.
 """
 
+import gzip
 import hashlib
+import io
 import struct
 import zlib
 from collections.abc import Iterable
@@ -58,25 +60,23 @@ def encode(array: np.ndarray) -> bytes:
 
 
 def gunzip(content: bytes, limit: int) -> bytes:
-    """The one member of a gzip file, at most `limit` bytes of it.
+    """What a gzip file holds, at most `limit` bytes, of one member or of several in a row.
 
     Raises
     ------
     ContentError
-        It is no gzip file, is cut off, fails its checksum, has something after its end, or
-        unpacks to more than `limit` bytes.
+        It is no gzip file, is cut off, fails a checksum, has something after its end, or unpacks
+        to more than `limit` bytes.
     """
-    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
-        unpacked = unpacker.decompress(content, limit + 1)
-    except zlib.error as error:
+        with gzip.open(io.BytesIO(content)) as file:
+            unpacked = file.read(limit + 1)
+    except EOFError as error:
+        raise ContentError("it is a gzip file that is cut off") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
         raise ContentError(f"it is not a sound gzip file ({error})") from error
     if len(unpacked) > limit:
         raise ContentError(f"it unpacks to more than the expected {limit} bytes")
-    if not unpacker.eof:
-        raise ContentError("it is a gzip file that is cut off")
-    if unpacker.unused_data:
-        raise ContentError("it has bytes after the end of the gzip file")
     return unpacked
 
 
