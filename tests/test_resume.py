@@ -205,6 +205,22 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(
     case.assert_as_uninterrupted(reference)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_run_that_is_asked_to_end_saves_first(references, tmp_path, number):
+    """At the next step, and not at the time of its next checkpoint."""
+    reference = references("lenet")
+    case = Case(tmp_path, reference.dataset, reference.run)
+    process = case.pause("step", 24, seconds_a_step=EVERY_7)
+    os.kill(process.pid, number)
+    assert case.fail(process) == (
+        f"train: run, seed 5: in epoch 3 of {EPOCHS} when {number.name} asked this process to "
+        "end. It is saved: start again, and it goes on from there.\n"
+    )
+    assert case.steps() == reference.steps[:24]
+    assert case.finish() == reference.steps[24:]
+    case.assert_as_uninterrupted(reference)
+
+
 def test_killed_twice_while_a_checkpoint_is_written(references, tmp_path):
     reference = references("fc")
     case = Case(tmp_path, reference.dataset, reference.run)

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 import xarray as xr
 from torch import Tensor, nn
 
-from limitcycles import networks, plugins
+from limitcycles import networks, plugins, stopping
 from limitcycles.augmentation import augment
 from limitcycles.checkpoint import Checkpoint
 from limitcycles.devices import pick_device
@@ -136,6 +136,7 @@ def train(
     DivergenceError: a loss or a weight is NaN or infinite; names epoch and step. Nothing of it is
         in the checkpoint.
     NetworkError: the network changes which of its parameters require a gradient.
+    StoppedError: SIGTERM or SIGUSR1 asked the process to end; the next call continues.
     CheckpointError, StorageError: the state cannot be used or written.
     """
     training = run["training"]
@@ -241,7 +242,10 @@ def train(
     if saved is None:
         measure()
     began = last_save = time.monotonic()
-    with track(total=epochs, unit="epoch", what=f"{name} seed {seed}") as bar:
+    with (
+        stopping.requests() as asked,
+        track(total=epochs, unit="epoch", what=f"{name} seed {seed}") as bar,
+    ):
         bar.update(now.epoch)
         while now.epoch < epochs:
             order_state = order.get_state()  # a resumed epoch draws its order again from here
@@ -260,7 +264,8 @@ def train(
                 loss.backward()
                 optimizer.step()
                 losses[now.step] = loss.detach()
-                save_now = time.monotonic() - last_save >= training["checkpoint_seconds"]
+                stop = asked.signal is not None
+                save_now = stop or time.monotonic() - last_save >= training["checkpoint_seconds"]
                 last = now.step + 1 == len(plan)
                 if save_now or last or (now.step + 1) % STEPS_BETWEEN_CHECKS == 0:
                     check(losses[checked : now.step + 1], checked)
@@ -268,6 +273,10 @@ def train(
                 if save_now:
                     now.step += 1
                     save(order_state)
+                    if stop:
+                        raise asked.error(
+                            f"{name}, seed {seed}: in epoch {now.epoch + 1} of {epochs}"
+                        )
                     last_save = time.monotonic()
                     if limit_seconds is not None and last_save - began > limit_seconds:
                         raise TimeoutError(f"{name} stopped in epoch {now.epoch}; it can go on")

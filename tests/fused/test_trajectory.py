@@ -167,8 +167,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 SCRIPT = """
-import json, sys, time
+import json, os, sys, time
 from pathlib import Path
+epochs = []
 sys.path[:0] = json.loads(sys.argv[2])
 import torch
 torch.set_num_threads(1)
@@ -177,6 +178,9 @@ from limitcycles.fused.engine import Engine
 from limitcycles.fused.ensemble import Ensemble
 def slow(real):
     def method(self, *arguments, **options):
+        epochs.append(1)
+        if len(epochs) == int(sys.argv[6]):
+            os.kill(os.getpid(), int(sys.argv[5]))
         time.sleep(0.01)
         return real(self, *arguments, **options)
     return method
@@ -202,28 +206,60 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(
     reference, folder = tmp_path / "whole", tmp_path / "killed"
     globals()[function](reference, settings=settings)
     rng = np.random.default_rng(0)
-    places = [str(Path(limitcycles.__file__).parents[1]), str(Path(__file__).parent),
-              str(Path(__file__).parents[1])]  # fmt: skip
     kills = 0
     for _ in range(20):
-        process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(folder), json.dumps(places), function,
-             json.dumps(settings)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert process.stdout.readline() == b"ready\n"
+        process = begin(folder, function, settings)
         time.sleep(rng.uniform(0.1, 0.35))
         if process.poll() is None and kills < kills_wanted:
             os.kill(process.pid, signal.SIGKILL)
-        if process.wait() == 0:
+        process.communicate()
+        if process.returncode == 0:
             break
         kills += 1
     assert process.returncode == 0
     assert kills >= 2
+    assert_same_files(folder, reference)
+
+
+def begin(folder, function, settings, number=signal.SIGTERM, at=0) -> subprocess.Popen:
+    """A process that is about to record slowly; it gets a signal in its epoch `at`, from 1."""
+    places = [str(Path(limitcycles.__file__).parents[1]), str(Path(__file__).parent),
+              str(Path(__file__).parents[1])]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(folder), json.dumps(places), function,
+         json.dumps(settings), str(int(number)), str(at)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def assert_same_files(folder, reference):
     mine, theirs = files(folder), files(reference)
     assert set(mine) == set(theirs)
     assert [name for name in mine if mine[name] != theirs[name]] == []
+
+
+@pytest.mark.parametrize(
+    ("function", "number"), [("record", signal.SIGTERM), ("record_ensemble", signal.SIGUSR1)]
+)
+def test_asked_to_end_it_saves_the_block_that_it_is_in(function, number, tmp_path):
+    reference, folder = tmp_path / "whole", tmp_path / "stopped"
+    globals()[function](reference, settings=run())
+    for epochs, reached in ((11, 11), (9, 20)):  # neither is the end of a block
+        process = begin(folder, function, run(), number, epochs)
+        said = process.communicate()[1]
+        assert process.returncode == 1, said
+        assert said.endswith(
+            f"after epoch {reached} of 37 when {number.name} asked this process to end. It is "
+            "saved: start again, and it goes on from there.\n"
+        )
+    process = begin(folder, function, run())
+    process.communicate()
+    assert process.returncode == 0
+    assert_same_files(folder, reference)
 
 
 def test_a_finished_trajectory_is_not_made_again(tmp_path):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from limitcycles import networks
+from limitcycles import networks, stopping
 from limitcycles.checkpoint import Checkpoint
 from limitcycles.devices import pick_device
 from limitcycles.fused.engine import Descent
@@ -88,6 +88,7 @@ def record_seeds(
     ------
     DivergenceError: a loss is no longer finite; names seed and epoch. What was written stays.
     FusedError: a network or a sampler that the device cannot take, or augmentation.
+    StoppedError: SIGTERM or SIGUSR1 asked the process to end; the next call continues.
     CheckpointError, StorageError: the state cannot be used or written.
     """
     training, seeds = run["training"], list(stores)
@@ -122,10 +123,10 @@ def record_seeds(
         engine.restore({part: values.numpy() for part, values in saved["engine"].items()})
     total = training["epochs"] + 1
     what = f"{name} seed {'-'.join(map(str, seeds))}"
-    with track(total=total, unit="epoch", what=what) as bar:
+    with stopping.requests() as asked, track(total=total, unit="epoch", what=what) as bar:
         bar.update(done)
         while done < total:
-            stop = min(done + block, total)
+            stop = min((done // block + 1) * block, total)  # the end of a shard
             rows = writer.rows(done, stop)
             for epoch in range(done, stop):
                 losses, path = np.full((len(seeds), 1), np.nan), None
@@ -136,8 +137,10 @@ def record_seeds(
                     _check_finite(losses, state["weights"], seeds, f"{name}, seed", epoch)
                 rows.add(epoch, losses.mean(1), state, path)
                 bar.update()
+                if asked.signal is not None:
+                    break
             writer.write(rows)
-            done = stop
+            done = epoch + 1
             checkpoint.save(
                 {
                     "done": done,
@@ -145,6 +148,8 @@ def record_seeds(
                     "engine": {k: torch.from_numpy(v) for k, v in engine.state().items()},
                 }
             )
+            if asked.signal is not None and done < total:
+                raise asked.error(f"{what}: after epoch {done - 1} of {training['epochs']}")
     return writer.paths
 
 

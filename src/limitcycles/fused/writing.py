@@ -21,10 +21,10 @@ CHUNK = (512, 64)  # (epochs, weights) that are read at once: between one weight
 
 
 class Rows:
-    """The epochs of one block of all members, in memory."""
+    """Epochs `start` to `stop` of all members, in memory; the first `filled` of them are there."""
 
     def __init__(self, writer: Writer, start: int, stop: int):
-        self.writer, self.start, self.stop = writer, start, stop
+        self.writer, self.start, self.filled = writer, start, 0
         layers, shape = writer.engine.layers, (len(writer.paths), stop - start)
         self.weights = np.empty((*shape, layers.weights), np.float32)
         self.moments = np.empty((*shape, 2 * layers.moments), np.float32)
@@ -37,6 +37,7 @@ class Rows:
         self.weights[:, i] = state["weights"]
         self.moments[:, i] = np.concatenate([state["mean"], state["variance"]], axis=1)
         self.loss[:, i] = loss
+        self.filled = i + 1
         if path is not None and path.shape[1]:
             self.windows.append((epoch, path))
         if epoch in self.writer.gradient_row:
@@ -125,17 +126,18 @@ class Writer:
         return Rows(self, start, stop)
 
     def write(self, rows: Rows) -> None:
-        """The rows into all stores. Raises StorageError."""
+        """The rows that were added, into all stores. Raises StorageError."""
         for member, path in enumerate(self.paths):
             with _writable(path):
                 self._write(member, rows)
 
     def _write(self, member: int, rows: Rows) -> None:
-        part, group = slice(rows.start, rows.stop), self._groups[member]
-        group["weights"][part] = rows.weights[member]
+        count, group = rows.filled, self._groups[member]
+        part = slice(rows.start, rows.start + count)
+        group["weights"][part] = rows.weights[member, :count]
         if rows.moments.shape[2]:
-            group["moments"][part] = rows.moments[member]
-        group["loss"][part] = rows.loss[member]
+            group["moments"][part] = rows.moments[member, :count]
+        group["loss"][part] = rows.loss[member, :count]
         for row, (loss, error, gradient), (batch_loss, _, batch_gradient) in rows.gradients:
             group["gradient_evaluation"][row] = gradient[member]
             group["gradient_training"][row] = batch_gradient[member]
