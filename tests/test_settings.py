@@ -185,7 +185,7 @@ def test_values_of_the_command_line_as_snakemake_delivers_them():
             "data_folder=null",
             "device=cpu",
             "scale=quick",
-            "training={epochs: 2, weight_decay: 1.0e-4, momentum: {kind: none},"
+            "training={epochs: 6, weight_decay: 1.0e-4, momentum: {kind: none},"
             " sampler: index-list}",
         ]
     )
@@ -193,7 +193,7 @@ def test_values_of_the_command_line_as_snakemake_delivers_them():
     config = load(**given)
     assert config["seeds"] == [3, 4]
     assert config["data_folder"] is None
-    assert config["training"]["epochs"] == 2
+    assert config["training"]["epochs"] == 6
     assert config["training"]["weight_decay"] == 1e-4
     assert config["training"]["momentum"]["kind"] == "none"
 
@@ -257,7 +257,7 @@ def test_identity_changes_with_what_decides_the_weights_only():
     trained = {"training": {"augmentation": {"flip": True, "pad": 2}}}
     assert identity(**trained, gradients={"augmentations": [1, 2]}) == identity(**trained)
     changed = {
-        identity(training={"epochs": 3}),
+        identity(training={"epochs": 8}),
         identity(training={"momentum": {"kind": "none"}}),
         identity(dataset="mnist-7x7-wrapped"),
         identity(network="fc-16"),

@@ -58,7 +58,13 @@ class TestSamplersOfTrajectories:
         config = load(
             training={"sampler": sampler},
             runs={run: {"training": own} for run in load()["runs"]},
-            trajectories={"full-plain": {"training": {"sampler": sampler}}},
+            trajectories={
+                "full-plain": {
+                    "network": "small-fc",
+                    "dataset": "mnist-7x7",
+                    "training": {"sampler": sampler},
+                }
+            },
         )
         assert config["trajectories"]["full-plain"]["training"]["sampler"] == sampler
 

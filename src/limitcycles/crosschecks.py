@@ -47,7 +47,7 @@ def misplaced(config: Mapping[str, Any]) -> list[Problem]:
     for group, key, refused, text in cases:
         entries = config.get(group)
         for name in entries if isinstance(entries, dict) else ():
-            path, value = _origin(config, group, name, "training", key)
+            path, value = origin(config, group, name, "training", key)
             if refused(value):
                 problem = Problem(path, f"{show(value)} {text.format(name)}")
                 found.setdefault(path, problem)
@@ -59,9 +59,9 @@ def augmented(config: Mapping[str, Any]) -> list[Problem]:
     found: dict[tuple, Problem] = {}
     runs = config.get("runs")
     for run in runs if isinstance(runs, dict) else ():
-        path, numbers = _origin(config, "runs", run, "gradients", "augmentations")
+        path, numbers = origin(config, "runs", run, "gradients", "augmentations")
         if numbers is not None:
-            _, trained = _origin(config, "runs", run, "training", "augmentation")
+            _, trained = origin(config, "runs", run, "training", "augmentation")
             if trained is None:
                 text = f"{show(numbers)} is for runs with training.augmentation, and {run} has none"
                 problem = Problem(path, f"{text}; write null, or give it one")
@@ -74,7 +74,7 @@ def too_many_images(config: Mapping[str, Any]) -> list[Problem]:
     found: dict[tuple, Problem] = {}
     runs = config.get("runs")
     for run in runs if isinstance(runs, dict) else ():
-        path, images = _origin(config, "runs", run, "gradients", "images")
+        path, images = origin(config, "runs", run, "gradients", "images")
         if not isinstance(images, int):
             continue
         try:
@@ -87,7 +87,7 @@ def too_many_images(config: Mapping[str, Any]) -> list[Problem]:
     return list(found.values())
 
 
-def _origin(
+def origin(
     config: Mapping[str, Any], group: str, name: str, section: str, key: str
 ) -> tuple[tuple[str, ...], Any]:
     """Where an entry has a value from, its own section or the section of all, and the value."""

@@ -2,11 +2,11 @@
 
 import difflib
 import importlib
-import importlib.util
 import os
 import pkgutil
 import sys
 from collections.abc import Iterable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -54,24 +54,51 @@ def resolve(dotted: str) -> Any:
 def source(name: str) -> list[Path]:
     """The file of the module that a dotted path names; empty for one of our own names.
 
-    Only that file: what it imports is not followed. Empty, too, for a module without source, and
-    for one that is not there, which `resolve` reports.
+    Only that file: what it imports is not followed, and nothing is imported. Empty, too, for a
+    module without source, and for one that is not there, which `resolve` reports.
     """
     if not is_dotted(name):
         return []
-    _search_here()
-    try:
-        found = importlib.util.find_spec(name.partition(":")[0])
-    except Exception:  # the packages above it are imported, and may fail in any way
-        return []
+    found = _find(name.partition(":")[0])
     origin = Path(found.origin) if found is not None and found.origin else None
     return [origin] if origin is not None and origin.suffix == ".py" else []
+
+
+def missing(module: str) -> str | None:
+    """That there is no such module, with the remedy; None where there is. Nothing is imported."""
+    parts = module.split(".")
+    for count in range(1, len(parts) + 1):
+        name = ".".join(parts[:count])
+        if _find(name) is None:
+            return _no_module(name)
+    return None
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """'; did you mean "x"?' without the question mark, or nothing where no choice is near."""
     near = difflib.get_close_matches(name, list(choices), n=1)
     return f'; did you mean "{near[0]}"' if near else ""
+
+
+def _find(module: str) -> ModuleSpec | None:
+    """Where a module is, found as an import would find it, but without importing what is above."""
+    _search_here()
+    if module in sys.modules:
+        return sys.modules[module].__spec__
+    parent, _, _ = module.rpartition(".")
+    above = _find(parent) if parent else None
+    if parent and (above is None or above.submodule_search_locations is None):
+        return None
+    path = above.submodule_search_locations if above else None
+    finders = (finder.find_spec for finder in sys.meta_path if hasattr(finder, "find_spec"))
+    return next((spec for find in finders if (spec := find(module, path)) is not None), None)
+
+
+def _no_module(name: str) -> str:
+    return (
+        f'there is no module "{name}"{_near_module(name)}: install its package, or put its folder '
+        "on PYTHONPATH"
+    )
 
 
 def _search_here() -> None:
@@ -91,10 +118,7 @@ def _module(name: str, dotted: str) -> Any:
                 f'"{dotted}": module "{name}" needs the module "{error.name}", which is not '
                 "installed: install it in this environment."
             ) from error
-        raise PluginError(
-            f'"{dotted}": there is no module "{error.name}"{_near_module(error.name)}: install '
-            "its package, or put its folder on PYTHONPATH."
-        ) from error
+        raise PluginError(f'"{dotted}": {_no_module(error.name)}.') from error
     except Exception as error:
         raise PluginError(
             f'"{dotted}": module "{name}" fails to import: {type(error).__name__}: {error}.'
@@ -103,5 +127,6 @@ def _module(name: str, dotted: str) -> Any:
 
 def _near_module(name: str) -> str:
     parent, _, last = name.rpartition(".")
-    paths = getattr(sys.modules.get(parent), "__path__", []) if parent else sys.path
+    above = _find(parent) if parent else None
+    paths = (above.submodule_search_locations or []) if above else sys.path
     return did_you_mean(last, (found.name for found in pkgutil.iter_modules(list(paths))))

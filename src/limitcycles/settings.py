@@ -19,6 +19,7 @@ from limitcycles.crosschecks import (
     too_many_images,
     unknown_folder,
 )
+from limitcycles.feasibility import infeasible
 from limitcycles.validation import (
     KeyPath,
     Problem,
@@ -171,6 +172,7 @@ def check(
     checks = (_references, misplaced, augmented, too_many_images, unknown_folder)
     across = [problem for check in checks for problem in check(filled)]
     fail_on([*problems(tree, schema), *across], sources)
+    fail_on(infeasible(filled), sources)
     return filled
 
 

@@ -10,7 +10,9 @@ from limitcycles import settings
 
 SCHEMA = settings.read_yaml(Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml")
 SMALL = """
-datasets: {mnist: {source: mnist}, digits: {source: digits}}
+datasets:
+  mnist: {source: mnist, resize: {size: 7}}
+  digits: {source: digits, resize: {method: bilinear, size: 7}}
 networks:
   small-fc: {builder: fc, options: {inputs: 49, hidden: 64, classes: 10}, weights: 3978}
 runs:
@@ -210,13 +212,69 @@ VALUES = [  # text of mine.yaml, key, what is said
         "trajectories.long.training.augmentation",
         ["is for runs only", "write null here"],
     ),
+    ("data_folder: $NOT_SET/mnist", "data_folder", ["variable NOT_SET, which is not set"]),
+    ("data_folder: ~nobody-here/x", "data_folder", ["a user who is not known here"]),
+    (
+        "training: {epochs: 2}",
+        "training.snapshots",
+        ["[0, 20, 40, 100] % of the 2 epochs of a", "at least 4 epochs, or take fewer snapshots"],
+    ),
+    (
+        "runs: {a: {training: {epochs: 20, snapshots: [0, 1, 100]}}}",
+        "runs.a.training.snapshots",
+        ["[0, 1, 100] % of the 20 epochs", "at least 51 epochs"],
+    ),
+    # What a dataset has, and what a network takes.
+    ("datasets: {mnist: {classes: [9, 10]}}", "datasets.mnist.classes", ["[10]", "labels 0 to 9"]),
+    ("datasets: {digits: {train_images: 1438}}", "datasets.digits.train_images", ["1,437", "null"]),
+    (
+        "datasets: {mnist: {resize: {size: 10}}}",
+        "datasets.mnist.resize.size",
+        ["10 does not divide the 28 pixels", "bilinear"],
+    ),
+    (
+        "datasets: {mnist: {options: {path: x}}}",
+        "datasets.mnist.options",
+        ['"mnist" takes no options', "delete them"],
+    ),
+    (
+        "datasets: {mnist: {resize: {size: 14}}}",
+        "runs.a.network",
+        ['"small-fc" takes images of 49 numbers', "(1, 14, 14)", "another network or dataset"],
+    ),
+    (
+        "datasets: {mnist: {source: cifar10, resize: {size: 16}}}",
+        "runs.a.network",
+        ["49 numbers", "(3, 16, 16)"],
+    ),
+    (
+        "networks: {small-fc: {builder: allcnn, options: {inputs: null}}}",
+        "networks.small-fc.options.inputs",
+        ['"limitcycles.networks:allcnn" has no such parameter', "it takes classes"],
+    ),
+    (
+        "networks: {small-fc: {options: {classes: 5}}}",
+        "runs.a.network",
+        ['"small-fc" has 5 outputs', "run to 9", "{classes: 10}"],
+    ),
+    (
+        "networks: {small-fc: {options: {hidden: 6.5}}}",
+        "networks.small-fc.options.hidden",
+        ["6.5", "says that it is int"],
+    ),
+    (
+        "networks: {small-fc: {options: {hiden: 6}}}",
+        "networks.small-fc.options.hiden",
+        ['did you mean "hidden"', "it takes inputs, hidden, classes, norm"],
+    ),
+    ("networks: {b: {builder: fc}}", "networks.b.options", ["needs inputs, hidden, classes"]),
 ]
 
 
 @pytest.mark.parametrize(("text", "key", "words"), VALUES)
 def test_a_bad_value_names_file_key_value_and_remedy(checked, text, key, words):
-    found = [line for line in checked(text) if line.startswith(f"mine.yaml: {key}: ")]
-    (line,) = found  # one line for one thing
+    (line,) = (line for line in checked(text) if f": {key}: " in line)  # one line for one thing
+    assert Path(line.partition(": ")[0]).name in ("mine.yaml", "config.yaml")
     says(line, words)
 
 
