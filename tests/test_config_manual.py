@@ -84,7 +84,7 @@ def test_examples_of_settings_are_valid(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)  # where the manual's own code is looked for
     for block in blocks("python"):
-        Path(block.split("\n")[0].removeprefix("# ")).write_text(block)
+        Path(block.split()[1].strip(",")).write_text(block)
     examples = [block for block in blocks("yaml") if not block.startswith("rank-")]
     assert len(examples) == 5
     files = []
