@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from limitcycles.errors import LimitcyclesError
+from limitcycles.plain import why_not_plain
 from limitcycles.plugins import resolve
 
 
@@ -208,18 +210,12 @@ def symmetries(network: nn.Sequential) -> int:
     frozen parameters, which take directions away and leave combinations of them.
     """
     linear, norms = nn.Linear | nn.Conv2d, nn.BatchNorm1d | nn.BatchNorm2d
-    allowed = linear | norms | nn.ReLU | nn.MaxPool2d | nn.AdaptiveAvgPool2d
-    layers = []
-    if isinstance(network, nn.Sequential):
-        passive = nn.Dropout | nn.Flatten | nn.Identity
-        layers = [m for m in network if not isinstance(m, passive)]
-    if not layers or not all(isinstance(m, allowed) for m in layers):
-        raise NetworkError("symmetries are counted for plain sequences of known layers only")
-    frozen = [name for name, p in network.named_parameters() if not p.requires_grad]
-    if frozen:
-        raise NetworkError(
-            f"symmetries are counted where all parameters are trained; {frozen[0]} is frozen"
-        )
+    passive = nn.Dropout, nn.Flatten, nn.Identity
+    active = (*get_args(linear), *get_args(norms), nn.ReLU, nn.MaxPool2d, nn.AdaptiveAvgPool2d)
+    why = why_not_plain(network, (*active, *passive))
+    if why is not None:
+        raise NetworkError(f"symmetries are counted for plain sequences of known layers; {why}")
+    layers = [m for m in network if not isinstance(m, passive)]
     count = 0
     starts = [i for i, m in enumerate(layers) if isinstance(m, linear)]
     for start, stop in zip(starts, [*starts[1:], len(layers)], strict=True):

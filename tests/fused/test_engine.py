@@ -272,23 +272,6 @@ def test_exponential_is_that_of_the_library():
     assert (mine[1:16:4] < 1e-37).all()
 
 
-@pytest.mark.parametrize(
-    "network",
-    [
-        nn.Linear(3, 2),
-        nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten(), nn.Linear(4, 2)),
-        nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 2)),
-        nn.Sequential(nn.Linear(3, 2), nn.ReLU()),
-        nn.Sequential(nn.Linear(3, 2, bias=False)),
-        nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.BatchNorm1d(2), nn.Linear(2, 2)),
-        nn.Sequential(),
-    ],
-)
-def test_other_networks_are_refused(network):
-    with pytest.raises(FusedError, match="compiled loops take"):
-        Layers.of(network)
-
-
 def test_shape_of_the_papers_network():
     layers = Layers.of(networks.fully_connected(49, 16, 5))
     assert (layers.weights, layers.moments) == (917, 16)

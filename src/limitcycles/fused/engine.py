@@ -15,6 +15,7 @@ import numpy as np
 from torch import nn
 
 from limitcycles.fused import loops
+from limitcycles.fused.first_step import States, check_first_step
 from limitcycles.fused.layers import FusedError, Layers
 from limitcycles.fused.loops import BATCH, FROZEN, TRACKED
 from limitcycles.networks import trainable
@@ -55,12 +56,13 @@ class Engine:
     batch: size of the mini-batches.
 
     Raises FusedError: see `Layers.of`; images of another size, labels that are no classes of the
-    network, or a batch of one example with batch normalisation.
+    network, a batch of one example with batch normalisation; a first step that is not PyTorch's
+    (`check_first_step`).
     """
 
     def __init__(self, network: nn.Module, images: np.ndarray, labels: np.ndarray, batch: int):
         self.layers = layers = Layers.of(network)
-        images = layers.checked(images, labels, batch)
+        given, images = images, layers.checked(images, labels, batch)
         self._labels = np.ascontiguousarray(labels, np.int64)
         self.examples, self.batch = len(images), batch
         self._images = images.ravel()
@@ -85,6 +87,20 @@ class Engine:
             np.float32(layers.momentum),
         )
         self._room = loops.room_for(layers, max(batch, FULL_BATCH), moments)
+        self._check(network, given[:batch], labels[:batch])
+
+    def _check(self, network: nn.Module, images: np.ndarray, labels: np.ndarray) -> None:
+        start = self.state()
+
+        def step(states: States) -> States:
+            self.restore({name: values[0] for name, values in states.items()})
+            self.epoch(np.arange(len(images)), 0.0, Descent())
+            return {name: values[None] for name, values in self.state().items()}
+
+        if self.steps(len(images)):
+            alone = {name: values[None] for name, values in start.items()}
+            check_first_step([network], images, labels, alone, step)
+            self.restore(start)
 
     @property
     def weights(self) -> np.ndarray:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from limitcycles.fused.engine import BATCH, FROZEN, TRACKED, Descent, Engine, _flat
+from limitcycles.fused.first_step import States, check_first_step
 from limitcycles.fused.layers import FusedError, Layers
 from limitcycles.networks import trainable
 
@@ -49,10 +50,11 @@ class Ensemble:
         batch: int,
         device: str | torch.device = "cpu",
     ):
-        self.layers = layers = Layers.of(networks[0])
+        every = [Layers.of(network) for network in networks]
+        self.layers = layers = every[0]
         if any(str(network) != str(networks[0]) for network in networks):
             raise FusedError("the members of an ensemble are networks of one shape")
-        images = layers.checked(images, labels, batch)
+        given, images = images, layers.checked(images, labels, batch)
         self.members, self.examples, self.batch = len(networks), len(images), batch
         self._device = torch.device(device)
         self._images = torch.from_numpy(images).to(self._device)
@@ -77,6 +79,19 @@ class Ensemble:
                 "variance": np.stack([_flat(m.running_var for m in own) for own in norms]),
             }
         )
+        self._check(networks, given[:batch], labels[:batch])
+
+    def _check(self, networks: Sequence[nn.Module], images: np.ndarray, labels: np.ndarray) -> None:
+        start = self.state()
+
+        def step(states: States) -> States:
+            self.restore(states)
+            self.epoch(np.tile(np.arange(len(images)), (self.members, 1)), 0.0, Descent())
+            return self.state()
+
+        if self.steps(len(images)):
+            check_first_step(networks, images, labels, start, step)
+            self.restore(start)
 
     def _zeros(self, width: int) -> Tensor:
         return torch.zeros(self.members, width, device=self._device)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import nn
 
 from limitcycles.errors import LimitcyclesError
 from limitcycles.fused.kernels import compiled
 from limitcycles.fused.simd import LANES
+from limitcycles.plain import why_not_plain
 
 
 @compiled
@@ -20,6 +22,15 @@ def padded(units):
 
 class FusedError(LimitcyclesError):
     """A network, data or options that the compiled loops cannot take."""
+
+
+KINDS = nn.Flatten, nn.Linear, nn.BatchNorm1d, nn.ReLU
+NEXT = {  # what may follow what, Flatten aside
+    type(None): (nn.Linear,),
+    nn.Linear: (nn.BatchNorm1d, nn.ReLU),
+    nn.BatchNorm1d: (nn.ReLU,),
+    nn.ReLU: (nn.Linear,),
+}
 
 
 @dataclass(frozen=True)
@@ -86,37 +97,68 @@ class Layers:
 
     @classmethod
     def of(cls, network: nn.Module) -> Layers:
-        """Read the shape off a `torch.nn.Sequential`. Raises FusedError: other layers, or order."""
-        layers = (
-            [m for m in network if not isinstance(m, nn.Flatten)]
-            if isinstance(network, nn.Sequential)
-            else []
-        )
-        widths, normed, norms = [], [], []
-        expected: tuple[type, ...] = (nn.Linear,)
-        for layer in layers:
-            if not isinstance(layer, expected):
-                break
-            if isinstance(layer, nn.Linear):
-                if layer.bias is None or (widths and layer.in_features != widths[-1]):
+        """Read the shape off a plain sequence (`limitcycles.plain`) of float32 layers.
+
+        Raises FusedError: any other network; names the first layer that is not as it must be.
+        """
+        if (why := why_not_plain(network, KINDS)) is None:
+            widths, normed, norms, before = [], [], [], None
+            for path, layer in network._modules.items():
+                why = _why_not_here(layer, before, widths, norms)
+                if why is not None:
+                    why = f"layer {path} ({type(layer).__name__}) {why}"
                     break
-                widths = widths or [layer.in_features]
-                widths.append(layer.out_features)
-                normed.append(0)
-                expected = (nn.BatchNorm1d, nn.ReLU)
-            elif isinstance(layer, nn.BatchNorm1d):
-                if not (layer.affine and layer.track_running_stats and layer.momentum):
-                    break
-                normed[-1] = 1
-                norms.append((layer.eps, layer.momentum))
-                expected = (nn.ReLU,)
+                if type(layer) is nn.Linear:
+                    widths = widths or [layer.weight.shape[1]]
+                    widths.append(layer.weight.shape[0])
+                    normed.append(0)
+                elif type(layer) is nn.BatchNorm1d:
+                    normed[-1] = 1
+                    norms.append((layer.eps, layer.momentum))
+                if type(layer) is not nn.Flatten:
+                    before = layer
             else:
-                expected = (nn.Linear,)
-        else:
-            if layers and isinstance(layers[-1], nn.Linear) and len(set(norms)) <= 1:
-                eps, momentum = norms[0] if norms else (0.0, 0.0)
-                return cls(np.array(widths), np.array(normed), eps, momentum)
+                if type(before) is nn.Linear:
+                    eps, momentum = norms[0] if norms else (0.0, 0.0)
+                    return cls(np.array(widths), np.array(normed), eps, momentum)
+                end = "nothing" if before is None else type(before).__name__
+                why = f"it ends with {end} where Linear would"
         raise FusedError(
             "the compiled loops take a torch.nn.Sequential of linear layers with bias, each but "
-            f"the last followed by BatchNorm1d (or none) and ReLU; this one is {network}"
+            f"the last followed by BatchNorm1d (or none) and ReLU; here, {why}. Change it, or "
+            "train it as a run, without a trajectory."
         )
+
+
+def _why_not_here(
+    layer: nn.Module, before: nn.Module | None, widths: list[int], norms: list[tuple]
+) -> str | None:
+    """Why this layer cannot follow `before`, the units `widths` and the (eps, momentum) `norms`."""
+    if type(layer) is nn.Flatten:
+        given = layer.start_dim, layer.end_dim
+        return None if given == (1, -1) else f"has start_dim, end_dim {given}, not (1, -1)"
+    if type(layer) not in NEXT[type(before)]:
+        allowed = " or ".join(kind.__name__ for kind in NEXT[type(before)])
+        return f"stands where {allowed} would"
+    for name, tensor in [*layer.named_parameters(), *layer.named_buffers()]:
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            return f"has a {name} of {tensor.dtype}, not float32"
+    if type(layer) is nn.Linear:
+        if layer.bias is None:
+            return "has no bias"
+        outputs, inputs = layer.weight.shape
+        if layer.bias.shape != (outputs,):
+            return f"has {outputs} outputs and a bias of shape {tuple(layer.bias.shape)}"
+        if widths and inputs != widths[-1]:
+            return f"takes {inputs} numbers and gets {widths[-1]}"
+    if type(layer) is nn.BatchNorm1d:
+        if not (layer.affine and layer.track_running_stats):
+            return "needs affine=True and track_running_stats=True"
+        if not layer.momentum:
+            return f"has momentum={layer.momentum}; it must be a number above 0"
+        its = layer.weight, layer.bias, layer.running_mean, layer.running_var
+        if any(t.shape != (widths[-1],) for t in its):
+            return f"takes {layer.num_features} numbers and gets {widths[-1]}"
+        if norms and (layer.eps, layer.momentum) != norms[0]:
+            return f"has other eps and momentum than the first, {norms[0]}"
+    return None
