@@ -33,5 +33,9 @@ rule all:
         "Everything is done: see {input.page}."
 
 
+onstart:
+    lift_rate_limit()
+
+
 onsuccess:
     forget_checkpoints()

@@ -1,7 +1,6 @@
 rule claim:
     input:
         unpack(lambda wildcards: evidence(wildcards.claim)),
-        code=code("limitcycles.claims.*", "limitcycles.store"),
     output:
         claim=f"{RESULTS}/claims/{{claim}}.json",
     log:
@@ -9,6 +8,7 @@ rule claim:
     wildcard_constraints:
         claim="|".join(TESTED),
     params:
+        code=code("limitcycles.claims.*", "limitcycles.store"),
         entry=lambda wildcards: CLAIMS[wildcards.claim],
         scale=SCALE,
         runs=lambda wildcards: tested_on(wildcards.claim),
@@ -23,13 +23,12 @@ rule claim:
 
 
 rule not_tested:
-    input:
-        code=code("limitcycles.claims.result"),
     output:
         claims=expand(f"{RESULTS}/claims/{{claim}}.json", claim=UNTESTED),
     log:
         f"{RESULTS}/logs/not_tested.log",
     params:
+        code=code("limitcycles.claims.result"),
         entries=settings.canonical({claim: CLAIMS[claim] for claim in UNTESTED}),
         number=len(UNTESTED),
         scale=SCALE,
@@ -40,12 +39,12 @@ rule not_tested:
 
 
 rule scripts:
-    input:
-        code=code("limitcycles.charts.files"),
     output:
         scripts=f"{RESULTS}/figures/vega.js",
     log:
         f"{RESULTS}/logs/scripts.log",
+    params:
+        code=code("limitcycles.charts.files"),
     message:
         "Put together the scripts that show charts in a browser."
     script:
@@ -57,7 +56,6 @@ rule charts:
         unpack(lambda wildcards: drawn(wildcards.claim)),
         claim=f"{RESULTS}/claims/{{claim}}.json",
         scripts=rules.scripts.output.scripts,
-        code=code("limitcycles.charts.*", "limitcycles.store"),
     output:
         charts=report(
             directory(f"{RESULTS}/figures/{{claim}}"),
@@ -72,6 +70,7 @@ rule charts:
     wildcard_constraints:
         claim="|".join(TESTED),
     params:
+        code=code("limitcycles.charts.*", "limitcycles.store"),
         percents=lambda wildcards: CLAIMS[wildcards.claim].get("snapshots", []),
     message:
         "Draw the charts of the claim {wildcards.claim}."

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -48,15 +49,21 @@ wildcard_constraints:
     batch=r"\d+(-\d+)*",
 
 
+digest = cache(imports.digest)
+
+
 def code(*modules):
-    """The source files that a job depends on: a changed one makes the job run again."""
-    return imports.closure(*modules)
+    """A param: a digest of the source files that a job depends on; a change makes it run again.
+
+    Not these files as inputs: Snakemake looks at every input of every waiting job in each round.
+    """
+    return lambda wildcards: digest(*(module.format(**wildcards) for module in modules))
 
 
+@cache
 def own_code(run, group="runs"):
-    """The file of the user's own network of a run or trajectory, if it has one."""
-    builder = config["networks"][config[group][run]["network"]]["builder"]
-    return list(map(str, plugins.source(builder)))
+    """A digest of the file of the user's own network of a run or trajectory, if it has one."""
+    return plugins.code(config["networks"][config[group][run]["network"]]["builder"])
 
 
 def slug(claim):
@@ -306,3 +313,15 @@ def forget_checkpoints():
     for path in Path(RESULTS, "trajectories").glob("*/*"):
         folder = Path(STATE, "trajectories", path.parent.name, path.name)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def lift_rate_limit():
+    """On this machine (no cluster), start jobs whenever a core is free.
+
+    Snakemake's default is 100 a second, which is no limit here. But with any limit each round of
+    scheduling begets another one a second later, so that each finished job adds a round to each
+    second that follows: after half of the scale laptop it had taken a quarter of an hour of a core.
+    """
+    limiter = workflow.scheduler.job_rate_limiter
+    if workflow.local_exec and limiter is not None and limiter.max_jobs / limiter.timespan >= 100:
+        workflow.scheduler.job_rate_limiter = None

@@ -1,14 +1,11 @@
 rule dataset:
-    input:
-        code=code("limitcycles.datasets", "limitcycles.store"),
-        own=lambda wildcards: map(
-            str, plugins.source(config["datasets"][wildcards.dataset]["source"])
-        ),
     output:
         dataset=f"{RESULTS}/data/{{dataset}}.zarr.zip",
     log:
         f"{RESULTS}/logs/data/{{dataset}}.log",
     params:
+        code=code("limitcycles.datasets", "limitcycles.store"),
+        own=lambda wildcards: plugins.code(config["datasets"][wildcards.dataset]["source"]),
         # Not data_folder: whatever delivers them, the images are the same.
         spec=lambda wildcards: settings.canonical(
             settings.content(config["datasets"][wildcards.dataset])
@@ -20,8 +17,6 @@ rule dataset:
 
 
 checkpoint reachable:
-    input:
-        code=code("limitcycles.datasets"),
     output:
         answer=f"{RESULTS}/data/{{dataset}}.reachable.json",
     log:
@@ -29,6 +24,7 @@ checkpoint reachable:
     # Before all else: until it is done Snakemake keeps everything that is marked as temporary.
     priority: 100
     params:
+        code=code("limitcycles.datasets"),
         spec=lambda wildcards: settings.canonical(config["datasets"][wildcards.dataset]),
         data_folder=config["data_folder"],
     message:

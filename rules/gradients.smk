@@ -2,8 +2,6 @@ rule gradients:
     input:
         run=f"{RESULTS}/runs/{{run}}/seed{{seed}}.zarr.zip",
         dataset=lambda wildcards: f"{RESULTS}/data/{config['runs'][wildcards.run]['dataset']}.zarr.zip",
-        code=code("limitcycles.gradients", "limitcycles.store"),
-        own=lambda wildcards: own_code(wildcards.run),
     output:
         full=temp(directory(f"{RESULTS}/gradients/{{run}}/seed{{seed}}/{{batch}}/full")),
         sample=directory(f"{RESULTS}/gradients/{{run}}/seed{{seed}}/{{batch}}/sample"),
@@ -16,6 +14,8 @@ rule gradients:
         gpu=gpus(),
         mem_mb=gradients_mb,
     params:
+        code=code("limitcycles.gradients", "limitcycles.store"),
+        own=lambda wildcards: own_code(wildcards.run),
         precision=lambda wildcards: resolved(wildcards.run)["gradients"]["precision"],
         images=lambda wildcards: resolved(wildcards.run)["gradients"]["images"],
         augmentations=lambda wildcards: resolved(wildcards.run)["gradients"]["augmentations"],

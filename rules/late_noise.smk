@@ -1,10 +1,6 @@
 rule late_noise:
     input:
         unpack(lambda wildcards: continued(wildcards.claim, wildcards.seed)),
-        code=code("limitcycles.late_noise", "limitcycles.store"),
-        own=lambda wildcards: sorted(
-            {file for run in present(wildcards.claim) for file in own_code(run)}
-        ),
     output:
         late_noise=f"{RESULTS}/late_noise/{{claim}}/seed{{seed}}.zarr.zip",
     log:
@@ -15,6 +11,8 @@ rule late_noise:
     resources:
         gpu=gpus(),
     params:
+        code=code("limitcycles.late_noise", "limitcycles.store"),
+        own=lambda wildcards: list(map(own_code, runs_of(wildcards.claim))),
         settings=settings.canonical(config["late_noise"]),
         percent=lambda wildcards: max(CLAIMS[wildcards.claim]["snapshots"]),
         device=config["device"],

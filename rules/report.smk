@@ -1,7 +1,6 @@
 rule ledger:
     input:
         claims=expand(f"{RESULTS}/claims/{{claim}}.json", claim=CLAIMS),
-        code=code("limitcycles.report"),
     output:
         json=f"{RESULTS}/claims.json",
         csv=report(
@@ -12,6 +11,8 @@ rule ledger:
         ),
     log:
         f"{RESULTS}/logs/ledger.log",
+    params:
+        code=code("limitcycles.report"),
     message:
         "Collect the verdicts of all claims."
     script:
@@ -23,7 +24,6 @@ rule page:
         claims=expand(f"{RESULTS}/claims/{{claim}}.json", claim=CLAIMS),
         charts=expand(f"{RESULTS}/figures/{{claim}}", claim=TESTED),
         scripts=rules.scripts.output.scripts,
-        code=code("limitcycles.report", "limitcycles.charts.*"),
     output:
         page=report(
             f"{RESULTS}/report/claims.html",
@@ -33,6 +33,8 @@ rule page:
         ),
     log:
         f"{RESULTS}/logs/page.log",
+    params:
+        code=code("limitcycles.report", "limitcycles.charts.*"),
     message:
         "Write the report page."
     script:

@@ -1,7 +1,6 @@
 rule spectrum:
     input:
         gradients=f"{RESULTS}/gradients/{{run}}/seed{{seed}}/{{batch}}/full",
-        code=code("limitcycles.spectrum", "limitcycles.store"),
     output:
         spectra=directory(f"{RESULTS}/spectra/{{run}}/seed{{seed}}/{{batch}}"),
     log:
@@ -15,6 +14,7 @@ rule spectrum:
         gpu=gpus(),
         mem_mb=spectrum_mb,
     params:
+        code=code("limitcycles.spectrum", "limitcycles.store"),
         settings=settings.canonical(config["spectrum"]),
         device=config["device"],
     message:

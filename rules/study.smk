@@ -1,6 +1,4 @@
 rule study:
-    input:
-        code=lambda wildcards: code(f"limitcycles.studies.{wildcards.study}", "limitcycles.store"),
     output:
         study=directory(f"{RESULTS}/studies/{{study}}"),
     log:
@@ -11,6 +9,7 @@ rule study:
         study="[a-z0-9_]+",
     threads: 1
     params:
+        code=code("limitcycles.studies.{study}", "limitcycles.store"),
         settings=lambda wildcards: settings.canonical(config[study_section(wildcards.study)]),
     message:
         "Compute the study {wildcards.study}."
@@ -22,7 +21,6 @@ rule calibration_chart:
     input:
         study=f"{RESULTS}/studies/calibration",
         scripts=f"{RESULTS}/figures/vega.js",
-        code=code("limitcycles.charts.calibration", "limitcycles.charts.files", "limitcycles.store"),
     output:
         charts=report(
             directory(f"{RESULTS}/figures/calibration"),
@@ -34,6 +32,8 @@ rule calibration_chart:
         ),
     log:
         f"{RESULTS}/logs/charts/calibration.log",
+    params:
+        code=code("limitcycles.charts.calibration", "limitcycles.charts.files", "limitcycles.store"),
     message:
         "Draw how often the detector of currents is right."
     script:

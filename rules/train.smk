@@ -1,8 +1,6 @@
 rule train:
     input:
         dataset=lambda wildcards: f"{RESULTS}/data/{config['runs'][wildcards.run]['dataset']}.zarr.zip",
-        code=code("limitcycles.training", "limitcycles.store"),
-        own=lambda wildcards: own_code(wildcards.run),
     output:
         run=f"{RESULTS}/runs/{{run}}/seed{{seed}}.zarr.zip",
     log:
@@ -16,6 +14,8 @@ rule train:
     resources:
         gpu=gpus(),
     params:
+        code=code("limitcycles.training", "limitcycles.store"),
+        own=lambda wildcards: own_code(wildcards.run),
         run=lambda wildcards: settings.recipe(resolved(wildcards.run)),
         device=config["device"],
         # Not an output: Snakemake deletes the outputs of a job that was killed.

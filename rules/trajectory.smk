@@ -1,8 +1,6 @@
 rule trajectory:
     input:
         dataset=lambda wildcards: trajectory_dataset(wildcards.trajectory),
-        code=code("limitcycles.fused.trajectory", "limitcycles.store"),
-        own=lambda wildcards: own_code(wildcards.trajectory, "trajectories"),
     output:
         # seed<N>.zarr for each of the seeds, which are joined as in "0-1-2".
         stores=directory(f"{RESULTS}/trajectories/{{trajectory}}/{{seeds}}"),
@@ -17,6 +15,8 @@ rule trajectory:
         gpu=lambda wildcards: int(is_ensemble(wildcards.trajectory)),
         disk_mb=trajectory_mb,
     params:
+        code=code("limitcycles.fused.trajectory", "limitcycles.store"),
+        own=lambda wildcards: own_code(wildcards.trajectory, "trajectories"),
         run=lambda wildcards: settings.recipe(
             settings.resolve_trajectory(config, wildcards.trajectory)
         ),
@@ -33,9 +33,6 @@ rule analysis:
     input:
         stores=lambda wildcards: f"{RESULTS}/trajectories/{wildcards.trajectory}/{trained_with(wildcards)}",
         dataset=rules.trajectory.input.dataset,
-        code=lambda wildcards: code(
-            f"limitcycles.analyses.{wildcards.analysis}", "limitcycles.store"
-        ),
     output:
         analysis=directory(f"{RESULTS}/analyses/{{trajectory}}/seed{{seed}}/{{analysis}}"),
     log:
@@ -46,6 +43,7 @@ rule analysis:
     resources:
         mem_mb=analysis_mb,
     params:
+        code=code("limitcycles.analyses.{analysis}", "limitcycles.store"),
         settings=settings.canonical(config["series"]),
     message:
         "Analyse {wildcards.trajectory}, seed {wildcards.seed}: {wildcards.analysis}."

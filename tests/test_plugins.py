@@ -82,3 +82,13 @@ def test_source_of_what_has_none(here, name):
     (here / "broken_parent").mkdir()
     (here / "broken_parent" / "__init__.py").write_text("1 / 0\n")
     assert plugins.source(name) == []
+    assert plugins.code(name) is None
+
+
+def test_code_changes_with_any_byte_of_the_file(here):
+    file = here / "latin.py"
+    file.write_bytes(b"# \xe9\n")
+    first = plugins.code("latin:x")
+    assert plugins.code("latin:y") == first
+    file.write_bytes(b"# \xe8\n")
+    assert plugins.code("latin:x") not in (first, None)

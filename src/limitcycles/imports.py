@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -10,12 +12,21 @@ ROOT = Path(__file__).parent
 PACKAGE = ROOT.name
 
 
-def closure(*modules: str) -> list[str]:
+def digest(*modules: str) -> str:
+    """12 hex digits that change with any byte of any file of `closure`, wherever they lie.
+
+    Raises FileNotFoundError: no such module.
+    """
+    names = (f"{path.relative_to(ROOT).as_posix()} {_content(path)}" for path in closure(*modules))
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+
+
+def closure(*modules: str) -> list[Path]:
     """Paths of the modules and of all modules of this library that they import, sorted.
 
     "package.*" stands for all modules of a package, where they are imported by name at run time.
-    Imports inside functions count too. Package data (templates) beside a module is included. Paths
-    are relative to the working folder where they lie below it.
+    Imports inside functions count too. Package data (templates) beside a module is included. Every
+    file is read once in the life of a process.
     Raises FileNotFoundError: no such module.
     """
     found: set[Path] = set()
@@ -35,8 +46,7 @@ def closure(*modules: str) -> list[str]:
                 waiting.append(module.rpartition(".")[0])
     if found & {ROOT / "report.py", ROOT / "charts" / "files.py"}:
         found.update((ROOT / "templates").glob("*"))
-    here = Path.cwd()
-    return sorted(str(p.relative_to(here) if p.is_relative_to(here) else p) for p in found)
+    return sorted(found)
 
 
 def _path(module: str) -> Path:
@@ -62,10 +72,30 @@ def _exists(module: str) -> bool:
 @cache
 def _imported(path: Path) -> tuple[str, ...]:
     names = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in _statements(ast.parse(_source(path))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
     return tuple(n for n in names if n.split(".")[0] == PACKAGE and _exists(n))
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """All statements at any depth; expressions, most of a tree, cannot import."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting.extend(getattr(node, part, ()))
+
+
+@cache
+def _source(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+@cache
+def _content(path: Path) -> str:
+    return hashlib.sha256(_source(path)).hexdigest()

@@ -1,6 +1,7 @@
 """A user's own code by its dotted path, "package.module:function"."""
 
 import difflib
+import hashlib
 import importlib
 import os
 import pkgutil
@@ -72,6 +73,12 @@ def missing(module: str) -> str | None:
         if _find(name) is None:
             return _no_module(name)
     return None
+
+
+def code(name: str) -> str | None:
+    """12 hex digits that change with any byte of that file; None where there is none."""
+    content = b"".join(path.read_bytes() for path in source(name))
+    return hashlib.sha256(content).hexdigest()[:12] if content else None
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
