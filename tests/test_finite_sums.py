@@ -307,7 +307,7 @@ def test_ensembles_that_cannot_be(problem, change, error, message):
     ("start", "snapshots", "gradient", "message"),
     [
         (np.ones(2), [1], None, r"\(paths, d\), not \(2,\)"),
-        (np.ones((2, 2)), [3, 1], None, "ascending"),
+        (np.ones((2, 2)), [3, 1], None, "ascend"),
         (np.ones((2, 2)), [1], lambda x, k: x, "must broadcast"),
     ],
 )

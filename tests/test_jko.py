@@ -207,9 +207,9 @@ def test_densities_that_are_none(edges, masses, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"step": 0.0}, "must be positive, not 0.0, 1.0"),
-        ({"temperature": -1.0}, "must be positive"),
-        ({"diffusivity": 0.0}, "must be positive"),
+        ({"step": 0.0}, "must be finite and positive, not 0.0"),
+        ({"temperature": -1.0}, "must be finite and positive"),
+        ({"diffusivity": 0.0}, "must be finite and positive"),
         ({"gradient": lambda x: x * np.nan}, "no finite slope"),
     ],
 )
@@ -308,7 +308,7 @@ def test_both_dimensions_take_the_same_steps():
     [
         ({"step": 0.001}, "too coarse for steps of 0.001"),
         ({"entropic": 2.0}, "between 0 and 2"),
-        ({"temperature": 0.0}, "must be positive"),
+        ({"temperature": 0.0}, "must be finite and positive"),
         ({"start": np.zeros((34, 34))}, "not all zero"),
         ({"start": np.ones((34, 32))}, "not of one 2-D grid"),
         ({"loss": np.full((34, 34), np.nan)}, "NaN"),

@@ -265,7 +265,7 @@ START = np.zeros((4, 2))
         (linear, 1.0, {"times": [1.0, 0.5]}, "ascend"),
         (linear, 1.0, {"times": [-1.0]}, "ascend"),
         (linear, 1.0, {"start": np.zeros(2)}, r"not \(2,\)"),
-        (linear, 1.0, {"step": 0.0}, "not 0.0, 1 and 1.0"),
+        (linear, 1.0, {"step": 0.0}, "step must be finite and positive, not 0.0"),
         (linear, 1.0, {"reading": "backward"}, "not 'backward'"),
         (linear, 1.0, {"antithetic": True, "start": np.zeros((3, 2))}, "3 paths in blocks"),
     ],

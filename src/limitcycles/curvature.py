@@ -102,7 +102,7 @@ def _losses(network: nn.Module, dtype: torch.dtype):
     def losses(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
         parts = zip(parameters.items(), weights.split(sizes), strict=True)
         named = {name: part.view(like.shape) for (name, like), part in parts}
-        logits = functional_call(model, named, (x,))
+        logits = functional_call(model, named, (x.clone(),))  # the network may work in place
         return nn.functional.cross_entropy(logits, y, reduction="none")
 
     return losses, point

@@ -24,8 +24,10 @@ from functools import reduce
 import numpy as np
 import scipy.linalg
 
+from limitcycles import arguments
 from limitcycles.batch_noise import check_batch, draw_batches
 from limitcycles.errors import LimitcyclesError
+from limitcycles.functions import pure
 from limitcycles.linear_theory import transition
 from limitcycles.progress import track
 
@@ -58,31 +60,34 @@ def sgd_ensemble(
     examples cut into batches, b divides N), whose steps within an epoch are not independent.
 
     Blocks of `block` paths bound the memory, 8·block·(b·d + N) bytes; the numbers depend on `seed`
-    and `block`. Raises FiniteSumError: a path that is no longer finite, with the step.
+    and `block`. Raises FiniteSumError: an argument that is not possible, a path that is no longer
+    finite (with the step).
     """
-    start = np.asarray(start, dtype=np.float64)
+    start = arguments.points("start", start, FiniteSumError)
     if start.ndim != 2:
         raise FiniteSumError(f"start has shape (paths, d), not {start.shape}")
-    snapshots = np.asarray(snapshots)
-    if snapshots.ndim != 1 or not snapshots.size or (np.diff(snapshots, prepend=0) < 0).any():
-        raise FiniteSumError(
-            f"snapshots are numbers of steps in ascending order, not {snapshots.tolist()}"
-        )
+    snapshots = arguments.ascending("snapshots", snapshots, FiniteSumError)
+    snapshots = [arguments.whole("snapshots", n, FiniteSumError, least=0) for n in snapshots]
+    samples = arguments.whole("samples", samples, FiniteSumError)
+    rate = arguments.number("rate", rate, FiniteSumError, sign=True)
+    block = arguments.whole("block", block, FiniteSumError)
+    seed = arguments.whole("seed", seed, FiniteSumError, least=0)
     if sampling != SHUFFLED:
         check_batch(samples, batch, sampling)
-    elif batch < 1 or samples % batch:
+    elif samples % arguments.whole("batch", batch, FiniteSumError):
         raise FiniteSumError(f"epochs of {samples} examples cannot be cut into batches of {batch}")
+    gradient = pure(gradient, "gradient")
     result = np.empty((len(snapshots), *start.shape))
     starts = range(0, len(start), block)
     streams = np.random.default_rng(seed).spawn(len(starts))
-    total = int(snapshots[-1]) * len(starts)
+    total = snapshots[-1] * len(starts)
     with track(total=total, unit="step", what="SGD ensemble") as bar:
         for first, rng in zip(starts, streams, strict=True):
             x = start[first : first + block].copy()
             batches = _batches(samples, batch, len(x), sampling, rng)
             done = 0
             for row, steps in enumerate(snapshots):
-                for step in range(done, int(steps)):
+                for step in range(done, steps):
                     with np.errstate(over="ignore", invalid="ignore"):
                         each = gradient(x[:, None, :], next(batches))
                         if np.shape(each) != (len(x), batch, x.shape[1]):
@@ -98,7 +103,7 @@ def sgd_ensemble(
                             f"lower the learning rate {rate:g}"
                         )
                     bar.update()
-                done = int(steps)
+                done = steps
                 result[row, first : first + block] = x
     return result
 
@@ -173,7 +178,7 @@ def point_moments(x, order: int) -> np.ndarray:
     [0, …, 0, 1] the mean of x_1, and [1, …, 1] the raw moment of x_1 of that order. The start of
     every `*_moments` function, and what ensembles are compared by.
     """
-    x = np.atleast_2d(np.asarray(x, dtype=np.float64))
+    x = np.atleast_2d(arguments.points("x", x, FiniteSumError))
     x = x.reshape(-1, x.shape[-1])
     z = np.concatenate([np.ones((len(x), 1)), x], axis=1)
     letters = "abcdefghijkl"[:order]
@@ -191,6 +196,8 @@ def sgd_moments(
     """
     check_batch(problem.samples, batch, sampling)
     start, order, size = _checked(problem, start)
+    steps = arguments.whole("steps", steps, FiniteSumError, least=0)
+    rate = arguments.number("rate", rate, FiniteSumError, sign=True)
     G, scale = problem.generators(), -rate / batch
     operator = np.zeros((size, size))
     for slots in _subsets(range(order)):
@@ -209,6 +216,8 @@ def sde_moments(problem: QuadraticSum, start, time: float, *, temperature: float
     2T(E[G_k⊗G_k] − Ḡ⊗Ḡ), which is 2T D(x), on each pair of factors.
     """
     start, order, size = _checked(problem, start)
+    time = arguments.number("time", time, FiniteSumError, zero=True)
+    temperature = arguments.number("temperature", temperature, FiniteSumError, zero=True)
     G = problem.generators()
     mean, pair = _power_mean(G, 1), _pair(G)
     generator = np.zeros((size, size))
@@ -228,6 +237,9 @@ def euler_moments(
     replacement, for `step` = η.
     """
     start, order, size = _checked(problem, start)
+    steps = arguments.whole("steps", steps, FiniteSumError, least=0)
+    step = arguments.number("step", step, FiniteSumError)
+    temperature = arguments.number("temperature", temperature, FiniteSumError, zero=True)
     G = problem.generators()
     stay = np.eye(G.shape[1]) - step * G.mean(0)
     noise = 2 * temperature * step * _pair(G)
@@ -249,6 +261,8 @@ def limit_moments(problem: QuadraticSum, start, time: float, *, temperature: flo
     Without the sets of three and more it is the operator of `sde_moments`.
     """
     start, order, size = _checked(problem, start)
+    time = arguments.number("time", time, FiniteSumError, zero=True)
+    temperature = arguments.number("temperature", temperature, FiniteSumError)
     G = problem.generators()
     generator = np.zeros((size, size))
     for slots in _subsets(range(order)):
@@ -276,12 +290,14 @@ def sgd_characteristic(
             f"the characteristic function for b = {batch} needs draws with replacement"
         )
     propagator = np.eye(problem.dimension) - rate * hessian
-    wave = np.asarray(wave, dtype=np.float64)
+    steps = arguments.whole("steps", steps, FiniteSumError, least=0)
+    rate = arguments.number("rate", rate, FiniteSumError, sign=True)
+    start, wave = _in_space(problem, start=start, wave=wave)
     value = 1 + 0j
     for _ in range(steps):  # the last kick first: it is not propagated
         value *= np.exp(1j * rate / batch * (problem.offsets @ wave)).mean() ** batch
         wave = propagator.T @ wave
-    return complex(value * np.exp(1j * wave @ np.asarray(start, dtype=np.float64)))
+    return complex(value * np.exp(1j * wave @ start))
 
 
 def sde_characteristic(
@@ -289,11 +305,20 @@ def sde_characteristic(
 ) -> complex:
     """E[exp(i ξ·x)] of (3) from the point `start` (d,); Gaussian. Needs one Hessian for all."""
     hessian = _common_hessian(problem)
-    start, wave = (np.asarray(v, dtype=np.float64) for v in (start, wave))
+    start, wave = _in_space(problem, start=start, wave=wave)
     P, C = transition(hessian, problem.diffusion(start), temperature, time)
     # x follows dx = −(Ax − h̄) dt: propagate (1, x), so that a singular A needs no fixed point.
     lifted = scipy.linalg.expm(-time * problem.generators().mean(0))
     return complex(np.exp(1j * wave @ (lifted[1:, 0] + P @ start) - wave @ C @ wave / 2))
+
+
+def _in_space(problem: QuadraticSum, **vectors) -> Iterator[np.ndarray]:
+    """Vectors (d,). Raises FiniteSumError: another shape, or not finite."""
+    for name, value in vectors.items():
+        value = arguments.points(name, value, FiniteSumError)
+        if value.shape != (problem.dimension,):
+            raise FiniteSumError(f"{name} has shape ({problem.dimension},), not {value.shape}")
+        yield value
 
 
 def _common_hessian(problem: QuadraticSum) -> np.ndarray:
@@ -307,7 +332,7 @@ def _common_hessian(problem: QuadraticSum) -> np.ndarray:
 
 
 def _checked(problem: QuadraticSum, start) -> tuple[np.ndarray, int, int]:
-    start = np.asarray(start, dtype=np.float64)
+    start = arguments.points("start", start, FiniteSumError)
     width = 1 + problem.dimension
     if start.ndim < 1 or start.shape != (width,) * start.ndim:
         raise FiniteSumError(

@@ -25,7 +25,9 @@ import numpy as np
 import scipy.linalg
 from scipy.interpolate import PchipInterpolator
 
+from limitcycles import arguments
 from limitcycles.errors import LimitcyclesError
+from limitcycles.functions import pure
 from limitcycles.progress import track
 
 NEWTON_STEPS = 200
@@ -112,6 +114,8 @@ def free_energy_1d(
     density: Quantiles, loss: Callable, *, temperature: float, diffusivity: float = 1.0
 ) -> float:
     """F(ρ) = (1/c) E_ρ[f] + T ∫ρ log ρ (11), without the constant −T log Z."""
+    temperature = arguments.number("temperature", temperature, JkoError, zero=True)
+    diffusivity = arguments.number("diffusivity", diffusivity, JkoError)
     step = _Step(density, loss, None, None, np.inf, diffusivity * temperature)
     return step.value(density.edges) / diffusivity
 
@@ -135,11 +139,9 @@ def jko_step_1d(
 
     Raises JkoError: no minimum found, mostly because the step is too long where f is concave.
     """
-    if not (step > 0 and temperature > 0 and diffusivity > 0):
-        raise JkoError(
-            "step, temperature and diffusivity must be positive, not "
-            f"{step}, {temperature} and {diffusivity}"
-        )
+    step = arguments.number("step", step, JkoError)
+    temperature = arguments.number("temperature", temperature, JkoError)
+    diffusivity = arguments.number("diffusivity", diffusivity, JkoError)
     problem = _Step(density, loss, gradient, curvature, step, diffusivity * temperature)
     x = density.edges.copy()
     value = problem.value(x)
@@ -173,7 +175,9 @@ class _Step:
 
     def __init__(self, before: Quantiles, loss, gradient, curvature, step, strength):
         self.before, self.masses = before.edges, before.masses
-        self.loss, self.gradient, self.curvature = loss, gradient, curvature
+        self.loss = _on_nodes(loss, "loss")
+        self.gradient = _on_nodes(gradient, "gradient")
+        self.curvature = _on_nodes(curvature, "curvature")
         self.step, self.strength = step, strength
         self.slope = np.zeros_like(self.before)
 
@@ -223,6 +227,24 @@ class _Step:
             ) from error
 
 
+def _on_nodes(function: Callable | None, name: str) -> Callable | None:
+    """`function`, seen to give one number for each point. Raises JkoError: it does not."""
+    if function is None:
+        return None
+    function = pure(function, name)
+
+    def values(nodes: np.ndarray) -> np.ndarray:
+        found = function(nodes)
+        if found.shape != nodes.shape:
+            raise JkoError(
+                f"the {name} has shape {found.shape} at points of shape {nodes.shape}; it must be "
+                "the same"
+            )
+        return found
+
+    return values
+
+
 def jko_flow_1d(
     start: Quantiles,
     loss: Callable,
@@ -255,14 +277,8 @@ def jko_flow_1d(
 
 
 def _steps(times, step) -> tuple[np.ndarray, np.ndarray]:
-    times = np.asarray(times, dtype=np.float64)
-    if times.ndim != 1 or not times.size or (np.diff(times, prepend=0.0) < 0).any():
-        raise JkoError(f"times must ascend from 0 on, not {times.tolist()}")
-    if not step > 0:
-        raise JkoError(f"the step must be positive, not {step}")
-    intervals = np.diff(times, prepend=0.0)
-    counts = np.ceil(intervals / step * (1 - 1e-12)).astype(int)
-    return intervals / np.maximum(counts, 1), counts
+    times = arguments.ascending("times", times, JkoError)
+    return arguments.steps_to(times, arguments.number("step", step, JkoError), JkoError)
 
 
 # ---------------------------------------------------------------- two dimensions
@@ -314,10 +330,8 @@ def jko_flow_2d(
         raise JkoError("the loss is NaN or infinite at a cell's centre")
     if not 0 < entropic < 2:
         raise JkoError(f"entropic must lie between 0 and 2, not {entropic}")
-    if not (temperature > 0 and diffusivity > 0):
-        raise JkoError(
-            f"temperature and diffusivity must be positive, not {temperature} and {diffusivity}"
-        )
+    temperature = arguments.number("temperature", temperature, JkoError)
+    diffusivity = arguments.number("diffusivity", diffusivity, JkoError)
     cell = max(_spacing(axis) for axis in axes)
     strength = diffusivity * temperature
     lengths, counts = _steps(times, step)

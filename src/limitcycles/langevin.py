@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from limitcycles import arguments
 from limitcycles.errors import LimitcyclesError
+from limitcycles.functions import pure
 from limitcycles.progress import track
 
 NEGATIVE = 1e-10  # relative; a smaller negative eigenvalue of D(x) is rounding and counts as zero
@@ -54,29 +56,28 @@ def langevin_ensemble(
     differences between steps stand out of the noise. Blocks of `block` paths bound the memory,
     about 8·block·(3d² + 6d) bytes; the numbers depend on `seed` and `block`.
 
-    Raises LangevinError: shapes that do not fit, D not positive semi-definite (eigenvalue, point
-    and time), a path that is no longer finite (time).
+    Raises LangevinError: shapes that do not fit, an argument that is not finite or has the wrong
+    sign, D not positive semi-definite (eigenvalue, point and time), a path that is no longer finite
+    (time).
     """
-    start = np.asarray(start, dtype=np.float64)
+    start = arguments.points("start", start, LangevinError)
     if start.ndim != 2 or not start.size:
         raise LangevinError(f"start has shape (paths, d), not {start.shape}")
-    times = np.asarray(times, dtype=np.float64)
-    if times.ndim != 1 or not times.size or (np.diff(times, prepend=0.0) < 0).any():
-        raise LangevinError(f"times must ascend from 0 on, not {times.tolist()}")
+    times = arguments.ascending("times", times, LangevinError)
     if reading not in READINGS:
         raise LangevinError(f"the reading is one of {', '.join(READINGS)}, not {reading!r}")
-    if not (step > 0 and temperature >= 0 and substeps >= 1):
-        raise LangevinError(
-            "step and substeps must be positive and the temperature not negative, not "
-            f"{step}, {substeps} and {temperature}"
-        )
+    step = arguments.number("step", step, LangevinError)
+    temperature = arguments.number("temperature", temperature, LangevinError, zero=True)
+    substeps = arguments.whole("substeps", substeps, LangevinError)
+    block = arguments.whole("block", block, LangevinError)
+    seed = arguments.whole("seed", seed, LangevinError, least=0)
     if antithetic and (len(start) % 2 or block % 2):
         raise LangevinError(
             f"antithetic paths come in pairs: {len(start)} paths in blocks of {block} do not"
         )
+    drift = pure(drift, "drift")
     root = _Root(diffusion, temperature, start.shape[1])
-    intervals = np.diff(times, prepend=0.0)
-    counts = np.ceil(intervals / step * (1 - 1e-12)).astype(int)
+    lengths, counts = arguments.steps_to(times, step, LangevinError)
     result = np.empty((len(times), *start.shape))
     starts = range(0, len(start), block)
     streams = np.random.default_rng(seed).spawn(len(starts))
@@ -85,8 +86,7 @@ def langevin_ensemble(
             x = start[first : first + block].copy()
             _check_drift(drift, x)
             now = 0.0
-            for row, (interval, count) in enumerate(zip(intervals, counts, strict=True)):
-                h = interval / max(count, 1)
+            for row, (h, count) in enumerate(zip(lengths, counts, strict=True)):
                 for _ in range(count):
                     noise = _increments(rng, x.shape, h, substeps, antithetic)
                     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -131,9 +131,9 @@ class _Root:
         self.dimension = dimension
         self.varies = callable(diffusion)
         if self.varies:
-            self.diffusion = diffusion
+            self.diffusion = pure(diffusion, "diffusion")
             return
-        D = np.asarray(diffusion, dtype=np.float64)
+        D = arguments.points("D", diffusion, LangevinError)
         if D.shape not in ((), (dimension,), (dimension, dimension)):
             raise LangevinError(
                 f"D of shape {D.shape} does not fit paths in {dimension} dimensions"
@@ -142,7 +142,7 @@ class _Root:
 
     def apply(self, x: np.ndarray, noise: np.ndarray, time: float) -> np.ndarray:
         if self.varies:
-            D = np.asarray(self.diffusion(x))
+            D = self.diffusion(x)
             if D.shape not in (x.shape[:1], x.shape, (*x.shape, self.dimension)):
                 raise LangevinError(f"D(x) has shape {D.shape} at points of shape {x.shape}")
             B = self._root(D, x, time)
@@ -220,20 +220,23 @@ def weak_error(
     order p and a step n times shorter it is 1 − n^−p of the whole. `antithetic`: as the ensemble
     was made. Raises LangevinError: a test function without a reference, or shapes that differ.
     """
-    points = np.asarray(points, dtype=np.float64)
-    if control is not None and np.shape(control) != points.shape:
-        raise LangevinError(
-            f"the control has shape {np.shape(control)}, the points {points.shape}: they must agree"
-        )
+    points = arguments.points("points", points, LangevinError)
+    if control is not None:
+        control = arguments.points("control", control, LangevinError)
+        if control.shape != points.shape:
+            raise LangevinError(
+                f"the control has shape {control.shape}, the points {points.shape}: they must agree"
+            )
     result = {}
     for name, function in test_functions.items():
-        values = np.asarray(function(points), dtype=np.float64)
+        function = pure(function, f"test function {name!r}")
+        values = function(points)
         if values.shape != points.shape[:1]:
             raise LangevinError(
                 f"test function {name!r} gave shape {values.shape}, not {points.shape[:1]}"
             )
         if control is not None:
-            values = values - function(np.asarray(control))
+            values = values - function(control)
         elif name in reference:
             values = values - reference[name]
         else:

@@ -17,6 +17,7 @@ import numpy as np
 import scipy.linalg
 
 from limitcycles.errors import LimitcyclesError
+from limitcycles.functions import pure
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class LineSum:
 
     gradients: Callable[[np.ndarray], np.ndarray]
     chances: np.ndarray
+
+    def __post_init__(self):
+        object.__setattr__(self, "gradients", pure(self.gradients, "gradients"))
 
     def drift(self, x) -> np.ndarray:
         """−f'(x)."""
@@ -83,7 +87,7 @@ def sgd_expectations(
     for counts, chance in _multisets(problem.chances, batch):
         moved = interval.points - rate / batch * (counts @ gradients)
         operator += chance * interval.interpolation(moved)
-    values = np.stack([f(interval.points) for f in functions], axis=1)
+    values = _at(interval.points, functions)
     for _ in range(steps):
         values = operator @ values
     return (interval.interpolation(np.array([start])) @ values)[0]
@@ -105,10 +109,15 @@ def sde_expectations(
     ends, inner = [0, -1], slice(1, -1)
     to_ends = -np.linalg.solve(first[np.ix_(ends, ends)], first[ends, inner])
     reduced = generator[inner, inner] + generator[inner][:, ends] @ to_ends
-    values = np.stack([f(x[inner]) for f in functions], axis=1)
+    values = _at(x[inner], functions)
     values = scipy.linalg.expm(time * reduced) @ values
     full = np.concatenate([to_ends[:1] @ values, values, to_ends[1:] @ values])
     return (interval.interpolation(np.array([start])) @ full)[0]
+
+
+def _at(points: np.ndarray, functions) -> np.ndarray:
+    """Values of the test functions, shape (points, functions)."""
+    return np.stack([pure(f, "test function")(points) for f in functions], axis=1)
 
 
 def _multisets(chances, batch: int) -> Iterator[tuple[np.ndarray, float]]:

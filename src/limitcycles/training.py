@@ -59,7 +59,7 @@ def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float,
     loss, predictions = 0.0, []
     with torch.no_grad():
         for x, y in zip(images.split(EVALUATED), labels.split(EVALUATED), strict=True):
-            logits = network(x)
+            logits = network(x.clone())  # a view, and the network may work in place
             loss += float(F.cross_entropy(logits, y, reduction="sum"))
             predictions.append(logits.argmax(1))
     network.train(was_training)

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.linalg import solve_continuous_lyapunov
 
+from limitcycles import arguments
 from limitcycles.dynamics.cycles import (
     CycleSearch,
     Section,
@@ -22,12 +23,14 @@ from limitcycles.dynamics.field import (
     GUARD,
     SMALL,
     TURN,
+    DynamicsError,
     Field,
     bounds_of,
     jacobian_of,
 )
 from limitcycles.dynamics.orbits import random_starts
 from limitcycles.dynamics.points import FixedPoint
+from limitcycles.functions import pure
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,14 @@ def basin_shares(
     of its linear part falls (checked at points); for a focus, also a weak one with its slow
     approach, a turn of a spiral from which the return map leads inwards at every sample.
     """
+    drift = pure(drift, "field")
     search = limit_cycles(drift, box) if search is None else search
     low, high = bounds_of(box, dimension=2)
-    starts = random_starts(box, count, seed) if starts is None else np.array(starts, dtype=float)
+    starts = (
+        random_starts(box, count, seed)
+        if starts is None
+        else arguments.points("starts", starts, DynamicsError)
+    )
     labels, tests = [], []
     for point in search.fixed_points:
         regions = _regions(drift, point, search, (high - low).max())

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.integrate import solve_ivp, trapezoid
 from scipy.optimize import brentq, minimize_scalar
 
+from limitcycles import arguments
 from limitcycles.dynamics.field import (
     CYCLE_POINTS,
     GUARD,
@@ -28,6 +29,7 @@ from limitcycles.dynamics.field import (
     jacobian_of,
 )
 from limitcycles.dynamics.points import FixedPoint, fixed_points, index_of_box
+from limitcycles.functions import pure
 
 RAY_ANGLE = 0.37  # radians: off the axes, on which symmetric systems have their separatrices
 BISECTIONS = 36  # of a gap: 1e-11 of its width
@@ -104,7 +106,8 @@ def return_map(
     The angle φ is integrated along, φ̇ = (r × ẋ)/|r|², so that a path that swings back and forth
     across the ray has not returned. Raises DynamicsError for starts that are not positive.
     """
-    starts = np.atleast_1d(np.asarray(starts, dtype=np.float64))
+    starts = np.atleast_1d(arguments.points("starts", starts, DynamicsError))
+    max_time = arguments.number("max_time", max_time, DynamicsError)
     if not (starts > 0).all():
         raise DynamicsError(f"starts on a section are above 0, not {starts.min()}.")
     rows = [one_turn(drift, section, s, max_time, rtol, atol)[:3] for s in starts]
@@ -114,6 +117,7 @@ def return_map(
 
 def one_turn(drift: Field, section: Section, s: float, max_time: float, rtol: float, atol: float):
     """(arrival, time, turn, solution) of one path; NaN, NaN, 0 where it does not go around."""
+    drift = pure(drift, "field")
     origin, limit = section.origin, (GUARD * max(section.length, s)) ** 2
 
     def velocity(_, state):
@@ -244,9 +248,12 @@ def limit_cycles(
     DynamicsError: another dimension than 2, or the field vanishes on the box's edge.
     """
     low, high = bounds_of(box, dimension=2)
+    drift = pure(drift, "field")
+    jacobian = None if jacobian is None else pure(jacobian, "jacobian")
     points = fixed_points(drift, box, jacobian=jacobian)
     index = index_of_box(drift, box)
     indices = [point.index for point in points]
+    samples = arguments.whole("samples", samples, DynamicsError, least=8)
     slope = jacobian or jacobian_of(drift)
     sections, maps, cycles, bands, gaps = [], [], [], [], []
     closest, spacing = np.inf, 0.0

@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.differentiate import jacobian as numerical_jacobian
 
+from limitcycles import arguments
 from limitcycles.errors import LimitcyclesError
+from limitcycles.functions import pure
 
 Field = Callable[[np.ndarray], np.ndarray]
 
@@ -27,7 +29,7 @@ class DynamicsError(LimitcyclesError):
 def bounds_of(
     box: Sequence[Sequence[float]], dimension: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    sides = np.asarray(box, dtype=np.float64)
+    sides = arguments.points("box", box, DynamicsError)
     good = sides.ndim == 2 and sides.shape[1] == 2 and (sides[:, 0] < sides[:, 1]).all()
     if not good or (dimension is not None and len(sides) != dimension):
         wanted = f"{dimension} " if dimension else ""
@@ -37,7 +39,7 @@ def bounds_of(
 
 def evaluated(drift: Field, points: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
-        values = np.asarray(drift(points))
+        values = pure(drift, "field")(points)
     if values.shape != points.shape:
         raise DynamicsError(
             f"the field maps points of shape {points.shape} to {values.shape}; it must keep the "
@@ -48,6 +50,7 @@ def evaluated(drift: Field, points: np.ndarray) -> np.ndarray:
 
 def jacobian_of(drift: Field) -> Field:
     """A numerical ∂b_i/∂x_k, (..., d) -> (..., d, d), good to about 1e-10."""
+    drift = pure(drift, "field")
 
     def slope(points: np.ndarray) -> np.ndarray:
         points = np.asarray(points, dtype=np.float64)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from limitcycles.dynamics.field import Field, bounds_of, evaluated
+from limitcycles import arguments
+from limitcycles.dynamics.field import DynamicsError, Field, bounds_of, evaluated
+from limitcycles.functions import pure
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,10 @@ def closes(
     A start at which the field vanishes is closed, with length 0. A trajectory that blows up is
     not. Raises DynamicsError for a field of the wrong shape.
     """
-    start = np.asarray(start, dtype=np.float64)
+    start = arguments.points("start", start, DynamicsError)
+    max_time = arguments.number("max_time", max_time, DynamicsError)
+    tolerance = arguments.number("tolerance", tolerance, DynamicsError)
+    drift = pure(drift, "field")
     first = evaluated(drift, start)
     speed = np.linalg.norm(first)
     if speed == 0:
@@ -112,6 +117,7 @@ def closes(
 def random_starts(box: Sequence[Sequence[float]], count: int, seed: int) -> np.ndarray:
     """Points spread evenly over a box, (count, d), float64, by NumPy's generator from `seed`."""
     low, high = bounds_of(box)
+    count = arguments.whole("count", count, DynamicsError)
     return np.random.default_rng(seed).uniform(low, high, (count, len(low)))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import root
 
+from limitcycles import arguments
 from limitcycles.dynamics.field import (
     SMALL,
     TURN,
@@ -18,6 +19,7 @@ from limitcycles.dynamics.field import (
     evaluated,
     jacobian_of,
 )
+from limitcycles.functions import pure
 from limitcycles.systems import System
 
 STARTS = {1: 401, 2: 21, 3: 9}  # Newton starts for each axis; 5 in higher dimensions
@@ -90,8 +92,10 @@ def fixed_points(
     DynamicsError for a field of the wrong shape.
     """
     low, high = bounds_of(box)
+    drift = pure(drift, "field")
+    jacobian = None if jacobian is None else pure(jacobian, "jacobian")
     d = len(low)
-    count = starts or STARTS.get(d, 5)
+    count = STARTS.get(d, 5) if starts is None else arguments.whole("starts", starts, DynamicsError)
     grid = np.stack(
         np.meshgrid(*(np.linspace(a, b, count) for a, b in zip(low, high, strict=True))), -1
     ).reshape(-1, d)

@@ -22,6 +22,7 @@ import scipy.sparse
 from limitcycles.errors import LimitcyclesError
 from limitcycles.fokker_planck.grid import Grid
 from limitcycles.fokker_planck.selling import decompose
+from limitcycles.functions import pure
 
 SYMMETRY = 1e-10  # |D − Dᵀ| and negative eigenvalues, relative to the largest entry, let through
 SINGULAR = 1e-9  # an eigenvalue of D, relative to the largest at that point, that counts as zero
@@ -269,14 +270,15 @@ class _Fields:
     """Drift and diffusion, checked wherever they are evaluated."""
 
     def __init__(self, grid: Grid, drift, diffusion, temperature: float):
-        self.grid, self.drift, self.diffusion = grid, drift, diffusion
+        self.grid, self.drift = grid, pure(drift, "drift")
+        self.diffusion = pure(diffusion, "diffusion") if callable(diffusion) else diffusion
         self.temperature = temperature
         self.added = np.zeros((grid.dimension, grid.dimension))
 
     def at(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """b, shape (n, d), and D, (n, d, d)."""
         n, d = points.shape
-        b = np.asarray(self.drift(points), dtype=np.float64)
+        b = self.drift(points)
         if b.shape != (n, d):
             raise GeneratorError(
                 f"the drift has shape {b.shape} at points of shape {(n, d)}; it must be the same"
@@ -287,7 +289,7 @@ class _Fields:
     def _tensors(self, points: np.ndarray) -> np.ndarray:
         n, d = points.shape
         if callable(self.diffusion):
-            value = np.asarray(self.diffusion(points), dtype=np.float64)
+            value = self.diffusion(points)
             allowed = [(n,), (n, d), (n, d, d)]
         else:
             value = np.asarray(self.diffusion, dtype=np.float64)

@@ -26,9 +26,8 @@ def blocks(weights, *, least: int = 2, size: int = BLOCK) -> Iterator[np.ndarray
     if weights.shape[0] < least:
         raise SeriesError(f"{weights.shape[0]} epochs are too few here: at least {least}")
     for first in range(0, weights.shape[1], size):
-        block = np.ascontiguousarray(
-            np.asarray(weights[:, first : first + size]).T, dtype=np.float64
-        )
+        # A copy in any case: a statistic may work in place.
+        block = np.array(np.asarray(weights[:, first : first + size]).T, dtype=float, order="C")
         bad = ~np.isfinite(block).all(1)
         if bad.any():
             raise SeriesError(
