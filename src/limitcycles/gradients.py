@@ -78,7 +78,7 @@ def write(
     example = choose(len(pixels), images, seed)
     if len(example) < len(pixels):
         pixels, labels = (part[torch.from_numpy(example).to(where)] for part in (pixels, labels))
-    pixels = pixels.to(dtype)
+    pixels = pixels.to(dtype) if pixels.is_floating_point() else pixels  # tokens stay whole
     rows = PerSampleGradients(network, pixels, labels)
     block, shard = plan(rows, pixels[0], memory_mib, threads)
     inputs, copies = pixels, 1

@@ -40,9 +40,13 @@ class DivergenceError(LimitcyclesError):
 
 
 def tensors(dataset: xr.Dataset, part: str, device) -> tuple[Tensor, Tensor]:
-    """Images float32 (n, channel, height, width) and labels int64 (n,) of "train" or "test"."""
-    images = torch.from_numpy(dataset[f"{part}_image"].values).to(device, torch.float32)
-    images = images.contiguous(memory_format=torch.channels_last)  # faster pooling, measured
+    """Images float32 (n, channel, height, width), or tokens int64 (n, length), and labels int64
+    (n,) of "train" or "test"."""
+    images = torch.from_numpy(dataset[f"{part}_image"].values).to(device)
+    if images.dtype != torch.int64:  # tokens stay whole
+        images = images.to(torch.float32)
+    if images.ndim == 4:
+        images = images.contiguous(memory_format=torch.channels_last)  # faster pooling, measured
     labels = torch.from_numpy(dataset[f"{part}_label"].values).to(device, torch.int64)
     return images, labels
 
@@ -165,6 +169,11 @@ def train(
     changes = torch.Generator().manual_seed(stream(seed, "augmentation"))
     images, labels = tensors(dataset, "train", device)
     test = tensors(dataset, "test", device)
+    if training["augmentation"] is not None and images.ndim != 4:
+        raise LimitcyclesError(
+            f"training.augmentation of {name}: its dataset has tokens, and only images can be "
+            "flipped and cropped; write null."
+        )
     epochs = training["epochs"]
     due = {round(p * epochs / 100): p for p in training["snapshots"]}
     if len(due) < len(training["snapshots"]):

@@ -21,7 +21,10 @@ __all__ = ["DatasetError", "build", "default_cache", "unreachable"]
 
 @dataclass(frozen=True)
 class _Loaded:
-    """Train images, train labels, test images, test labels; images (n, channel, height, width)."""
+    """Train images, train labels, test images, test labels.
+
+    Images are (n, channel, height, width); tokens, in their place, int32 (n, length).
+    """
 
     arrays: tuple[np.ndarray, ...]
     source: str
@@ -65,9 +68,10 @@ def build(
     Returns
     -------
     xarray.Dataset
-        train_image (train, channel, height, width) and test_image (test, ...) float32;
-        train_label (train) and test_label (test) int64. Attributes: source, origin (what
-        delivered it), licence, sha256 (`idx.digest` of the decoded originals), spec (JSON).
+        train_image (train, channel, height, width) and test_image (test, ...) float32, or int64
+        (train, position) where the source gives tokens; train_label (train) and test_label (test)
+        int64. Attributes: source, origin (what delivered it), licence, sha256 (`idx.digest` of the
+        decoded originals), spec (JSON).
 
     Raises
     ------
@@ -94,7 +98,7 @@ def build(
     if full["whiten"] is not None:
         whole = None if len(train[0]) == len(train_images) else _scaled(train_images, full)
         _whiten(images, whole, full["whiten"]["regulariser"], log)
-    units = _units(train[0].dtype, full)
+    units = "token" if images[0].ndim == 2 else _units(train[0].dtype, full)
     return xr.Dataset(
         {
             **_variables("train", images[0], train[1], units),
@@ -158,7 +162,10 @@ def _load(
     if plugins.is_dotted(source):
         log(f"calling {source}")
         arrays = own.load(source, full["options"])
-        _check_scale(arrays, full)
+        if arrays[0].ndim == 2:
+            _check_tokens(full)
+        else:
+            _check_scale(arrays, full)
         return _Loaded(arrays, source, source, "not stated", idx.digest(arrays))
     if source == "digits":
         log("digits: read from scikit-learn")
@@ -175,6 +182,15 @@ def _with_channel(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(array[:, np.newaxis] if array.ndim == 3 else array for array in arrays)
 
 
+def _check_tokens(full: Mapping[str, Any]) -> None:
+    """Tokens are names, not quantities: there is nothing to average, scale or whiten."""
+    for key in ("resize", "whiten"):
+        if full[key] is not None:
+            raise DatasetError(
+                f'{key}: {full[key]}: "{full["source"]}" gives tokens, not images; write null.'
+            )
+
+
 def _check_scale(arrays: tuple[np.ndarray, ...], full: Mapping[str, Any]) -> None:
     """A user's own floats are never rescaled, so `unit` must already be true of them."""
     for images in (arrays[0], arrays[2]):
@@ -188,7 +204,9 @@ def _check_scale(arrays: tuple[np.ndarray, ...], full: Mapping[str, Any]) -> Non
 
 
 def _scaled(images: np.ndarray, full: Mapping[str, Any]) -> np.ndarray:
-    """Images after `resize` and `pixels`, float32."""
+    """Images after `resize` and `pixels`, float32; tokens as they are, int64."""
+    if images.ndim == 2:
+        return images.astype(np.int64)
     pixels = full["pixels"] if images.dtype == np.uint8 else "raw"
     if full["resize"] is not None:
         images = transforms.RESIZE[full["resize"]["method"]](images, full["resize"]["size"])
@@ -221,9 +239,10 @@ def _units(given: np.dtype, full: Mapping[str, Any]) -> str:
 def _variables(
     split: str, images: np.ndarray, labels: np.ndarray, units: str
 ) -> dict[str, xr.Variable]:
+    axes = ("position",) if images.ndim == 2 else ("channel", "height", "width")
     return {
         f"{split}_image": xr.Variable(
-            (split, "channel", "height", "width"),
+            (split, *axes),
             images,
             {"long_name": f"{split} images", "units": units},
         ),

@@ -80,6 +80,10 @@ class Layers:
         Raises FusedError: images of another size, labels that are no classes of the network, or a
         batch of one example with batch normalisation.
         """
+        if not np.issubdtype(images.dtype, np.floating):
+            raise FusedError(
+                f"the inputs are {images.dtype}, tokens for an embedding; a trajectory takes images"
+            )
         images = np.ascontiguousarray(images.reshape(len(images), -1), np.float32)
         pixels, classes = int(self.units[0]), int(self.units[-1])
         if images.shape[1] != pixels:
