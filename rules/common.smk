@@ -1,12 +1,11 @@
 """Configuration, paths and the helpers of all stages. Parsed at every start: cheap and silent."""
 
-import json
 import shutil
 from functools import cache
 from pathlib import Path
 
 import psutil
-from limitcycles import imports, ledger, plugins, settings, sizes
+from limitcycles import files, imports, ledger, plugins, settings, sizes
 from limitcycles.errors import LimitcyclesError
 from snakemake.exceptions import WorkflowError
 
@@ -220,9 +219,7 @@ def answer(run):
 def is_present(run):
     """Whether a run is made at this scale and its data can be had."""
     said = answer(run)
-    return bool(seeds(run)) and (
-        said is None or json.loads(Path(said).read_text())["unreachable"] is None
-    )
+    return bool(seeds(run)) and (said is None or files.read_json(said)["unreachable"] is None)
 
 
 def present(claim):

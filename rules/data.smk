@@ -26,7 +26,8 @@ checkpoint reachable:
     params:
         code=code("limitcycles.datasets"),
         spec=lambda wildcards: settings.canonical(config["datasets"][wildcards.dataset]),
-        data_folder=config["data_folder"],
+        # A function, so that braces in the name of a folder are no wildcards.
+        data_folder=lambda wildcards: config["data_folder"],
     message:
         "Look whether the dataset {wildcards.dataset} can be had."
     script:

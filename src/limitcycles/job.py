@@ -26,7 +26,7 @@ class _Both:
         self.screen.write(text)
         self.screen.flush()
         try:
-            self.file.write(text.encode())
+            self.file.write(text.encode(errors="backslashreplace"))
         except OSError as error:  # a full disk must not hide the message that says so
             if self.complete:
                 print(f"the log {self.file.name} is cut off: {error.strerror}", file=self.screen)

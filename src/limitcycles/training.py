@@ -155,7 +155,7 @@ def train(
         "torch": torch.__version__,
         "device": device.type,
         "code": code_version(),
-        "own code": [file.read_text() for file in plugins.source(run["network"]["builder"])],
+        "own code": plugins.code(run["network"]["builder"]),
     }
     checkpoint = Checkpoint(state, digest(key))
 

@@ -147,3 +147,10 @@ def test_a_builder_that_does_not_build(tmp_path, monkeypatch, source, options, w
     lines = refusal(lambda: networks.build({"builder": "mine:make", "options": options}))
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     says(lines[0], ["mine:make", *words])
+
+
+def test_a_file_in_any_encoding_has_a_digest(here):
+    """The same bytes, the same digest: what the locale makes of them does not matter."""
+    digest = plugins.code("latin:make")
+    (here / "latin.py").write_bytes("def make(): return 'è'\n".encode("latin-1"))
+    assert digest != plugins.code("latin:make")

@@ -211,7 +211,7 @@ class Npm:
         try:
             done = subprocess.run(
                 command, cwd=folder, timeout=self.timeout_s, stdin=subprocess.DEVNULL,
-                capture_output=True, text=True, errors="replace", check=False,
+                capture_output=True, encoding="utf-8", errors="replace", check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise SourceError(f"npm did not finish within {self.timeout_s:g} s") from error
