@@ -80,23 +80,6 @@ def test_the_readme_shows_the_rulegraph_as_it_is(workflow):
     assert set(re.findall(r"(\w+) --> (\w+)", shown)) == edges
 
 
-@pytest.mark.parametrize(
-    ("arguments", "wanted"),
-    [
-        (["--config", "scal=quick"], ["command line (--config)", "scal", "nearest", "scale"]),
-        (["--config", "scale=quik"], ["quik", "quick"]),
-        (["--config", "training={epoch: 3}"], ["training.epoch", "epochs"]),
-        (["--config", "runs={x: {network: small-lent}}"], ["runs.x.network", "small-lenet"]),
-    ],
-)
-def test_a_misspelt_key_or_value_is_named_with_the_nearest(workflow, arguments, wanted):
-    finished = workflow.run("-n", *arguments)
-    assert finished.returncode != 0
-    for word in wanted:
-        assert word in finished.stdout
-    assert "Traceback" not in finished.stdout
-
-
 def test_a_coupled_network_is_refused_with_a_sentence(workflow):
     (workflow.folder / "coupled.py").write_text(
         "from torch import nn\n\n\n"
