@@ -7,6 +7,8 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.claims import architectures, gather
+from limitcycles.claims.entries import result_entry
+from limitcycles.statistics import MEAN, REAL
 
 EPS32 = float(np.finfo(np.float32).eps)
 EPS64 = float(np.finfo(np.float64).eps)
@@ -102,16 +104,19 @@ def statistic(
 ) -> dict[str, Any]:
     """One statistic of an arm; its interval is mean ± `half` (none if 0)."""
     mean = float(np.mean(values))
-    return {
-        "name": name,
-        "value": mean,
-        "interval": [mean - half, mean + half] if half else None,
-        "level": 0.95,
-        "unit": unit,
-        "n": len(values),
-        "paper": paper,
-        "values": values,
-    }
+    return result_entry(
+        name,
+        mean,
+        kind=MEAN,
+        unit=unit,
+        level=0.95,
+        n=len(values),
+        interval=(mean - half, mean + half) if half else None,
+        scale=REAL.name,
+        missing=None if half else "one value",
+        paper=paper,
+        values=values,
+    )
 
 
 def arm(name: str, run: str, statistics: list[dict[str, Any]], **more: Any) -> dict[str, Any]:

@@ -196,7 +196,7 @@ def test_a_section_has_our_numbers_beside_the_papers(page, results):
     for arm in result["arms"]:
         first = arm["statistics"][0]
         low, high = first["interval"]
-        line = f"rank(D)/d {first['value']:.2f} [{low:.2f}, {high:.2f}] 95 % 1.8 % 3 "
+        line = f"rank(D)/d {first['value']:.2f} mean [{low:.2f}, {high:.2f}] 95 %, linear 1.8 % 3 "
         assert line + " · ".join(f"{value:.2f}" for value in first["values"]) in text
         assert arm["description"] in text
         assert f"run {arm['run']}" in text

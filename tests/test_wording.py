@@ -58,7 +58,14 @@ def test_pure_numbers_and_missing_ones_have_no_unit():
 
 
 def test_an_estimate_names_value_interval_and_n():
-    entry = {"value": 1.62, "unit": "%", "interval": [1.4, 1.9], "n": 3}
+    entry = {"value": 1.62, "unit": "%", "interval": [1.4, 1.9], "n": 3, "kind": "share"}
     assert wording.estimate(entry) == "1.62 % [1.40, 1.90], n = 3"
     assert wording.estimate(entry | {"interval": None, "n": 1}) == "1.62 %, n = 1"
     assert wording.estimate(None) == "–"
+
+
+@pytest.mark.parametrize("kind", ["mean", "geometric mean"])
+def test_an_estimate_says_which_mean_it_is(kind):
+    entry = {"value": 1.62, "unit": "%", "interval": [1.4, 1.9], "n": 3, "kind": kind}
+    assert wording.estimate(entry) == f"1.62 % [1.40, 1.90], {kind} of 3"
+    assert wording.estimate(entry | {"interval": None, "n": 1}) == "1.62 %, n = 1"

@@ -17,7 +17,7 @@ import numpy as np
 
 from limitcycles.errors import LimitcyclesError
 from limitcycles.progress import track
-from limitcycles.statistics import t_interval
+from limitcycles.statistics import EXPECTED, estimate
 
 SAMPLINGS = ("with-replacement", "without-replacement")
 MOST_BATCHES = 2_000_000  # about a minute
@@ -103,10 +103,10 @@ def _repeats(chosen: tuple[int, ...]) -> int:
 class BatchNoise:
     """Drawn mini-batch gradients against a predicted covariance C.
 
-    `ratio` is tr(cov)/tr(C) with its `interval` (None where C = 0: b = N without replacement),
-    `distance` ‖cov − C‖_F/‖C‖_F and `envelope` the (lower, upper) bounds of it in simulated draws
-    whose covariance is C; `p_value` is the two-sided rank of the distance among them, at least
-    2/(replications + 1). `full_batch_ratio` is tr(cov)/tr(D').
+    `ratio` is tr(cov)/tr(C) with its `interval`, on the log scale (None where C = 0: b = N without
+    replacement; or one draw), `distance` ‖cov − C‖_F/‖C‖_F and `envelope` the (lower, upper) bounds
+    of it in simulated draws whose covariance is C; `p_value` is the two-sided rank of the distance
+    among them, at least 2/(replications + 1). `full_batch_ratio` is tr(cov)/tr(D').
     """
 
     batch: int
@@ -181,12 +181,13 @@ def batch_noise(
         raise BatchNoiseError("all per-sample gradients are equal: there is no noise to compare")
     if gradients.shape[1] > samples:  # a rotation of the rows: lengths and angles stay
         values, vectors = np.linalg.eigh(centred @ centred.T)
-        centred = vectors * np.sqrt(np.maximum(values, 0))
+        noise = len(values) * np.finfo(float).eps * values[-1]  # one is 0, and its root must be
+        centred = vectors * np.sqrt(np.where(values > noise, values, 0))
 
     predicted = predicted_covariance(centred, batch, claim)
     drawn = _deviations(centred, batch, draws, sampling or claim, rng, indices)
     covariance, squares = _moments(drawn)
-    trace, trace_interval = t_interval(squares, level)
+    trace, trace_interval, _ = estimate(squares, EXPECTED, level)
     full_batch_ratio = trace / (spread / (samples - 1))
     if batch == samples and claim == "without-replacement":
         return BatchNoise(batch, draws, None, None, None, None, None, full_batch_ratio)

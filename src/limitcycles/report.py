@@ -40,9 +40,11 @@ COLUMNS = (
     "run",
     "statistic",
     "value",
+    "kind",
     "low",
     "high",
     "level",
+    "interval_scale",
     "unit",
     "n",
     "paper",
@@ -113,7 +115,9 @@ def _cells(statistic: Mapping[str, Any] | None) -> dict[str, Any]:
     if statistic is None:
         return {}
     low, high = statistic["interval"] or (None, None)
-    cells = {key: statistic[key] for key in ("value", "level", "unit", "n")}
+    cells = {
+        key: statistic[key] for key in ("value", "kind", "level", "interval_scale", "unit", "n")
+    }
     cells |= {"statistic": statistic["name"], "low": low, "high": high}
     cells["paper"] = statistic.get("paper")
     return {key: "" if _missing(value) else value for key, value in cells.items()}
@@ -262,6 +266,7 @@ def _environment() -> jinja2.Environment:
         "number": wording.number,
         "interval": wording.interval,
         "estimate": wording.estimate,
+        "over": wording.over,
         "percent": wording.percent,
         "with_unit": wording.with_unit,
         "given": wording.given,

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from limitcycles.statistics import GEOMETRIC, MEAN
+
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 MISSING = "–"
@@ -57,15 +59,27 @@ def interval(bounds: Sequence[float] | None) -> str:
 
 
 def estimate(statistic: Mapping[str, Any] | None) -> str:
-    """Write value, unit, interval and n of a statistic: ``1.60 % [1.40, 1.90], n = 3``."""
+    """Write a statistic: ``1.60 % [1.40, 1.90], geometric mean of 3``; see `over`."""
     if statistic is None:
         return MISSING
     text = with_unit(number(statistic["value"]), statistic["unit"])
     if bounds := interval(statistic["interval"]):
         text += f" {bounds}"
-    return f"{text}, n = {statistic['n']}"
+    return f"{text}, {over(statistic)}"
+
+
+def over(statistic: Mapping[str, Any]) -> str:
+    """Over how many values a statistic is, and which mean of them: ``mean of 3``, or ``n = 5``."""
+    if statistic["kind"] in (MEAN, GEOMETRIC) and statistic["n"] > 1:
+        return f"{statistic['kind']} of {statistic['n']}"
+    return f"n = {statistic['n']}"
 
 
 def percent(level: float) -> str:
     """Write a confidence level: ``95 %``."""
     return f"{100 * level:g} %"
+
+
+def listed(words: Sequence[str]) -> str:
+    """The words with commas, or "none"."""
+    return ", ".join(words) or "none"

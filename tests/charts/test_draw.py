@@ -90,7 +90,7 @@ def test_the_caption_by_arm_has_estimate_interval_and_n(specs):
     result, _, _ = synthetic.rank_case()
     value = result["arms"][0]["statistics"][0]["value"]
     caption = specs["rank"]["rank-by-arm"]["description"]
-    assert f"text {value:.2f} % [{value - 0.2:.2f}, {value + 0.2:.2f}], n = 3" in caption
+    assert f"text {value:.2f} % [{value - 0.2:.2f}, {value + 0.2:.2f}], mean of 3" in caption
 
 
 def test_each_snapshot_has_its_line_and_threshold(specs):

@@ -6,6 +6,7 @@ from helpers import claims, config, context, spectrum
 
 from limitcycles import settings
 from limitcycles.claims import absent, gather, judge, rank
+from limitcycles.claims.entries import statistic
 from limitcycles.claims.result import (
     CONTRADICTED,
     NOT_TESTED,
@@ -15,8 +16,8 @@ from limitcycles.claims.result import (
     arm,
     assemble,
     control,
-    statistic,
 )
+from limitcycles.statistics import REAL
 
 ENTRY = claims()["rank-cifar100"]
 LINES = (
@@ -121,7 +122,7 @@ class TestJudge:
 def test_reasons_are_grouped_and_only_those_of_deciding_arms_count():
     arms = {n: {"run": n, "description": n} for n in ("a", "b", "c", "d")}
     entry = claims()["rank-cifar100"] | {"arms": {"a": arms["a"]}}
-    number = statistic("x", [1, 2, 3], unit="1", level=0.95)
+    number = statistic("x", [1, 2, 3], scale=REAL, unit="1", level=0.95)
     behaved = [control(k, k, "as expected", "share", 0, True) for k in ("positive", "negative")]
     found = Outcome(REPRODUCED, number, [arm(entry, "a", True, [number])], behaved)
     missing = context(absent={"b": NOT_RUN, "c": UNREACHABLE, "d": NOT_RUN})

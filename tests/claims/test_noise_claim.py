@@ -7,6 +7,7 @@ from helpers import claims, context, gradients, one_thread, spectrum  # noqa: F4
 
 from limitcycles.claims import gather, judge, noise
 from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.statistics import Estimate
 
 LEDGER = claims()["noise-independent-of-weights"]
 ARMS = list(LEDGER["arms"])[:4]
@@ -109,14 +110,16 @@ class TestNumbers:
         result = decide((0.1, 0.2, 0.3), GOOD, GOOD, GOOD)
         main = result["arms"][0]["statistics"][0]
         assert main["values"] == pytest.approx([0.1, 0.2, 0.3])
-        assert main["value"] == pytest.approx(0.2)
-        half = 4.302653 * 0.1 / 3**0.5
-        assert main["interval"] == pytest.approx([0.2 - half, 0.2 + half], rel=1e-5)
+        logs = np.log([0.1, 0.2, 0.3])
+        factor = np.exp(4.302653 * logs.std(ddof=1) / 3**0.5)
+        middle = np.exp(logs.mean())
+        assert main["value"] == pytest.approx(middle)
+        assert main["interval"] == pytest.approx([middle / factor, middle * factor], rel=1e-5)
         assert main["unit"] == "decades"
 
     def test_the_headline_is_the_worst_arm(self):
         result = decide(GOOD, BAD, GOOD, GOOD)
-        assert result["statistic"]["value"] == pytest.approx(0.85)
+        assert result["statistic"]["value"] == pytest.approx((0.8 * 0.9 * 0.85) ** (1 / 3))
 
     def test_shape_is_reported_apart(self):
         scaled = decide(BAD, BAD, BAD, BAD)
@@ -126,6 +129,18 @@ class TestNumbers:
         bent = decide(GOOD, GOOD, GOOD, GOOD, bend=6.0)
         assert bent["checks"][0]["holds"] is False
         assert bent["arms"][0]["statistics"][1]["value"] > 0.301
+
+    def test_the_linear_interval_decides_and_the_log_scale_is_shown_beside(self):
+        # Mean 0.157, interval [0.017, 0.297] linear and [0.063, 0.356] on the log scale.
+        near = (0.1, 0.16, 0.21)
+        result = decide(near, near, near, near)
+        third = next(c for c in result["checks"] if c["name"].startswith("third rule"))
+        assert third["holds"] is False
+        assert "below and undecided" in third["detail"]
+        assert all(a["agrees"] for a in result["arms"])
+        assert result["verdict"] == WITH_CAVEAT
+        assert result["caveat"] == "by intervals on the log scale (third rule): not reproduced"
+        assert decide(GOOD, GOOD, GOOD, GOOD)["checks"][1]["holds"] is True
 
     @pytest.mark.parametrize(
         ("interval", "value", "expected"),
@@ -139,7 +154,7 @@ class TestNumbers:
         ],
     )
     def test_the_whole_interval_decides(self, interval, value, expected):
-        assert noise.below({"interval": interval, "value": value}, 0.301) is expected
+        assert noise.below(Estimate(value, interval, None), 0.301) is expected
 
 
 class TestControls:

@@ -15,10 +15,17 @@ NAMES = [f"noise-covariance-{sampling}" for sampling in SAMPLINGS]
 SIZES = ["1", "8", "32", "128", "last"]
 
 
-def study(half=0.02, **changes) -> dict[str, xr.Dataset]:
+def with_interval(network: xr.Dataset) -> xr.Dataset:
+    """Ends on the log scale, ratio · e^{± half/ratio}; linear it is ratio ± half."""
+    relative = network["half"] / network["ratio"]
+    low, high = (network["ratio"] * np.exp(sign * relative) for sign in (-1, 1))
+    return network.assign(low=low, high=high)
+
+
+def study(**changes) -> dict[str, xr.Dataset]:
     """All as the paper claims; `changes` are {name: {size: value}}, of both samplings."""
     ratio = np.tile(np.linspace(0.99, 1.01, 5), (2, 1))
-    values = {"ratio": ratio, "low": ratio - half, "high": ratio + half}
+    values = {"ratio": ratio, "half": np.full((2, 5), 0.02)}
     values |= {name: np.full((2, 5), 0.5) for name in ("ratio_p", "distance_p")}
     values |= {"distance": np.full((2, 5), 0.05), "draws": np.full((2, 5), 1000)}
     values |= {"envelope_low": np.full((2, 5), 0.03), "envelope_high": np.full((2, 5), 0.08)}
@@ -36,6 +43,7 @@ def study(half=0.02, **changes) -> dict[str, xr.Dataset]:
             "directions": 4.0,
         },
     )
+    network = with_interval(network)
     control = {"ratio": [0.5, 2.0], "low": [0.48, 1.9], "high": [0.52, 2.1], "batch": [100, 100]}
     control |= {"distance": [0.5, 1.0], "envelope_low": [0.03] * 2, "envelope_high": [0.08] * 2}
     network = network.assign(
@@ -55,6 +63,7 @@ def study(half=0.02, **changes) -> dict[str, xr.Dataset]:
     for name, by_size in changes.items():
         for size, value in by_size.items():
             network[name].values[:, SIZES.index(size)] = value
+    network = with_interval(network)
     return {"network": network, "closed_form": closed, "enumeration": enumeration}
 
 
@@ -80,9 +89,9 @@ def test_reproduced(name):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"low": {"32": 1.001}}, "b = 32: the interval of the ratio misses 1 by 0.001"),
-        ({"high": {"32": 0.999}}, "b = 32: the interval of the ratio misses 1 by 0.001"),
-        ({"high": {"32": 1.2}}, "b = 32: its half-width is 0.11"),
+        ({"ratio": {"32": 1.021}}, "b = 32: the interval of the ratio misses 1 by 0.001"),
+        ({"ratio": {"32": 0.979}}, "b = 32: the interval of the ratio misses 1 by 0.001"),
+        ({"half": {"32": 0.11}}, "b = 32: its half-width is 0.11"),
         ({"distance": {"32": 0.09}}, "lies above its envelope"),
         ({"distance": {"32": 0.02}}, "lies below its envelope"),
     ],
@@ -112,11 +121,27 @@ def test_wide_intervals_say_nothing():
 
 def test_contradicted_where_every_size_misses_by_far():
     found = study()
-    for name in ("ratio", "low", "high"):
-        found["network"][name] += 0.1
+    found["network"]["ratio"] += 0.1
+    found["network"] = with_interval(found["network"])
     assert decide(found)["verdict"] == CONTRADICTED
-    found["network"]["low"].values[:, 0] = 1.04
+    found["network"]["half"].values[:, 0] = 0.05
+    found["network"] = with_interval(found["network"])
     assert decide(found)["verdict"] == NOT_REPRODUCED
+
+
+def test_the_linear_interval_decides_and_the_log_scale_is_shown_beside():
+    # 0.98 ± 0.0201 holds 1; 0.98 e^{±0.0201/0.98} = [0.96, 1.0003] too. 1.02 ± 0.0201 holds it,
+    # 1.02 e^{−0.0201/1.02} = 1.0001 does not.
+    for ratio, differs in ((0.98, False), (1.02, True)):
+        result = decide(study(ratio={"32": ratio}, half={"32": 0.0201}))
+        third = next(c for c in result["checks"] if c["name"].startswith("third rule"))
+        assert third["holds"] is not differs
+        words = "b = 32: another answer by the interval on the log scale"
+        assert result["caveat"] == (words if differs else None)
+        assert [a["agrees"] for a in result["arms"]] == [True, True]
+        shown = next(s for s in result["arms"][0]["statistics"] if s["name"].endswith("b = 32"))
+        assert shown["interval"][0] * shown["interval"][1] == pytest.approx(ratio**2)
+        assert shown["interval_scale"] == "log"
 
 
 def test_noise_of_the_full_batch_counts_without_replacement_only():

@@ -164,7 +164,10 @@ class TestCaption:
         said = [part.endswith("text, code") for part in check["detail"].split(". ")[:3]]
         assert said == list(within or [False] * 3)
         assert "rank of 1.8 % of 13,338, 240" in check["detail"]
-        assert f"Measured λ_max: text {wording.number(largest)}, code" in check["detail"]
+        assert (
+            f"Measured λ_max, geometric means over seeds: text {wording.number(largest)}, code"
+            in check["detail"]
+        )
         assert result["verdict"] == REPRODUCED  # it decides nothing
 
     def test_an_impossible_caption(self):

@@ -5,6 +5,7 @@ from helpers import claims, context, run, spectrum
 
 from limitcycles import files
 from limitcycles.claims import EVALUATORS, gather, judge
+from limitcycles.claims.entries import statistic
 from limitcycles.claims.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -17,9 +18,9 @@ from limitcycles.claims.result import (
     by_agreement,
     control,
     paper_value,
-    statistic,
 )
 from limitcycles.errors import LimitcyclesError
+from limitcycles.statistics import POSITIVE, REAL
 
 ENTRY = {
     "title": "A title",
@@ -45,7 +46,7 @@ CONTRACT = {
 
 
 def number(*values):
-    return statistic("number", values or (1, 2, 3), unit="1", level=0.95)
+    return statistic("number", values or (1, 2, 3), scale=REAL, unit="1", level=0.95)
 
 
 def outcome(verdict=REPRODUCED, *, values=(1, 2, 3), passed=(True, True), caveats=()):
@@ -67,7 +68,9 @@ class TestStatistic:
         assert (result["n"], result["level"], result["values"]) == (3, 0.95, [1.0, 2.0, 3.0])
 
     def test_logarithmic(self):
-        result = statistic("x", [1, 10, 100], unit="1", level=0.95, paper=9, log=True)
+        result = statistic("x", [1, 10, 100], scale=POSITIVE, unit="1", level=0.95, paper=9)
+        assert result["kind"] == "geometric mean"
+        assert result["interval_scale"] == "log"
         factor = 10 ** (4.302653 / 3**0.5)
         assert result["value"] == pytest.approx(10)
         assert result["interval"] == pytest.approx([10 / factor, 10 * factor], rel=1e-5)
@@ -75,6 +78,8 @@ class TestStatistic:
 
     def test_one_seed_has_no_interval(self):
         assert number(5)["interval"] is None
+        assert number(5)["missing"] == "one value"
+        assert number(1, 2)["missing"] is None
 
 
 class TestAgreement:

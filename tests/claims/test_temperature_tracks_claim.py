@@ -165,8 +165,10 @@ def test_numbers_by_hand():
     expected = [3**0.5 / 3 / 0.5, 0.12**0.5 / 1.2 / 0.5]
     main = result["statistic"]
     assert main["values"] == pytest.approx(expected)
-    half = 12.7062 * np.std(expected, ddof=1) / 2**0.5
-    assert main["interval"] == pytest.approx([np.mean(expected) - half, np.mean(expected) + half])
+    middle, half = np.mean(np.log(expected)), 12.7062 * np.std(np.log(expected), ddof=1) / 2**0.5
+    ends = [np.exp(middle - half), np.exp(middle + half)]
+    assert main["interval"] == pytest.approx(ends, rel=1e-4)
+    assert main["value"] == pytest.approx(np.exp(middle))
     first = {s["name"]: s for s in result["arms"][0]["statistics"]}
     assert result["arms"][0]["statistics"][0]["name"] == "mean λ(D)"
     assert first["variance, equal (η/b)·mean λ"]["value"] == pytest.approx(2**0.5)
@@ -175,7 +177,10 @@ def test_numbers_by_hand():
     assert "at most 1.73" in result["checks"][0]["detail"]
     logs = [np.log([2, 2, 5]).std() / np.log([1, 2, 3]).std()]
     logs += [np.log([1, 1, 1.6]).std() / np.log([1, 2, 3]).std()]
-    assert f"ratio {np.mean(logs):.3f}" in check(result, "spread of the logarithms")["detail"]
+    assert (
+        f"ratio {np.exp(np.mean(np.log(logs))):.3f}"
+        in check(result, "spread of the logarithms")["detail"]
+    )
 
 
 class TestWhatIsMissing:

@@ -1,5 +1,6 @@
 """Training and test errors against the paper's: every verdict, and the controls."""
 
+import numpy as np
 import pytest
 from helpers import claims, context, run
 
@@ -116,8 +117,10 @@ def test_numbers_by_hand():
     test, train = (result["arms"][0]["statistics"][i] for i in range(2))
     assert (test["name"], train["name"]) == ("test error", "train error")
     assert (test["value"], test["values"]) == (2, [1, 2, 3])
-    half = 4.302653 / 3**0.5
-    assert test["interval"] == pytest.approx([2 - half, 2 + half], rel=1e-6)
+    factor = np.exp(4.302653 / 3**0.5 / 100 / (0.02 * 0.98))  # of the odds of an error
+    odds = [0.02 / 0.98 / factor, 0.02 / 0.98 * factor]
+    assert test["interval"] == pytest.approx([100 * o / (1 + o) for o in odds], rel=1e-5)
+    assert (test["kind"], test["interval_scale"]) == ("mean", "logit")
     assert train["value"] == pytest.approx(0.7)
     assert (test["paper"], test["unit"], test["n"]) == (0.75, "%", 3)
 

@@ -94,7 +94,8 @@ def _all(
     whole = [check["of"] for check in result["checks"] if "of" in check][:1]
     caption = (
         f"If the claim holds, the score {SCORE} orders the networks as their test error does. "
-        f"{len(result['arms'])} networks; large marks are means over seeds, small ones the seeds. "
+        f"{len(result['arms'])} networks; large marks are over seeds, the mean error and the "
+        "geometric mean of the score, small ones the seeds. "
         f"Kendall's τ over all of them: {'; '.join(_said(result, where) for where in whole)}."
     )
     return dressed(parts.panels(panels, chosen), "Score against test error", caption)
@@ -224,8 +225,7 @@ def _correlations(result: dict[str, Any]) -> alt.TopLevelMixin:
             continue
         tau, drawn_again = check["statistic"], check["bootstrap"] or [None, None]
         key = {"of": check["of"], "score": _moment(check["percent"])}
-        # τ lies between −1 and 1; an interval over few seeds need not.
-        low, high = np.clip(tau["interval"] or [np.nan, np.nan], -1, 1)
+        low, high = tau["interval"] or (np.nan, np.nan)
         text = wording.estimate(tau)
         again = wording.interval(check["bootstrap"])
         row = {"value": tau["value"], "low": low, "high": high, "text": text, "again": again}
@@ -286,8 +286,9 @@ def _correlations(result: dict[str, Any]) -> alt.TopLevelMixin:
     level = wording.percent(result["statistic"]["level"])
     caption = (
         f"Kendall's τ between the score and the test error. Pale bars are {level} intervals over "
-        "seeds (cut at ±1), circles the seeds. Lines with end marks are intervals of a bootstrap "
-        f"over the networks: {'; '.join(facts)}. τ passes where the interval over seeds excludes 0 "
+        "seeds on the scale of Fisher's z, circles the seeds. Lines with end marks are intervals "
+        f"of a bootstrap over the networks: {'; '.join(facts)}. τ passes where the linear interval "
+        "over seeds, that of the rule, excludes 0 "
         f"and its mean lies beyond ±{wording.given(bound)} (dotted)."
     )
     height = 46 * frame["of"].nunique()

@@ -9,6 +9,7 @@ import xarray as xr
 from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
+from limitcycles.statistics import POSITIVE, estimate
 
 COLUMNS = {"rank": "rank (% of d)", "mean": "mean eigenvalue (gradient squared)"}
 
@@ -28,7 +29,8 @@ def chart(
             continue
         arms.append(arm["name"])
         rows += [_curve(spectrum).assign(arm=arm["name"]) for spectrum in last]
-        means = pd.concat(rows[-len(last) :]).groupby("augmentations")["rank"].mean()
+        means = pd.concat(rows[-len(last) :]).groupby("augmentations")["rank"]
+        means = means.agg(lambda ranks: estimate(ranks, POSITIVE).value)
         said.append(
             f"{arm['name']} "
             + ", ".join(f"{wording.number(rank)} % at {number:g}" for number, rank in means.items())
@@ -39,7 +41,7 @@ def chart(
     panels = [_panel(frame, column, papers[column], arms, chosen) for column in COLUMNS]
     caption = (
         "D over several augmentations of each image, after training, one line per seed. Rank by "
-        f"the paper's rule against the number of augmentations, as mean over seeds: "
+        f"the paper's rule against the number of augmentations, as geometric mean over seeds: "
         f"{'; '.join(said)}. The paper's figure (dashed) says "
         f"{wording.given(papers['rank'])} % and a mean of {wording.given(papers['mean'])}."
     )

@@ -10,6 +10,7 @@ import xarray as xr
 from limitcycles import wording
 from limitcycles.charts import augmentations, captions, data, estimates, lines, parts
 from limitcycles.charts.theme import dressed
+from limitcycles.statistics import POSITIVE, estimate
 from limitcycles.thresholds import paper_threshold
 
 # The last is drawn only where D was taken over several augmentations of the images.
@@ -80,7 +81,7 @@ def _rank_curve(result: dict[str, Any], spectra: list[xr.Dataset]) -> alt.TopLev
         d = int(last[0].attrs["weights"])
         sizes.add(d)
         means = {
-            kind: wording.number(100 / d * np.mean([s.attrs[f"rank_{kind}"] for s in last]))
+            kind: wording.number(_percent([s.attrs[f"rank_{kind}"] for s in last], d))
             for kind in ("float32", "float64")
         }
         facts.append(
@@ -101,12 +102,18 @@ def _rank_curve(result: dict[str, Any], spectra: list[xr.Dataset]) -> alt.TopLev
     marks.append(parts.horizontal_line(paper, f"paper: {wording.given(paper)} % of d"))
     caption = (
         "How the rank depends on the threshold, after training; one line per seed. At the "
-        f"thresholds λ_max·d·ε (dotted) the rank is, as mean over seeds: {'; '.join(facts)}. The "
-        f"paper's figure says {wording.given(paper)} % of d (dashed). A line ends where the "
-        "spectrum is not resolved."
+        "thresholds λ_max·d·ε (dotted) the rank is, as geometric mean over seeds: "
+        f"{'; '.join(facts)}. The paper's figure says {wording.given(paper)} % of d (dashed). A "
+        "line ends where the spectrum is not resolved."
     )
     chart = alt.layer(*marks).properties(width=parts.WIDE, height=300)
     return dressed(chart, "Rank against threshold", caption)
+
+
+def _percent(ranks: list[float], weights: int) -> float:
+    """Geometric mean over seeds in percent of the weights; NaN where one is not resolved."""
+    resolved = bool(np.isfinite(ranks).all())
+    return 100 / weights * estimate(ranks, POSITIVE).value if resolved else float("nan")
 
 
 def _curve(spectrum: xr.Dataset) -> pd.DataFrame:
@@ -213,7 +220,8 @@ def _mean_readings(result: dict[str, Any], spectra: list[xr.Dataset]) -> alt.Top
     ]
     mean, std = (wording.given(paper) for paper in papers)
     caption = (
-        "“Mean ± std” of the eigenvalues can be read in three ways, after training: "
+        "“Mean ± std” of the eigenvalues can be read in three ways, after training, as geometric "
+        "means over seeds: "
         f"{'; '.join(pairs)}. The paper's figure says {mean} ± {std} (dashed). Bars are intervals "
         "over seeds, circles the seeds."
     )

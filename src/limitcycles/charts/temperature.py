@@ -12,7 +12,7 @@ from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.claims.temperature import MATCHED, WORDS, ratios
 from limitcycles.claims.temperature_theory import agreement, predictions
-from limitcycles.statistics import t_interval
+from limitcycles.statistics import POSITIVE, estimate
 
 NAMES = ("variance-by-setting", "predicted-variance", "ratio-by-seed")
 VARIANCE = "variance over the second half of the steps (weight²)"
@@ -78,7 +78,7 @@ def _frame(result: dict[str, Any], tables: list[xr.Dataset]) -> pd.DataFrame:
 
 
 def _geometric(values: pd.Series) -> float:
-    return float(np.exp(np.log(values).mean()))
+    return estimate(values, POSITIVE).value
 
 
 def _colour() -> dict[str, Any]:
@@ -204,7 +204,7 @@ def _ratios(result: dict[str, Any], tables: list[xr.Dataset], note: str) -> alt.
             found[f"theory: {title}"] = ratios(predicted, "predicted")
     rows, single, facts = [], [], []
     for of, values in found.items():
-        mean, interval = t_interval(values, level)
+        mean, interval, _ = estimate(values, POSITIVE, level)
         low, high = interval or (None, None)
         text = f"{wording.number(mean)} {wording.interval(interval)}".strip()
         rows.append({"of": of, "value": mean, "low": low, "high": high, "text": text})
@@ -251,8 +251,9 @@ def _ratios(result: dict[str, Any], tables: list[xr.Dataset], note: str) -> alt.
     caption = (
         "Coefficient of variation of the late noise over networks, at equal (η/b)·mean λ(D) over "
         "that at equal η/b; below 1 (dashed) the remark's matching makes the noise more alike. "
-        f"{'; '.join(facts)}. Circles are seeds, bars {wording.percent(level)} intervals over "
-        f"{len(seeds)} seeds, cut where they leave the axis. A coefficient of variation of "
+        f"{'; '.join(facts)}. Diamonds are geometric means over seeds, circles the seeds, bars "
+        f"{wording.percent(level)} intervals over {len(seeds)} seeds, cut where they "
+        "leave the axis. A coefficient of variation of "
         f"{tables[0].sizes['setting']} networks is at most "
         f"{wording.number(tables[0].sizes['setting'] ** 0.5)}.{note}"
     )

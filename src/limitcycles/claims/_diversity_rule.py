@@ -8,7 +8,7 @@ import numpy as np
 
 from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 from limitcycles.errors import LimitcyclesError
-from limitcycles.statistics import t_interval
+from limitcycles.statistics import REAL, estimate
 
 # (less diverse, more diverse): arms of the ledger
 FIRST = (("mnist", "cifar10"), ("cifar10", "cifar100"), ("cifar10", "cifar10-augmented"))
@@ -55,8 +55,8 @@ def sign(values: Sequence[float], parameters: Mapping) -> int:
 
     One seed has no interval; the value alone is judged then.
     """
-    mean, interval = t_interval(values, parameters["level"])
-    low, high = interval or (mean, mean)
+    found = estimate(values, REAL, parameters["level"])
+    low, high = found.interval or (found.value, found.value)
     return int(low > parameters["log_ratio"]) - int(high < parameters["log_ratio"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import kendalltau
 
-from limitcycles.statistics import t_interval
+from limitcycles.statistics import REAL, Scale, estimate
 
 RESAMPLES = 2000  # of the bootstrap over networks
 
@@ -63,9 +63,12 @@ def bootstrap(scores: np.ndarray, errors: np.ndarray, level: float) -> tuple[flo
     return float(low), float(high)
 
 
-def passes(values: list[float], parameters: dict) -> int:
-    """Sign of τ where its interval excludes 0 and |mean| is large enough, else 0."""
-    mean, interval = t_interval(values, parameters["level"])
+def passes(values: list[float], parameters: dict, scale: Scale = REAL) -> int:
+    """Sign of τ where its interval excludes 0 and |mean| is large enough, else 0.
+
+    The rule has the interval on the linear scale.
+    """
+    mean, interval, _ = estimate(values, scale, parameters["level"])
     low, high = interval or (mean, mean)
     excluded = low > 0 or high < 0
     return int(np.sign(mean)) if excluded and abs(mean) >= parameters["tau"] else 0

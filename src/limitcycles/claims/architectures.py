@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import xarray as xr
 
+from limitcycles import wording
 from limitcycles.claims import _rank_correlation as correlation
+from limitcycles.claims.entries import statistic
 from limitcycles.claims.result import (
     NOT_REPRODUCED,
     REPRODUCED,
@@ -18,9 +20,9 @@ from limitcycles.claims.result import (
     Outcome,
     arm,
     control,
-    statistic,
 )
 from limitcycles.errors import LimitcyclesError
+from limitcycles.statistics import CORRELATION, PERCENT, POSITIVE
 
 ALL = "all networks"
 FEWEST = 5  # networks that see the same dataset, from which the second rule looks at it
@@ -115,7 +117,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         raise NotRun("fewer than two networks are run at this scale: there is nothing to rank")
     level = parameters["level"]
     within = groups(evidence, names)
-    checks, signs, statistics = [], {}, {}
+    checks, signs, by_z, statistics = [], {}, {}, {}
 
     def judge(where, mine, percent, read=score, resample=False):
         """Add one τ to the checks; returns its sign if it passes, and the statistic."""
@@ -123,10 +125,12 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         found = statistic(
             f"Kendall's τ with the score at {percent} %",
             correlation.taus(scores, errors),
+            scale=CORRELATION,
             unit="1",
             level=level,
         )
         sign = correlation.passes(found["values"], parameters)
+        by_z[where, percent] = correlation.passes(found["values"], parameters, CORRELATION)
         span = correlation.bootstrap(scores, errors, level) if resample else None
         checks.append(_check(where, percent, mine, found, bool(sign), span))
         return sign, found
@@ -142,15 +146,27 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
             judge("fully connected networks only", connected, percent)
 
     first, last = min(entry["snapshots"]), max(entry["snapshots"])
-    before, after = signs[ALL, first], signs[ALL, last]
+    verdict = _verdict(signs[ALL, first], signs[ALL, last])
+    third = _verdict(by_z[ALL, first], by_z[ALL, last])
     caveats = []
-    if before and before == after:
-        verdict = REPRODUCED
-    elif bool(before) != bool(after):
-        verdict = WITH_CAVEAT
-        caveats.append(f"only with the score at {first if before else last} % of training")
-    else:
-        verdict = NOT_REPRODUCED
+    if verdict == WITH_CAVEAT:
+        only = first if signs[ALL, first] else last
+        caveats.append(f"only with the score at {only} % of training")
+    if third != verdict:
+        caveats.append(f"by intervals of Fisher's z (third rule): {third}")
+    others = [
+        f"{where}, {percent} %: {'passes' if z else 'does not pass'}"
+        for (where, percent), z in by_z.items()
+        if z != signs.get((where, percent), z)
+    ]
+    checks.append(
+        {
+            "name": "third rule: intervals of Fisher's z",
+            "holds": third == verdict,
+            "detail": f"{third}; another answer than by the linear interval, which decides: "
+            f"{wording.listed(others)}",
+        }
+    )
     agreeing = [
         where
         for where in within
@@ -169,11 +185,12 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
             name,
             None,
             [
-                statistic("test error", list(errors[i]), unit="%", level=level),
+                statistic("test error", errors[i], scale=PERCENT, unit="%", level=level),
                 *(
                     statistic(
                         f"rank(D)/d + var λ(D) at {percent} %",
-                        list(table(evidence, names, percent)[i]),
+                        table(evidence, names, percent)[i],
+                        scale=POSITIVE,
                         unit="mixed",
                         level=level,
                     )
@@ -196,6 +213,13 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         )
     controls = _controls(entry, table(evidence, names, last), errors)
     return Outcome(verdict, statistics[last], arms, controls, checks, caveats)
+
+
+def _verdict(before: int, after: int) -> str:
+    """From the signs with which τ passes before and after training; 0: it does not."""
+    if before and before == after:
+        return REPRODUCED
+    return WITH_CAVEAT if bool(before) != bool(after) else NOT_REPRODUCED
 
 
 def _seed(store: xr.Dataset) -> int:

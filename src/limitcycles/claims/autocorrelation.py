@@ -11,6 +11,7 @@ from scipy import stats
 
 from limitcycles import wording
 from limitcycles.analyses._autocorrelation import examine
+from limitcycles.claims.entries import statistic
 from limitcycles.claims.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -21,10 +22,10 @@ from limitcycles.claims.result import (
     arm,
     control,
     some_run,
-    statistic,
 )
 from limitcycles.errors import LimitcyclesError
 from limitcycles.series import nulls
+from limitcycles.statistics import PERCENT
 
 DECIDING = ("text", "code")
 WALK, OU, NOISE = "random-walk", "ornstein-uhlenbeck", "epoch-noise"
@@ -145,7 +146,8 @@ def _statistics(of_seeds: list[xr.Dataset], level: float) -> list[dict]:
     """All numbers of one arm; `value` is over the weights of all seeds."""
 
     def share(name: str, measure) -> dict:
-        found = statistic(name, [measure([s]) for s in of_seeds], unit="%", level=OVER_SEEDS)
+        values = [measure([s]) for s in of_seeds]
+        found = statistic(name, values, scale=PERCENT, unit="%", level=OVER_SEEDS)
         return found | {"value": measure(of_seeds)}
 
     return [

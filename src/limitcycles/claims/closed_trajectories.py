@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from limitcycles import wording
-from limitcycles.claims.counts import counted, number
+from limitcycles.claims.entries import MEDIAN, UNTOLD, counted, single
 from limitcycles.claims.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -135,9 +135,11 @@ def _numbers(paths: xr.Dataset, name: str, strict: float, loose: float, rule: di
             level=LEVEL,
             paper=100.0,
         ),
-        number(
+        single(
             "median distance of the closest return",
             float(mine["strict"].median()),
+            kind=MEDIAN,
+            missing=UNTOLD,
             unit="length of the trajectory",
             level=LEVEL,
             n=n,
@@ -145,9 +147,11 @@ def _numbers(paths: xr.Dataset, name: str, strict: float, loose: float, rule: di
     ]
     if not np.isnan(mine["second"]).any():
         statistics.append(
-            number(
+            single(
                 "the same by a second method",
                 float(mine["second"].median()),
+                kind=MEDIAN,
+                missing=UNTOLD,
                 unit="length of the trajectory",
                 level=LEVEL,
                 n=n,

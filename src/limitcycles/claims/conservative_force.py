@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from limitcycles.claims.bounds import largest, listed
+from limitcycles.claims.entries import largest
 from limitcycles.claims.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -17,6 +17,7 @@ from limitcycles.claims.result import (
     control,
     paper_value,
 )
+from limitcycles.wording import listed
 
 NAMES = {
     "cosine": "mean |cos(j, ∇Φ)|",

@@ -20,6 +20,7 @@ from limitcycles.claims._diversity_rule import (
     sign,
     signs,
 )
+from limitcycles.claims.entries import statistic
 from limitcycles.claims.result import (
     CONTRADICTED,
     REPRODUCED,
@@ -30,11 +31,10 @@ from limitcycles.claims.result import (
     arm,
     control,
     paper_value,
-    statistic,
 )
 from limitcycles.diffusion import Rows, exact
 from limitcycles.spectrum import summarise
-from limitcycles.statistics import t_interval
+from limitcycles.statistics import POSITIVE, REAL, estimate
 
 PAPER = {
     "mnist": "mean eigenvalue on MNIST",
@@ -142,7 +142,7 @@ def _moments(entry: dict, name: str, spectra: Sequence[xr.Dataset]) -> list[dict
             unit="gradient squared",
             level=entry["rule_parameters"]["level"],
             paper=paper,
-            log=True,
+            scale=POSITIVE,
         )
         for (moment, key), paper in zip(MOMENTS.items(), papers, strict=True)
     ]
@@ -157,6 +157,7 @@ def _ratios(entry: dict, logs: Logs, pair: Pair) -> list[dict]:
         statistic(
             ratio_name(moment, pair),
             list(values),
+            scale=REAL,
             unit="1",
             level=entry["rule_parameters"]["level"],
             paper=paper,
@@ -189,9 +190,10 @@ def _look(spectra: Mapping, pairs: Sequence[Pair], read, parameters: Mapping) ->
     usable = [p for p in pairs if all(np.isfinite(read(s)) for name in p for s in spectra[name])]
     logs = _logs({name: spectra[name] for pair in usable for name in pair}, [read])
     found = [sign(log_ratios(logs, pair)[:, 0], parameters) for pair in usable]
+    spans = [estimate(log_ratios(logs, p)[:, 0], REAL, parameters["level"]) for p in usable]
     words = [
-        f"{pair_name(p)}: {_said(*t_interval(log_ratios(logs, p)[:, 0], parameters['level']))}"
-        for p in usable
+        f"{pair_name(p)}: {_said(found.value, found.interval)}"
+        for p, found in zip(usable, spans, strict=True)
     ] + [f"{pair_name(p)}: not resolved" for p in pairs if p not in usable]
     whole = len(usable) == len(pairs)
     return {

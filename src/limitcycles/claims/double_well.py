@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from limitcycles import wording
-from limitcycles.claims.counts import counted, number
+from limitcycles.claims.entries import counted, result_entry, single
 from limitcycles.claims.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -17,6 +17,7 @@ from limitcycles.claims.result import (
     arm,
     control,
 )
+from limitcycles.statistics import MEAN, REAL
 
 ARMS = {"lambda-0": 0.0, "lambda-0.5": 0.5, "lambda-1.5": 1.5}
 
@@ -118,7 +119,7 @@ def _numbers(parts: dict[str, xr.Dataset], name: str) -> list[dict]:
             level=level,
             paper=100.0 if name == "lambda-1.5" else None,  # "SGD converges to limit cycles"
         ),
-        number(
+        single(
             "L1 distance of the steady density from e^{−Φ} (extrapolated; each: the grids)",
             float(steady["l1_extrapolated"]),
             unit="1",
@@ -126,18 +127,20 @@ def _numbers(parts: dict[str, xr.Dataset], name: str) -> list[dict]:
             n=grids,
             values=distances,
         ),
-        number(
+        single(
             "shift of the critical points", float(steady["shift"]), unit="length of x", level=level
         ),
-        number(
+        result_entry(
             "area rate of simulated paths",
-            float(steady["rate"]),
+            steady["rate"],
+            kind=MEAN,
             unit="area per time",
             level=level,
             n=parts["steady"].attrs["paths"],
             interval=(steady["rate_low"], steady["rate_high"]),
+            scale=REAL.name,
         ),
-        number(
+        single(
             "area rate on the finest grid",
             rates[-1],
             unit="area per time",
@@ -145,7 +148,7 @@ def _numbers(parts: dict[str, xr.Dataset], name: str) -> list[dict]:
             n=grids,
             values=rates,
         ),
-        number(
+        single(
             "area rate πλ/Z in closed form",
             float(steady["rate_exact"]),
             unit="area per time",

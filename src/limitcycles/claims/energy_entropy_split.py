@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from limitcycles import wording
+from limitcycles.claims.entries import largest, single
 from limitcycles.claims.free_energy_decreases import given, order
 from limitcycles.claims.result import (
     CONTRADICTED,
@@ -15,7 +16,6 @@ from limitcycles.claims.result import (
     arm,
     by_agreement,
     control,
-    largest,
 )
 
 ROUNDING = 1e-12  # a smaller spread has no order
@@ -45,16 +45,12 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         statistics = [
             largest("spread, Φ of the solver", discrete, unit="1", level=None) | {"paper": 0.0},
             largest("spread, Φ in closed form", closed, unit="1", level=None) | {"paper": 0.0},
-            {
-                "name": "power of the spacing, Φ in closed form",
-                "value": power if finest > ROUNDING else None,
-                "interval": None,
-                "level": None,
-                "unit": "1",
-                "n": len(cells),
-                "paper": None,
-                "values": closed,
-            },
+            single(
+                "power of the spacing, Φ in closed form",
+                power if finest > ROUNDING else None,
+                n=len(cells),
+                values=closed,
+            ),
         ]
         arms.append(arm(entry, name, small and vanishes, statistics))
         clear.append(min(discrete) > parameters["clear_spread"])

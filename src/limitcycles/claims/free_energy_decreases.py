@@ -6,15 +6,8 @@ import numpy as np
 import xarray as xr
 
 from limitcycles import wording
-from limitcycles.claims.result import (
-    CONTRADICTED,
-    Evidence,
-    Outcome,
-    arm,
-    by_agreement,
-    control,
-    largest,
-)
+from limitcycles.claims.entries import largest
+from limitcycles.claims.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
 from limitcycles.convergence import log_log_slope
 
 ORDER = 1.5  # least power of the spacing with which an error of discretisation falls (theory: 2)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from limitcycles.claims.result import statistic
+from limitcycles.claims.entries import statistic
 from limitcycles.errors import LimitcyclesError
+from limitcycles.statistics import POSITIVE
 
 NAME = "fall of the gradient norm"  # in the ledger
 SMALLEST = float(np.finfo(np.float32).tiny)  # a gradient of exactly 0 counts as this
@@ -69,7 +70,7 @@ def measured(
         unit="1",
         level=parameters["level"],
         paper=paper,
-        log=True,
+        scale=POSITIVE,
     )
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 
 from limitcycles import wording
 from limitcycles.analyses.gradient_norm import MODES, norm
+from limitcycles.claims.entries import statistic
 from limitcycles.claims.gradient_falls import NAME, SMALLEST, agrees, ends, measured, trend
 from limitcycles.claims.result import (
     CONTRADICTED,
@@ -21,8 +22,8 @@ from limitcycles.claims.result import (
     control,
     paper_value,
     some_run,
-    statistic,
 )
+from limitcycles.statistics import POSITIVE, estimate
 
 DECIDE = ("text", "code")
 SHARES = (0.1, 1.0, 5.0, 10.0)  # percent of the epochs in a window, beside the rule's
@@ -86,7 +87,7 @@ def _smoothed(curves: Sequence[xr.Dataset], parameters: dict, paper: float) -> l
                 unit="1",
                 level=parameters["level"],
                 paper=paper,
-                log=True,
+                scale=POSITIVE,
             )
         )
     return result
@@ -147,7 +148,7 @@ def _trends(norms: dict, modes: dict, parameters: dict, paper: float) -> dict:
     for name, parts in norms.items():
         found = [
             statistic(mode, [trend(part, mode) for part in parts], unit="1",
-                      level=parameters["level"], paper=paper, log=True)
+                      level=parameters["level"], paper=paper, scale=POSITIVE)
             for mode in MODES
         ]  # fmt: skip
         same.append(_same(found, modes[name], parameters, paper))
@@ -198,7 +199,7 @@ def _partitions(runs: dict[str, list[dict]]) -> dict:
     for name, parts in runs.items():
         for k, when in ((0, "after the transient"), (-1, "at the end")):
             one, expected = (
-                float(np.mean([p["partitions"][f"norm_{of}"].values[k] for p in parts]))
+                estimate([p["partitions"][f"norm_{of}"].values[k] for p in parts], POSITIVE).value
                 for of in ("one", "expected")
             )
             shares.append(expected / max(one, SMALLEST))
@@ -211,7 +212,8 @@ def _partitions(runs: dict[str, list[dict]]) -> dict:
         "holds": min(shares) > 0.5,
         "detail": "the full gradient in training mode is the mean over one partition of the images "
         f"into mini-batches; over {count} partitions, ‖∇f‖/√d of one (root mean square) and of "
-        f"their expectation: {'; '.join(words)} (nats per unit of weight)",
+        f"their expectation: {'; '.join(words)} (nats per unit of weight, "
+        "geometric means over seeds)",
     }
 
 

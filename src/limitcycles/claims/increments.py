@@ -10,6 +10,7 @@ import xarray as xr
 
 from limitcycles import wording
 from limitcycles.analyses import increments
+from limitcycles.claims.entries import statistic
 from limitcycles.claims.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -20,10 +21,10 @@ from limitcycles.claims.result import (
     arm,
     control,
     some_run,
-    statistic,
 )
 from limitcycles.errors import LimitcyclesError
 from limitcycles.series.spectra import ratios_of
+from limitcycles.statistics import PERCENT, POSITIVE, REAL
 
 DECIDING = ("text", "code")
 MAIN = "weights above all nulls, both ratios"
@@ -99,7 +100,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     verdict, caveats = decide(looks["periodogram"], share)
     main = next(
         (s for a in arms for s in a["statistics"] if s["name"] == MAIN),
-        statistic("weights that move", [0.0], unit="%", level=level),  # none does
+        statistic("weights that move", [0.0], scale=PERCENT, unit="%", level=level),  # none does
     )
     checks = [
         _second_look(looks["welch"], share, verdict),
@@ -161,13 +162,14 @@ def _statistics(seeds: Sequence[dict[str, xr.Dataset]], level: float) -> list[di
     """The statistics of an arm over its seeds; of those in which a weight moves."""
     moving = [100 * float(seed["weights"]["moving"].mean()) for seed in seeds]
     each = [(one, seed) for seed in seeds if (one := shares([seed["weights"]])) is not None]
-    move = statistic("weights that move", moving, unit="%", level=level)
+    move = statistic("weights that move", moving, scale=PERCENT, unit="%", level=level)
     if not each:
         return [move]
     found = [one for one, _ in each]
 
     def percent(name, values):
-        return statistic(name, [100 * float(v) for v in values], unit="%", level=level)
+        shares = [100 * float(v) for v in values]
+        return statistic(name, shares, scale=PERCENT, unit="%", level=level)
 
     result = [percent(MAIN, [one.both for one in found])]
     for i, end in enumerate(increments.ENDS):
@@ -180,11 +182,12 @@ def _statistics(seeds: Sequence[dict[str, xr.Dataset]], level: float) -> list[di
     result.append(percent("weights within random walk, both ratios", [o.within for o in found]))
     for end in increments.ENDS:
         medians = [float(ratio.sel(end=end).median()) for ratio in ratios]
-        result.append(statistic(f"median log ratio, {end}", medians, unit="nat", level=level))
+        name = f"median log ratio, {end}"
+        result.append(statistic(name, medians, scale=REAL, unit="nat", level=level))
     drawn = [_drawn(seed["amplitudes"]) for _, seed in each if "mean" in seed["amplitudes"]]
     for part, values in zip(PICTURE, zip(*drawn, strict=True), strict=False):
         name = f"paper's picture, {part} over middle"
-        result.append(statistic(name, values, unit="1", level=level))
+        result.append(statistic(name, values, scale=POSITIVE, unit="1", level=level))
     moved = [seed["weights"].isel(weight=seed["weights"]["moving"].values) for _, seed in each]
     halves = [weights["stationary"].values.mean() for weights in moved]
     return [*result, percent("weights with equal halves", halves), move]

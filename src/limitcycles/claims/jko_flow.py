@@ -6,15 +6,8 @@ import numpy as np
 import xarray as xr
 
 from limitcycles import wording
-from limitcycles.claims.result import (
-    CONTRADICTED,
-    Evidence,
-    Outcome,
-    arm,
-    by_agreement,
-    control,
-    largest,
-)
+from limitcycles.claims.entries import largest, sloped
+from limitcycles.claims.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
 from limitcycles.convergence import Slope, log_log_slope
 
 SMALL = 0.5  # of the distance, that a coarser grid or more blur may change in it
@@ -31,7 +24,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         fit = log_log_slope(steps, errors, level)
         last = flows["distance"].sel(arm=name, step=steps.min()).values
         statistics = [
-            sloped(fit, steps, errors, level),
+            _sloped(fit, steps, errors, level),
             largest("distance at the smallest step", last, unit="1", level=level),
         ]
         arms.append(arm(entry, name, passes(steps, errors, parameters), statistics))
@@ -51,18 +44,9 @@ def given(flow: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
     return flow["step"].values[there], errors.values[there]
 
 
-def sloped(fit: Slope, steps: np.ndarray, errors: np.ndarray, level: float) -> dict:
-    """The slope as a statistic."""
-    return {
-        "name": "slope of log distance against log step",
-        "value": fit.slope,
-        "interval": list(fit.interval) if fit.interval else None,
-        "level": level,
-        "unit": "1",
-        "n": len(steps),
-        "paper": None,
-        "values": [float(e) for e in errors],
-    }
+def _sloped(fit: Slope, steps: np.ndarray, errors: np.ndarray, level: float) -> dict:
+    name = "slope of log distance against log step"
+    return sloped(name, fit.slope, fit.interval, len(steps), level=level, values=errors)
 
 
 def passes(steps: np.ndarray, errors: np.ndarray, parameters: dict) -> bool:

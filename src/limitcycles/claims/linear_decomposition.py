@@ -6,16 +6,9 @@ import math
 
 import xarray as xr
 
-from limitcycles.claims.result import (
-    CONTRADICTED,
-    Evidence,
-    Outcome,
-    arm,
-    by_agreement,
-    control,
-    largest,
-    statistic,
-)
+from limitcycles.claims.entries import largest, statistic
+from limitcycles.claims.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
+from limitcycles.statistics import EXPECTED
 
 
 def evaluate(entry: dict, evidence: Evidence) -> Outcome:
@@ -30,6 +23,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
             statistic(
                 "ratio of simulated to predicted covariance",
                 _given(mine["ratio"]),
+                scale=EXPECTED,
                 unit="1",
                 level=level,
             ),

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from limitcycles import wording
-from limitcycles.claims.counts import number
+from limitcycles.claims.entries import single, sloped
 from limitcycles.claims.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -82,13 +82,12 @@ def falls(wells: xr.Dataset, rule: dict, which: str = "") -> bool:
 def _slopes(wells: xr.Dataset, d: int) -> list[dict]:
     mine, count = wells.sel(dimension=d), wells.sizes["ratio"]
     return [
-        number(
+        sloped(
             f"slope of log mass ratio, γ = {gamma:g}",
-            float(mine["slope"].sel(gamma=gamma)),
-            unit="1",
+            mine["slope"].sel(gamma=gamma),
+            [mine[f"slope_{end}"].sel(gamma=gamma) for end in ("low", "high")],
+            count,
             level=wells.attrs["level"],
-            n=count,
-            interval=[mine[f"slope_{end}"].sel(gamma=gamma) for end in ("low", "high")],
         )
         for gamma in mine["gamma"].values[::-1]
     ]
@@ -96,7 +95,7 @@ def _slopes(wells: xr.Dataset, d: int) -> list[dict]:
 
 def _quantiles(saddle: xr.Dataset, level: float) -> list[dict]:
     return [
-        number(
+        single(
             f"quantile of f_γ at the saddle, γ = {gamma:g} (each: fine and coarse grid)",
             float(saddle["quantile"].sel(gamma=gamma)),
             unit="1",

@@ -17,7 +17,7 @@ from limitcycles.claims._currents_rule import (
     significant,
     slope,
 )
-from limitcycles.claims.bounds import listed
+from limitcycles.claims.entries import sloped, statistic
 from limitcycles.claims.result import (
     NOT_REPRODUCED,
     REPRODUCED,
@@ -27,10 +27,11 @@ from limitcycles.claims.result import (
     arm,
     control,
     some_run,
-    statistic,
 )
 from limitcycles.errors import LimitcyclesError
 from limitcycles.series.slopes import Slope
+from limitcycles.statistics import POSITIVE, count_of
+from limitcycles.wording import listed
 
 FREE, MOMENTUM = ("plain", "plain-few"), ("text", "code")  # the arms that decide
 FOUND, COUNTED = "planes with a current", "planes that pass the gate"
@@ -111,23 +112,27 @@ def _statistics(seeds: Sequence[xr.Dataset], parameters: dict, found: Slope | No
     level, one = parameters["level"], corrected(seeds, parameters["level"])
     counted = [gated(planes, parameters) for planes in seeds]
     passing = [int(currents_in(planes, one, parameters).sum()) for planes in seeds]
+    planes = {"scale": count_of(seeds[0].sizes["plane"]), "unit": "planes", "level": level}
     statistics = [
-        statistic(FOUND, passing, unit="planes", level=level),
-        statistic(COUNTED, [int(c.sum()) for c in counted], unit="planes", level=level),
+        statistic(FOUND, passing, **planes),
+        statistic(COUNTED, [int(c.sum()) for c in counted], **planes),
     ]
+    sizes = {"scale": POSITIVE, "unit": "errors", "level": level}
     largest = [
         float(np.abs(planes["rate"] / planes["error"]).values[count].max())
         for planes, count in zip(seeds, counted, strict=True)
         if count.any() and (planes["error"].values[count] > 0).all()
     ]
     if largest:
-        statistics.append(statistic(LARGEST, largest, unit="errors", level=level))
+        statistics.append(statistic(LARGEST, largest, **sizes))
     expected = [e for e in map(_expected, seeds) if e is not None]
     if expected:
-        statistics.append(statistic(EXPECTED, expected, unit="errors", level=level))
+        statistics.append(statistic(EXPECTED, expected, **sizes))
     for name, line in ((SLOPE, found), (FAST_SLOPE, slope(seeds, parameters, fast=True))):
         if line is not None:
-            statistics.append(_sloped(name, line, level, len(seeds)))
+            n = len(line.batches)
+            found = sloped(name, line.slope, (line.low, line.high), n, level=level)
+            statistics.append(found | {"values": [float(v) for v in line.batches]})
     return statistics
 
 
@@ -142,19 +147,6 @@ def _expected(planes: xr.Dataset) -> float | None:
     return float(
         (np.abs(leading["predicted"].mean("place", skipna=False).values) / np.sqrt(variance)).max()
     )
-
-
-def _sloped(name: str, line: Slope, level: float, seeds: int) -> dict:
-    return {
-        "name": name,
-        "value": line.slope,
-        "interval": [float(line.low), float(line.high)],
-        "level": level,
-        "unit": "1",
-        "n": len(line.batches),
-        "paper": None,
-        "values": [float(v) for v in line.batches],
-    }
 
 
 # ---------------------------------------------------------------- checks

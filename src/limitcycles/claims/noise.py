@@ -7,17 +7,14 @@ from itertools import combinations
 import numpy as np
 import xarray as xr
 
-from limitcycles.claims.result import (
-    CONTRADICTED,
-    Evidence,
-    Outcome,
-    arm,
-    by_agreement,
-    control,
-    statistic,
-)
+from limitcycles.claims.entries import statistic
+from limitcycles.claims.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
 from limitcycles.diffusion import Rows, exact
 from limitcycles.spectrum import summarise
+from limitcycles.statistics import POSITIVE, REAL, Estimate, Scale, estimate
+
+SCALE = POSITIVE  # of a distance; the rule's own interval is linear
+WORDS = {True: "below", False: "above", None: "undecided"}
 
 
 def distance(a: xr.Dataset, b: xr.Dataset, smallest_count: int, shape_only: bool = False) -> float:
@@ -55,35 +52,59 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
             ]
 
         statistics = [
-            statistic(title, largest(shape_only), unit="decades", level=parameters["level"])
+            statistic(
+                title, largest(shape_only), scale=SCALE, unit="decades", level=parameters["level"]
+            )
             for title, shape_only in (
                 ("largest distance between snapshots", False),
                 ("largest distance, shape only", True),
             )
         ]
-        arms.append(arm(entry, name, below(statistics[0], threshold), statistics))
+        arms.append(arm(entry, name, _below(statistics[0], REAL, parameters), statistics))
 
-    verdict, caveats = by_agreement(arms)
-    if all(a["agrees"] is False for a in arms):
-        verdict = CONTRADICTED
-    shapes = {a["name"]: below(a["statistics"][1], threshold) for a in arms}
-    words = {True: "below", False: "above", None: "undecided"}
+    verdict, caveats = _verdict(arms)
+    again = [a | {"agrees": _below(a["statistics"][0], SCALE, parameters)} for a in arms]
+    second, _ = _verdict(again)
+    if second != verdict:
+        caveats.append(f"by intervals on the log scale (third rule): {second}")
+    shapes = {a["name"]: _below(a["statistics"][1], REAL, parameters) for a in arms}
     checks = [
         {
             "name": "shape only",
             "holds": all(shapes.values()),
             "detail": f"distance after division by the trace, against {threshold:g}: "
-            + "; ".join(f"{name}: {words[holds]}" for name, holds in shapes.items()),
-        }
+            + "; ".join(f"{name}: {WORDS[holds]}" for name, holds in shapes.items()),
+        },
+        {
+            "name": "third rule: intervals on the log scale",
+            "holds": second == verdict,
+            "detail": f"{second}; against {threshold:g} the interval is, on the linear scale as "
+            "the rule has it and on the log scale: "
+            + "; ".join(
+                f"{a['name']}: {WORDS[a['agrees']]} and {WORDS[b['agrees']]}"
+                for a, b in zip(arms, again, strict=True)
+            ),
+        },
     ]
     worst = max(arms, key=lambda a: a["statistics"][0]["value"])["statistics"][0]
     controls = _controls(entry, evidence.sample, threshold, count)
     return Outcome(verdict, worst, arms, controls, checks, caveats)
 
 
-def below(result: dict, threshold: float) -> bool | None:
+def _verdict(arms: list[dict]) -> tuple[str, list[str]]:
+    verdict, caveats = by_agreement(arms)
+    if all(a["agrees"] is False for a in arms):
+        verdict = CONTRADICTED
+    return verdict, caveats
+
+
+def _below(found: dict, scale: Scale, parameters: dict) -> bool | None:
+    return below(estimate(found["values"], scale, parameters["level"]), parameters["threshold"])
+
+
+def below(found: Estimate, threshold: float) -> bool | None:
     """Whether the whole interval is below (True) or above (False) the threshold; else None."""
-    low, high = result["interval"] or [result["value"]] * 2
+    low, high = found.interval or (found.value, found.value)
     if high < threshold:
         return True
     return False if low > threshold else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
 from scipy import stats
 
 from limitcycles import wording
+from limitcycles.claims.entries import largest, result_entry, single
 from limitcycles.claims.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -15,9 +17,9 @@ from limitcycles.claims.result import (
     Outcome,
     arm,
     control,
-    largest,
     paper_value,
 )
+from limitcycles.statistics import EXPECTED, MEAN
 
 RARE = 1e-3  # a true control fails by chance this often
 
@@ -39,6 +41,10 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     chance = _chance(network, parameters["level"])
     if caveats and chance["holds"]:
         caveats.append("as many misses of several intervals and envelopes occur by chance (checks)")
+    by_log = passes(network, parameters, log=True)
+    for b, here in zip(network["batch"].values, (by_log != holds).values, strict=True):
+        if here:
+            caveats.append(f"b = {int(b)}: another answer by the interval on the log scale")
     vanishes = sampling == "with-replacement" or full < parameters["full_batch"]
     if not vanishes:
         caveats.append(f"at b = N the covariance is {full:.3g} of D' and not zero")
@@ -57,11 +63,13 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     ]
     if sampling == "without-replacement":
         statistics.append(
-            _plain(
+            single(
                 "tr(cov)/tr(D') at b = N",
                 full,
-                parameters["level"],
-                int(network.attrs["full_batch_draws"]),
+                n=int(network.attrs["full_batch_draws"]),
+                level=parameters["level"],
+                missing="every such mini-batch is all of the data",
+                values=[full],
             )
         )
     errors = largest(
@@ -84,49 +92,53 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
             chance,
             _enumerated(enumeration, exact),
             _draws(network, parameters["half_width"]),
+            _log(network, by_log, holds),
         ],
         caveats,
     )
 
 
-def _part(network: xr.Dataset, prefix: str) -> tuple[xr.DataArray, ...]:
-    names = ("low", "high", "distance", "envelope_low", "envelope_high")
-    return tuple(network[f"{prefix}{name}"] for name in names)
+def _part(network: xr.Dataset, prefix: str, log: bool = False) -> tuple[xr.DataArray, ...]:
+    """Interval of the ratio, as the rule has it linear, or `log`; distance and its envelope."""
+    low, high, ratio, *others = (
+        network[f"{prefix}{name}"]
+        for name in ("low", "high", "ratio", "distance", "envelope_low", "envelope_high")
+    )
+    if not log:
+        half = ratio * np.log(high / low) / 2  # the ends stored are ratio · e^{± half/ratio}
+        low, high = ratio - half, ratio + half
+    return low, high, *others
 
 
-def passes(network: xr.Dataset, parameters: dict, prefix: str = "") -> xr.DataArray:
+def passes(
+    network: xr.Dataset, parameters: dict, prefix: str = "", log: bool = False
+) -> xr.DataArray:
     """Which batch sizes meet the rule; `prefix` "control_" for the other sampler."""
-    low, high, distance, near, far = _part(network, prefix)
+    low, high, distance, near, far = _part(network, prefix, log)
     contains = (low <= 1) & (high >= 1) & ((high - low) / 2 <= parameters["half_width"])
     return contains & (distance >= near) & (distance <= far)
 
 
 def misses(network: xr.Dataset, distance: float) -> xr.DataArray:
     """For which batch sizes the interval of the ratio lies further than `distance` from 1."""
-    return (network["low"] > 1 + distance) | (network["high"] < 1 - distance)
+    low, high, *_ = _part(network, "")
+    return (low > 1 + distance) | (high < 1 - distance)
 
 
 def _ratio(at: xr.Dataset, entry: dict, level: float) -> dict:
     (number,) = entry["paper"]
-    return _plain(
-        f"{number['name']}, b = {int(at['batch'])}", float(at["ratio"]), level, int(at["draws"])
-    ) | {
-        "interval": [float(at["low"]), float(at["high"])],
-        "paper": paper_value(entry, number["name"]),
-    }
-
-
-def _plain(name: str, value: float, level: float, samples: int) -> dict:
-    return {
-        "name": name,
-        "value": value,
-        "interval": None,
-        "level": level,
-        "unit": "1",
-        "n": samples,
-        "paper": None,
-        "values": [value],
-    }
+    return result_entry(
+        f"{number['name']}, b = {int(at['batch'])}",
+        at["ratio"],
+        kind=MEAN,
+        unit="1",
+        level=level,
+        n=at["draws"],
+        interval=(at["low"], at["high"]),
+        scale=EXPECTED.name,
+        paper=paper_value(entry, number["name"]),
+        values=[at["ratio"]],
+    )
 
 
 def _failures(network: xr.Dataset, holds: xr.DataArray, parameters: dict) -> list[str]:
@@ -181,7 +193,8 @@ def _enumerated(enumeration: xr.Dataset, exact: bool) -> dict:
 
 
 def _draws(network: xr.Dataset, most: float) -> dict:
-    half = (network["high"] - network["low"]) / 2
+    low, high, *_ = _part(network, "")
+    half = (high - low) / 2
     words = "; ".join(
         f"b = {int(b)}: {int(m):,}, ± {float(h):.3f}"
         for b, m, h in zip(network["batch"], network["draws"], half, strict=True)
@@ -193,6 +206,19 @@ def _draws(network: xr.Dataset, most: float) -> dict:
         f"{network.attrs['samples']} gradients in {network.attrs['weights']:,} dimensions has "
         f"{network.attrs['directions']:.1f} effective directions; training error "
         f"{network.attrs['train_error']:.1f} %",
+    }
+
+
+def _log(network: xr.Dataset, by_log: xr.DataArray, holds: xr.DataArray) -> dict:
+    words = "; ".join(
+        f"b = {int(at['batch'])}: {wording.interval((float(at['low']), float(at['high'])))}"
+        for at in (network.isel(size=i) for i in range(network.sizes["size"]))
+    )
+    return {
+        "name": "third rule: the interval of the ratio on the log scale",
+        "holds": bool((by_log == holds).all()),
+        "detail": f"passes for {int(by_log.sum())} of {by_log.size} sizes, {int(holds.sum())} by "
+        f"the linear interval, which decides: {words}",
     }
 
 

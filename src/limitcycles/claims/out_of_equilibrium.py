@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from limitcycles.claims.bounds import largest
+from limitcycles.claims.entries import largest, sloped
 from limitcycles.claims.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -81,16 +81,8 @@ def grows(found: Slope | None, parameters: dict) -> bool:
 
 
 def _statistic(found: Slope, system: xr.Dataset, level: float) -> dict:
-    return {
-        "name": "slope of log distance against log T",
-        "value": found.slope,
-        "interval": list(found.interval),
-        "level": level,
-        "unit": "1",
-        "n": int(system.sizes["temperature"]),
-        "paper": None,
-        "values": [found.slope],
-    }
+    name, count = "slope of log distance against log T", system.sizes["temperature"]
+    return sloped(name, found.slope, found.interval, count, level=level, values=[found.slope])
 
 
 def _first_order(shifts: xr.Dataset) -> dict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from limitcycles.claims.bounds import largest, listed, smallest
+from limitcycles.claims.entries import largest, smallest
 from limitcycles.claims.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -16,6 +16,7 @@ from limitcycles.claims.result import (
     arm,
     control,
 )
+from limitcycles.wording import listed
 
 ISOTROPIC = "isotropic"  # the arm in which both must vanish; in all others they must not
 NAMES = {"residual": "residual of Φ on f", "force": "‖j‖/‖∇f‖"}

@@ -6,6 +6,7 @@ import torch
 
 from limitcycles.captions import READINGS
 from limitcycles.claims import _rank_checks
+from limitcycles.claims.entries import statistic
 from limitcycles.claims.result import (
     CONTRADICTED,
     REPRODUCED,
@@ -16,10 +17,10 @@ from limitcycles.claims.result import (
     by_agreement,
     control,
     paper_value,
-    statistic,
 )
 from limitcycles.diffusion import Rows, exact
 from limitcycles.spectrum import rank
+from limitcycles.statistics import POSITIVE
 from limitcycles.thresholds import paper_threshold
 
 CONTROL_SHAPE = (3000, 1000)  # examples and weights of the synthetic gradients
@@ -41,7 +42,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
             return [scale * s.attrs[key] for s in spectra]
 
         percent = over_seeds("rank_percent_float32")
-        main = statistic("rank(D)/d", percent, unit="%", level=level, paper=paper, log=True)
+        main = statistic("rank(D)/d", percent, unit="%", level=level, paper=paper, scale=POSITIVE)
         statistics = [main]
         means = {}
         for reading in READINGS:
@@ -51,22 +52,25 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
                 unit="gradient squared",
                 level=level,
                 paper=paper_mean,
-                log=True,
+                scale=POSITIVE,
             )
-            spreads = over_seeds(f"std_{reading}")
             std = statistic(
                 f"std of eigenvalues ({reading})",
-                spreads,
+                over_seeds(f"std_{reading}"),
                 unit="gradient squared",
                 level=level,
                 paper=paper_std,
-                log=min(spreads) > 0,  # a single eigenvalue above the threshold has no spread
+                scale=POSITIVE,
             )
             statistics += [mean, std]
             means[reading] = within(mean["value"], paper_mean, parameters["mean_factor"])
         statistics.append(
             statistic(
-                "participation ratio", over_seeds("participation_ratio"), unit="1", level=level
+                "participation ratio",
+                over_seeds("participation_ratio"),
+                unit="1",
+                level=level,
+                scale=POSITIVE,
             )
         )
         arms.append(arm(entry, name, agrees(main, paper, parameters["factor"]), statistics))

@@ -9,7 +9,6 @@ import xarray as xr
 
 from limitcycles.errors import LimitcyclesError
 from limitcycles.provenance import code_version
-from limitcycles.statistics import log_t_interval, t_interval
 
 REPRODUCED = "reproduced"
 WITH_CAVEAT = "reproduced with a caveat"
@@ -63,44 +62,6 @@ class Outcome:
     checks: list[dict] = field(default_factory=list)
     caveats: list[str] = field(default_factory=list)
     deciding: Sequence[str] | None = None
-
-
-def statistic(
-    name: str,
-    values: Sequence[float],
-    *,
-    unit: str,
-    level: float,
-    paper: float | None = None,
-    log: bool = False,
-) -> dict:
-    """One number over seeds with its t interval (`log`: geometric mean, interval of the log)."""
-    value, interval = (log_t_interval if log else t_interval)(values, level)
-    return {
-        "name": name,
-        "value": value,
-        "interval": list(interval) if interval else None,
-        "level": level,
-        "unit": unit,
-        "n": len(values),
-        "paper": paper,
-        "values": [float(v) for v in values],
-    }
-
-
-def largest(name: str, values: Sequence[float], *, unit: str, level: float | None) -> dict:
-    """The largest of some numbers, for a rule that bounds each of them; it has no interval."""
-    values = [float(v) for v in values]
-    return {
-        "name": f"largest {name}",
-        "value": max(values),
-        "interval": None,
-        "level": level,
-        "unit": unit,
-        "n": len(values),
-        "paper": None,
-        "values": values,
-    }
 
 
 def control(name: str, kind: str, expectation: str, what: str, value: float, passed: bool) -> dict:

@@ -7,6 +7,7 @@ import xarray as xr
 from scipy import stats
 
 from limitcycles import wording
+from limitcycles.claims.entries import sloped
 from limitcycles.claims.result import (
     CONTRADICTED,
     Evidence,
@@ -59,16 +60,14 @@ def passes(errors: xr.Dataset, parameters: dict) -> bool:
 
 
 def _slope(errors: xr.Dataset, function: str) -> dict:
-    return {
-        "name": f"slope of the weak error of {function}",
-        "value": float(errors["slope"]),
-        "interval": [float(errors["low"]), float(errors["high"])],
-        "level": errors.attrs["level"],
-        "unit": "1",
-        "n": errors.sizes["batch"],
-        "paper": None,
-        "values": [float(errors["slope"])],
-    }
+    return sloped(
+        f"slope of the weak error of {function}",
+        errors["slope"],
+        (errors["low"], errors["high"]),
+        errors.sizes["batch"],
+        level=errors.attrs["level"],
+        values=[errors["slope"]],
+    )
 
 
 def _judged(errors: xr.Dataset, bound: float) -> bool | None:

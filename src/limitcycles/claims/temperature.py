@@ -16,6 +16,7 @@ import xarray as xr
 
 from limitcycles import wording
 from limitcycles.claims import temperature_theory
+from limitcycles.claims.entries import statistic
 from limitcycles.claims.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -26,11 +27,11 @@ from limitcycles.claims.result import (
     Outcome,
     arm,
     control,
-    statistic,
 )
 from limitcycles.errors import LimitcyclesError
 from limitcycles.late_noise import GROUPS
 from limitcycles.series.linear_sgd import LinearSGD, linear_series
+from limitcycles.statistics import POSITIVE, REAL, Scale, estimate
 from limitcycles.temperatures import Moments, equal_rate, matched_rates
 
 EQUAL, MATCHED = GROUPS
@@ -68,10 +69,16 @@ def ratios(tables: Sequence[xr.Dataset], key: str = "variance") -> np.ndarray:
     return by_group[MATCHED] / by_group[EQUAL]
 
 
-def decide(tables: Sequence[xr.Dataset], parameters: dict, key: str = "variance"):
-    """(verdict, statistic of the ratio, mean spread at equal (η/b)·mean λ) by the rule."""
-    found = statistic(RATIO, ratios(tables, key), unit="1", level=parameters["level"])
-    low, high = found["interval"] or [found["value"]] * 2
+def decide(
+    tables: Sequence[xr.Dataset], parameters: dict, key: str = "variance", scale: Scale = REAL
+):
+    """(verdict, statistic of the ratio, mean spread at equal (η/b)·mean λ) by the rule.
+
+    The rule has the interval of the ratio on the linear scale; the statistic has it on its own.
+    """
+    values = ratios(tables, key)
+    found = statistic(RATIO, values, scale=POSITIVE, unit="1", level=parameters["level"])
+    low, high = _ends(values, parameters, scale)
     own = float(spreads(tables, key)[MATCHED].mean())
     if high < parameters["ratio"]:
         verdict = REPRODUCED if own <= parameters["spread"] else WITH_CAVEAT
@@ -105,7 +112,10 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         caveats.append(
             f"the spread itself is {wording.number(own)}, above {parameters['spread']:g}"
         )
-    low, high = _log_interval(settled, parameters)
+    fourth, _, _ = decide(settled, parameters, scale=POSITIVE)
+    if _direction(fourth) != _direction(verdict):
+        caveats.append(f"by the interval on the log scale (fourth rule): {fourth}")
+    low, high = _ends(log_ratios(settled), parameters, REAL)
     if (verdict == CONTRADICTED and high < parameters["ratio"]) or (
         verdict in (REPRODUCED, WITH_CAVEAT) and low > parameters["ratio"]
     ):
@@ -131,6 +141,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         ),
         _rule_check(settled, parameters, "median_variance", "median over the weights, not mean"),
         _log_check(settled, parameters),
+        _scale_check(settled, parameters),
         *temperature_theory.checks(settled, arms, level),
         likelihood,
     ]
@@ -155,7 +166,7 @@ def _arm(entry: dict, name: str, tables: Sequence[xr.Dataset], run: str, level: 
     numbers = [
         statistic(
             "mean λ(D)", of("mean_eigenvalue", MATCHED), unit="gradient squared", level=level,
-            log=True,
+            scale=POSITIVE,
         )
     ]  # fmt: skip
     for key, words, unit in (
@@ -166,8 +177,8 @@ def _arm(entry: dict, name: str, tables: Sequence[xr.Dataset], run: str, level: 
         for group in GROUPS:
             values = [value for value in of(key, group) if np.isfinite(value)]
             if values:  # of one that diverged the caveat speaks
-                title = f"{words}, {WORDS[group]}"
-                numbers.append(statistic(title, values, unit=unit, level=level, log=True))
+                title, its = f"{words}, {WORDS[group]}", {"unit": unit, "level": level}
+                numbers.append(statistic(title, values, scale=POSITIVE, **its))
     return arm(entry, name, None, numbers)
 
 
@@ -193,15 +204,33 @@ def log_ratios(tables: Sequence[xr.Dataset]) -> np.ndarray:
     return by_group[MATCHED] / by_group[EQUAL]
 
 
-def _log_interval(tables: Sequence[xr.Dataset], parameters: dict) -> list[float]:
-    """Interval of the ratio of the spreads of the logarithms; with one seed its value, twice."""
-    found = statistic(RATIO, log_ratios(tables), unit="1", level=parameters["level"])
-    return found["interval"] or [found["value"]] * 2
+def _ends(values: np.ndarray, parameters: dict, scale: Scale) -> tuple[float, float]:
+    """The interval over seeds; with one seed its value, twice."""
+    found = estimate(values, scale, parameters["level"])
+    return found.interval or (found.value, found.value)
+
+
+def _direction(verdict: str) -> str:
+    """The verdict by the interval alone, without the rule's bound on the spread itself."""
+    return REPRODUCED if verdict == WITH_CAVEAT else verdict
+
+
+def _scale_check(tables: Sequence[xr.Dataset], parameters: dict) -> dict:
+    first, found, _ = decide(tables, parameters)
+    fourth, _, _ = decide(tables, parameters, scale=POSITIVE)
+    linear = estimate(found["values"], REAL, parameters["level"])
+    return {
+        "name": "fourth rule: the interval on the log scale",
+        "holds": _direction(first) == _direction(fourth),
+        "detail": f"{fourth}: ratio {wording.estimate(found)}; on the linear scale, which decides, "
+        f"{first}: mean {wording.number(linear.value)} {wording.interval(linear.interval)}".strip(),
+    }
 
 
 def _log_check(tables: Sequence[xr.Dataset], parameters: dict) -> dict:
-    found = statistic(RATIO, log_ratios(tables), unit="1", level=parameters["level"])
-    high = (found["interval"] or [found["value"]])[-1]
+    values, level = log_ratios(tables), parameters["level"]
+    found = statistic(RATIO, values, scale=POSITIVE, unit="1", level=level)
+    _, high = _ends(values, parameters, REAL)
     return {
         "name": "spread of the logarithms",
         "holds": high < parameters["ratio"],

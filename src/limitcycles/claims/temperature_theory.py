@@ -9,7 +9,7 @@ import xarray as xr
 
 from limitcycles import wording
 from limitcycles.late_noise import GROUPS
-from limitcycles.statistics import t_interval
+from limitcycles.statistics import POSITIVE, REAL, estimate
 
 EQUAL, MATCHED = GROUPS
 FACTOR = 2  # a prediction holds if all settings are within it
@@ -89,14 +89,16 @@ def _prediction(tables: Sequence[xr.Dataset], kind: str, name: str) -> dict:
         np.array([one["variance"] for one in tables]).ravel(), np.array(predicted).ravel()
     )
     variation = [p.std("setting", ddof=1) / p.mean("setting") for p in predicted]
-    ratio = np.mean([float(v.sel(group=MATCHED) / v.sel(group=EQUAL)) for v in variation])
+    ratios = [float(v.sel(group=MATCHED) / v.sel(group=EQUAL)) for v in variation]
+    ratio = estimate(ratios, POSITIVE).value
     low, middle, high = (wording.number(found[key]) for key in ("low", "middle", "high"))
     return {
         "name": name,
         "holds": found["low"] >= 1 / FACTOR and found["high"] <= FACTOR,
         "detail": f"measured over predicted {low} to {high}, geometric mean {middle}; slope "
         f"{wording.number(found['slope'])} and correlation {wording.number(found['correlation'])} "
-        f"of the logarithms; predicted ratio of the spreads {wording.number(ratio)}",
+        f"of the logarithms; predicted ratio of the spreads {wording.number(ratio)}, "
+        "geometric mean over seeds",
     }
 
 
@@ -107,7 +109,7 @@ def _exponents(tables: Sequence[xr.Dataset], level: float) -> dict:
         return {"name": name, "holds": False, "detail": "the settings are too alike to tell"}
     words = []
     for letter, values in zip("ac", found.T, strict=True):
-        mean, interval = t_interval(values, level)
+        mean, interval, _ = estimate(values, REAL, level)
         words.append(f"{letter} = {wording.number(mean)} {wording.interval(interval)}".strip())
     a, c = found.mean(0)
     return {
@@ -132,15 +134,15 @@ def _one_step(tables: Sequence[xr.Dataset], arms: Mapping[str, str]) -> dict:
                 its = one.sel(setting=run, group=MATCHED)
                 by_definition = float(its["mean_eigenvalue"] / its["batch"])
                 values.append(float(its[f"gradient_variance_{mode}"]) / by_definition)
-            ratios[mode] = float(np.exp(np.mean(np.log(values))))
+            ratios[mode] = estimate(values, POSITIVE).value
         held.append(1 / FACTOR <= ratios["training"] <= FACTOR)
         pair = " and ".join(wording.number(value) for value in ratios.values())
         words.append(f"{name} {pair}")
     return {
         "name": "one step: the noise has the variance mean λ(D)/b",
         "holds": all(held),
-        "detail": "measured over mean λ(D)/b at the snapshot, in evaluation and in training mode, "
-        f"in which the steps are taken: {'; '.join(words)}",
+        "detail": "measured over mean λ(D)/b at the snapshot, geometric means over seeds, in "
+        f"evaluation and in training mode, in which the steps are taken: {'; '.join(words)}",
     }
 
 
@@ -151,7 +153,8 @@ def _trend(tables: Sequence[xr.Dataset]) -> dict:
     return {
         "name": "weights are at rest around a minimum",
         "holds": all(share < 0.3 for share in by_group.values()),
-        "detail": "share of the variance that is a straight line in time (0 at rest, 0.6 in "
+        "detail": "share of the variance that is a straight line in time, mean over networks and "
+        "seeds (0 at rest, 0.6 in "
         f"diffusion, 1 in a steady drift): {wording.number(by_group[EQUAL])} at equal η/b, "
         f"{wording.number(by_group[MATCHED])} at equal (η/b)·mean λ",
     }

@@ -7,16 +7,10 @@ import json
 import torch
 import xarray as xr
 
+from limitcycles.claims.entries import statistic
 from limitcycles.claims.rank import within
-from limitcycles.claims.result import (
-    Evidence,
-    Outcome,
-    arm,
-    by_agreement,
-    control,
-    paper_value,
-    statistic,
-)
+from limitcycles.claims.result import Evidence, Outcome, arm, by_agreement, control, paper_value
+from limitcycles.statistics import PERCENT
 from limitcycles.training import error_percent
 
 PLANTED = 10_000  # predictions of the positive control
@@ -51,6 +45,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
             statistic(
                 f"{part} error",
                 [float(run[f"{part}_error"][-1]) for run in evidence.runs[name]],
+                scale=PERCENT,
                 unit="%",
                 level=parameters["level"],
                 paper=paper,

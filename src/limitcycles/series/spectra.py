@@ -13,6 +13,7 @@ import numpy as np
 from scipy import fft, signal, stats
 
 from limitcycles.series.blocks import SeriesError, blocks, per_weight, probability, series_of
+from limitcycles.statistics import EXPECTED, mean_interval
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,11 @@ class Spectra:
 
 @dataclass(frozen=True)
 class Summary:
-    """Over weights: `mean` with a t interval `low`, `high`, each (frequency,), and `quantiles`.
+    """Over weights: `mean` with a t interval on the log scale, `low`, `high`, and `quantiles`.
 
-    `quantiles` has shape (quantile, frequency). The interval treats weights as independent draws,
-    and is too narrow where they are not; the quantiles say how weights differ.
+    The first three have shape (frequency,), `quantiles` (quantile, frequency). The interval treats
+    weights as independent draws, and is too narrow where they are not; the quantiles say how
+    weights differ.
     """
 
     frequency: np.ndarray
@@ -91,8 +93,9 @@ def _over_weights(values: np.ndarray, level: float):
     if len(values) < 2:
         raise SeriesError("an interval over weights needs at least two weights")
     mean = values.mean(0)
-    half = stats.t.ppf((1 + probability(level)) / 2, len(values) - 1) * stats.sem(values)
-    return mean, mean - half, mean + half
+    # A power is not negative.
+    ends = mean_interval(mean, stats.sem(values), len(values) - 1, EXPECTED, probability(level))
+    return mean, *ends
 
 
 def welch(weights, *, segment: int = 1024) -> Spectra:

@@ -9,7 +9,7 @@ from limitcycles import fokker_planck, systems
 from limitcycles.fokker_planck import analysis
 from limitcycles.langevin import langevin_ensemble
 from limitcycles.seeds import stream
-from limitcycles.statistics import t_interval
+from limitcycles.statistics import REAL, estimate
 
 LEVEL = 0.95
 STEP, SETTLE, MEASURE = 0.01, 8.0, 4.0  # of the ensembles, in units of time
@@ -59,7 +59,7 @@ def simulated_rate(system: systems.System, paths: int, seed: int):
     )
     here, there = walk[:-1], walk[1:]
     area = (here[..., 0] * there[..., 1] - here[..., 1] * there[..., 0]).sum(0) / 2
-    mean, (low, high) = t_interval(area / MEASURE, LEVEL)
+    mean, (low, high), _ = estimate(area / MEASURE, REAL, LEVEL)
     return mean, low, high
 
 

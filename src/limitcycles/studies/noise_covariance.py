@@ -191,7 +191,8 @@ def _measured(rows, batch, draws, claim, seed, indices=None) -> xr.Dataset:
         level=LEVEL,
     )
     low, high = found.interval
-    error = (high - low) / 2 / stats.t.ppf((1 + LEVEL) / 2, draws - 1)
+    # The interval is ratio · e^{± t · error/ratio}.
+    error = found.ratio * np.log(high / low) / 2 / stats.t.ppf((1 + LEVEL) / 2, draws - 1)
     return xr.Dataset(
         {
             "batch": batch,
