@@ -74,15 +74,14 @@ def test_correlation_is_on_the_scale_of_fisher():
 
 @pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
 def test_one_value_has_no_interval_and_says_so(scale):
-    assert estimate([0.25], scale) == (pytest.approx(0.25), None, "one value")
+    assert estimate([0.25], scale) == (0.25, None, "one value")
 
 
 @pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
 @pytest.mark.parametrize("value", [0.2, 0.7])
 def test_equal_values_have_an_interval_of_no_width(scale, value):
     mean, (low, high), _ = estimate([value] * 3, scale)
-    assert low == mean == high
-    assert mean == pytest.approx(value, rel=1e-14)
+    assert low == mean == high == value
 
 
 @pytest.mark.parametrize(

@@ -110,14 +110,19 @@ def estimate(values, scale: Scale, level: float = 0.95) -> Estimate:
     if geometric and not values.all():
         return Estimate(0.0, None, "a value is 0, and has no logarithm")
     numbers = scale.forward(values) if geometric else values
-    n = numbers.size
-    middle = float(numbers.mean()) if np.ptp(numbers) else float(numbers[0])
-    value = float(scale.back(middle)) if geometric else middle
+    n, alike = numbers.size, not np.ptp(numbers)
+    middle = float(numbers[0] if alike else numbers.mean())
+    if alike:
+        value = float(values[0])
+    else:
+        value = float(scale.back(middle)) if geometric else middle
     if n == 1:
         return Estimate(value, None, "one value")
     if value in (scale.low, scale.high):
         return Estimate(value, None, f"all values are {value:g}, an end of the range")
-    error = numbers.std(ddof=1) / np.sqrt(n) if np.ptp(numbers) else 0.0
+    if alike:
+        return Estimate(value, (value, value), None)
+    error = numbers.std(ddof=1) / np.sqrt(n)
     on = REAL if geometric else scale  # numbers of a geometric mean are on it already
     low, high = _ends(middle, error, n - 1, on, level)
     if geometric:

@@ -114,7 +114,7 @@ def test_chance_explains_one_miss_and_not_three():
 
 
 def test_wide_intervals_say_nothing():
-    result = decide(study(half=0.06))
+    result = decide(study(half=dict.fromkeys(SIZES, 0.06)))
     assert result["verdict"] == NOT_REPRODUCED
     assert not next(c for c in result["checks"] if c["name"] == "enough draws")["holds"]
 
