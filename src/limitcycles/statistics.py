@@ -112,10 +112,8 @@ def estimate(values, scale: Scale, level: float = 0.95) -> Estimate:
     numbers = scale.forward(values) if geometric else values
     n, alike = numbers.size, not np.ptp(numbers)
     middle = float(numbers[0] if alike else numbers.mean())
-    if alike:
-        value = float(values[0])
-    else:
-        value = float(scale.back(middle)) if geometric else middle
+    mapped = geometric and not alike
+    value = float(scale.back(middle) if mapped else values[0] if alike else middle)
     if n == 1:
         return Estimate(value, None, "one value")
     if value in (scale.low, scale.high):
