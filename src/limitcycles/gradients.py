@@ -18,6 +18,7 @@ from limitcycles.files import replacing
 from limitcycles.per_sample import BLOCK, PerSampleGradients
 from limitcycles.progress import track
 from limitcycles.seeds import stream
+from limitcycles.subnormals import flushed
 from limitcycles.training import tensors
 
 SHARD_BYTES = 64 * 2**20
@@ -37,6 +38,7 @@ def snapshot_network(run: xr.Dataset, percent: int, precision: str = "float32"):
     return networks.restore(network, at["weights"].values, at["buffers"].values).eval()
 
 
+@flushed()
 def write(
     run: xr.Dataset,
     dataset: xr.Dataset,

@@ -22,6 +22,7 @@ from limitcycles.gradients import snapshot_network
 from limitcycles.networks import trainable
 from limitcycles.progress import track
 from limitcycles.seeds import stream
+from limitcycles.subnormals import flushed
 from limitcycles.temperatures import (
     Moments,
     diffusive_variance,
@@ -52,6 +53,7 @@ UNITS = {
 }
 
 
+@flushed()
 def gradient_variance(network: nn.Module, images: Tensor, labels: Tensor, index: Tensor) -> float:
     """Mean over the weights of the variance of the mini-batch gradient at fixed weights.
 
@@ -73,6 +75,7 @@ def _gradient(network, parameters, images: Tensor, labels: Tensor) -> tuple[Tens
     return torch.cat([g.reshape(-1) for g in parts]), loss.detach()
 
 
+@flushed()
 def descend(
     network: nn.Module, images: Tensor, labels: Tensor, index: Tensor, rate: float, bar=None
 ) -> dict[str, float]:

@@ -30,6 +30,7 @@ from limitcycles.provenance import code_version
 from limitcycles.samplers import batches
 from limitcycles.seeds import stream
 from limitcycles.settings import digest, identity
+from limitcycles.subnormals import flushed
 
 EVALUATED = 200  # images at a time: their activations stay in the cache
 STEPS_BETWEEN_CHECKS = 50  # steps between looks at the loss; each look waits for the device
@@ -107,6 +108,7 @@ class _Progress:
         self.record = self.record or {"metrics": {n: [] for n in names}, "snapshots": {}}
 
 
+@flushed()
 def train(
     dataset: xr.Dataset,
     run: dict,

@@ -19,6 +19,7 @@ from limitcycles.fused.first_step import States, check_first_step
 from limitcycles.fused.layers import FusedError, Layers
 from limitcycles.fused.loops import BATCH, FROZEN, TRACKED
 from limitcycles.networks import trainable
+from limitcycles.subnormals import flushed
 
 NONE = np.empty(0, np.float32)
 FULL_BATCH = 256  # examples at a time where nothing depends on the batch: they stay in the cache
@@ -54,6 +55,8 @@ class Engine:
     network: see `Layers.of`; its present weights and running moments are where it starts.
     images: (examples, ...) float32, flattened to pixels; labels: (examples,) integers.
     batch: size of the mini-batches.
+
+    Subnormal numbers are taken as zero (`limitcycles.subnormals`).
 
     Raises FusedError: see `Layers.of`; images of another size, labels that are no classes of the
     network, a batch of one example with batch normalisation; a first step that is not PyTorch's
@@ -132,6 +135,7 @@ class Engine:
         whole, rest = divmod(examples, self.batch)
         return whole + (rest > 1)
 
+    @flushed(torch_threads=False)
     def epoch(
         self, order: np.ndarray, rate: float, descent: Descent, *, frozen=False, keep: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -157,6 +161,7 @@ class Engine:
         )  # fmt: skip
         return losses, path
 
+    @flushed(torch_threads=False)
     def descend_all(
         self, steps: int, rate: float, descent: Descent, *,
         shares: np.ndarray | None = None, frozen=False, keep: int = 0,
@@ -204,6 +209,7 @@ class Engine:
     def _results(self, steps: int, keep: int) -> tuple[np.ndarray, np.ndarray]:
         return np.empty(steps), np.empty((min(keep, steps), len(self._place)), np.float32)
 
+    @flushed(torch_threads=False)
     def gradient(self, index: np.ndarray, *, frozen=False) -> tuple[float, np.ndarray]:
         """Loss (nats) and gradient (d,) float32 of one mini-batch; no state changes.
 
@@ -217,6 +223,7 @@ class Engine:
         )  # fmt: skip
         return loss, self._gradient[self._place]
 
+    @flushed(torch_threads=False)
     def full_gradient(self, *, frozen=True) -> tuple[float, float, np.ndarray]:
         """Loss (nats), error (percent) and gradient (d,) float64 over all examples, in order.
 

@@ -20,6 +20,7 @@ from limitcycles.fused.engine import BATCH, FROZEN, TRACKED, Descent, Engine, _f
 from limitcycles.fused.first_step import States, check_first_step
 from limitcycles.fused.layers import FusedError, Layers
 from limitcycles.networks import trainable
+from limitcycles.subnormals import flushed
 
 FULL_BATCH = 1024  # examples at a time where nothing depends on the batch
 
@@ -118,6 +119,7 @@ class Ensemble:
         for name, tensor in self._state().items():
             tensor.copy_(torch.from_numpy(np.asarray(state[name])))
 
+    @flushed()
     @torch.no_grad()
     def epoch(
         self, orders: ArrayLike, rate: float, descent: Descent, *, frozen=False, keep: int = 0
@@ -140,6 +142,7 @@ class Ensemble:
                 path[step] = self._weights
         return _array(losses.T), _array(path.transpose(0, 1))
 
+    @flushed()
     @torch.no_grad()
     def gradient(self, index: np.ndarray, *, frozen=False) -> tuple[np.ndarray, np.ndarray]:
         """Losses (members,) in nats and gradients (members, d) float32, as `Engine.gradient`.
@@ -150,6 +153,7 @@ class Ensemble:
         loss, _ = self._loss_and_gradient(places, FROZEN if frozen else BATCH)
         return _array(loss), _array(self._gradient)
 
+    @flushed()
     @torch.no_grad()
     def full_gradient(self, *, frozen=True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Losses, errors (members,) and gradients (members, d) float64: `Engine.full_gradient`."""

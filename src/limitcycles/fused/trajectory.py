@@ -28,6 +28,7 @@ from limitcycles.provenance import code_version
 from limitcycles.samplers import CONTROLS, SAMPLERS
 from limitcycles.seeds import stream
 from limitcycles.settings import digest, identity
+from limitcycles.subnormals import flushed
 from limitcycles.training import DivergenceError, learning_rate
 
 BLOCK = 1024  # epochs in a shard: some seconds of work
@@ -42,6 +43,7 @@ def record(dataset: xr.Dataset, run: dict, seed: int, folder: Path, **options) -
     return record_seeds(dataset, run, {seed: Path(folder) / NAME}, folder, **options)[0]
 
 
+@flushed()
 def record_seeds(
     dataset: xr.Dataset,
     run: dict,
