@@ -21,6 +21,7 @@ from limitcycles.progress import track
 PANELS = 16  # columns of D are formed in so many parts: 17/32 of the work of the full product
 ROWS = 1024  # of a block: few enough that its copies cost little memory
 BLOCK_BYTES = 2**29  # of a block in float64: networks of 10⁵ weights and more get fewer rows
+CENTRED_BYTES = 2**27  # of a centred block, of which `gram` holds two beside those being made
 NORM_TOLERANCE = 1e-10  # relative, in float64; another device adds in another order
 ROUNDING = 1e-14  # relative error, in float64, of a mean over all examples
 
@@ -144,11 +145,13 @@ class Rows:
                     yield block if keep.all() else block[keep]
 
     def centred(self) -> Iterator[Tensor]:
-        """Blocks of G − 1ḡᵀ in float64. Raises SpectrumError: rows were left out."""
+        """Blocks of G − 1ḡᵀ in float64, of few bytes. Raises SpectrumError: rows were left out."""
         if not self.kept.all():
             raise SpectrumError("the exact methods take every row: use negligible = 0")
+        rows = max(1, CENTRED_BYTES // (8 * self.weights))
         for block in self:
-            yield block.to(torch.float64) - self.mean
+            for part in block.split(rows):
+                yield part.to(torch.float64, copy=True).sub_(self.mean)
 
     def multiply(self, vectors: Tensor) -> Tensor:
         """(D − E) V for V of shape (d, k), float64; products in the precision of G.
@@ -193,11 +196,12 @@ def covariance(rows: Rows) -> Tensor:
     """D itself, shape (d, d), float64; only the lower triangle is computed, then mirrored."""
     matrix = torch.zeros(rows.weights, rows.weights, dtype=torch.float64, device=rows.device)
     panel = -(-rows.weights // PANELS)
-    total = -(-rows.samples // rows.block)
-    for block in track(rows.centred(), total=total, unit="block", what="forming D", delay=10):
-        for start in range(0, rows.weights, panel):
-            columns = block[:, start : start + panel]
-            matrix[start:, start : start + panel].addmm_(block[:, start:].T, columns)
+    with track(total=rows.samples, unit="gradient", what="forming D", delay=10) as bar:
+        for block in rows.centred():
+            for start in range(0, rows.weights, panel):
+                columns = block[:, start : start + panel]
+                matrix[start:, start : start + panel].addmm_(block[:, start:].T, columns)
+            bar.update(len(block))
     for start in range(0, rows.weights, panel):  # by panels: no second matrix in memory
         stop = start + panel
         matrix[start:stop, stop:] = matrix[stop:, start:stop].T
@@ -207,14 +211,17 @@ def covariance(rows: Rows) -> Tensor:
 def gram(rows: Rows) -> Tensor:
     """(G − 1ḡᵀ)(G − 1ḡᵀ)ᵀ/N, shape (N, N), float64: the same non-zero eigenvalues as D."""
     matrix = torch.empty(rows.samples, rows.samples, dtype=torch.float64, device=rows.device)
-    for i, left in enumerate(rows.centred()):
-        for j, right in enumerate(rows.centred()):
-            if j > i:
-                break
+    a = 0
+    for left in rows.centred():
+        b = 0
+        for right in rows.centred():
             part = left @ right.T
-            a, b = i * rows.block, j * rows.block
             matrix[a : a + len(left), b : b + len(right)] = part
             matrix[b : b + len(right), a : a + len(left)] = part.T
+            b += len(right)
+            if b > a:
+                break
+        a += len(left)
     return matrix.div_(rows.samples)
 
 
