@@ -11,6 +11,7 @@ container: "docker://python:3.11-slim"
 
 
 include: "rules/common.smk"
+include: "rules/resources.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/gradients.smk"

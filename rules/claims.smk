@@ -7,6 +7,10 @@ rule claim:
         f"{RESULTS}/logs/claims/{{claim}}.log",
     wildcard_constraints:
         claim="|".join(TESTED),
+    resources:
+        mem_mb=memory(1500),
+        runtime=growing(30),
+        disk_mb=100,
     params:
         code=code("limitcycles.claims.*", "limitcycles.store"),
         entry=lambda wildcards: CLAIMS[wildcards.claim],
@@ -27,6 +31,11 @@ rule not_tested:
         claims=expand(f"{RESULTS}/claims/{{claim}}.json", claim=UNTESTED),
     log:
         f"{RESULTS}/logs/not_tested.log",
+    localrule: True
+    resources:
+        mem_mb=memory(100),
+        runtime=growing(10),
+        disk_mb=100,
     params:
         code=code("limitcycles.claims.result"),
         entries=settings.canonical({claim: CLAIMS[claim] for claim in UNTESTED}),
@@ -43,6 +52,11 @@ rule scripts:
         scripts=f"{RESULTS}/figures/vega.js",
     log:
         f"{RESULTS}/logs/scripts.log",
+    localrule: True
+    resources:
+        mem_mb=memory(500),
+        runtime=growing(10),
+        disk_mb=100,
     params:
         code=code("limitcycles.charts.files"),
     message:
@@ -69,6 +83,10 @@ rule charts:
         f"{RESULTS}/logs/charts/{{claim}}.log",
     wildcard_constraints:
         claim="|".join(TESTED),
+    resources:
+        mem_mb=memory(1500),
+        runtime=growing(30),
+        disk_mb=100,
     params:
         code=code("limitcycles.charts.*", "limitcycles.store"),
         percents=lambda wildcards: CLAIMS[wildcards.claim].get("snapshots", []),

@@ -4,7 +4,6 @@ import shutil
 from functools import cache
 from pathlib import Path
 
-import psutil
 from limitcycles import files, imports, ledger, plugins, settings, sizes
 from limitcycles.errors import LimitcyclesError
 from snakemake.exceptions import WorkflowError
@@ -27,14 +26,6 @@ UNTESTED = [claim for claim in CLAIMS if claim not in TESTED]
 SCALE = config["scale"]
 RESULTS = f"results/{SCALE}"
 STATE = f"state/{SCALE}"
-LARGE = 5000  # rows from which the exact spectrum takes all cores
-PROCESS = (
-    2400  # MiB that a job needs beside gradients and matrices; a copy of the images is half of it
-)
-
-# On this machine (no cluster): no more memory than it has, less a tenth for the system.
-if workflow.global_resources["_nodes"].value is None and "mem_mb" not in workflow.global_resources:
-    workflow.register_resource("mem_mb", int(0.9 * psutil.virtual_memory().total / 1e6))
 
 
 wildcard_constraints:
@@ -105,70 +96,6 @@ def common_seeds(runs):
     """Seeds that all of the runs that have any have."""
     having = [set(seeds(run)) for run in runs if seeds(run)]
     return sorted(set.intersection(*having)) if having else []
-
-
-def gradient_rows(run):
-    """Per-sample gradients of one snapshot: images times copies; infinite where it is unknown."""
-    spec = resolved(run)
-    own = spec["gradients"]
-    images = sizes.most_images(spec["dataset"])
-    return min(images, own["images"] or images) * max(own["augmentations"] or [1])
-
-
-def gradient_mib(run):
-    """Size of the gradients of one snapshot; of the largest that are held where it is unknown."""
-    spec = resolved(run)
-    size = 4 if spec["gradients"]["precision"] == "float32" else 8
-    return gradient_rows(run) * (spec["network"]["weights"] or float("inf")) * size / 2**20
-
-
-def exact_order(run):
-    """Rows of the matrix that the exact spectrum forms, min(N, d); 0 where none is formed."""
-    order = min(gradient_rows(run), resolved(run)["network"]["weights"] or 0)
-    return order if order <= config["spectrum"]["exact_up_to"] else 0
-
-
-def spectrum_threads(wildcards):
-    """One: jobs side by side beat threads within one. All for the exact spectrum of a large D."""
-    return workflow.cores if exact_order(wildcards.run) > LARGE else 1
-
-
-def spectrum_mb(wildcards):
-    """Memory: the gradients, and the matrix where it is formed (on a GPU it is copied)."""
-    held = min(gradient_mib(wildcards.run), config["spectrum"]["memory_mib"])
-    size = 16 if gpus() else 9
-    return int(PROCESS + held + size * exact_order(wildcards.run) ** 2 / 2**20)
-
-
-def gradients_mb(wildcards):
-    """Memory: that of the blocks, and the store, which should stay in the page cache."""
-    stored = min(gradient_mib(wildcards.run), config["spectrum"]["memory_mib"])
-    return int(PROCESS + config["gradients"]["memory_mib"] + stored)
-
-
-def trajectory_dataset(trajectory):
-    """The dataset of a trajectory."""
-    name = settings.resolve_trajectory(config, trajectory)["dataset_name"]
-    return f"{RESULTS}/data/{name}.zarr.zip"
-
-
-def trajectory_mb(wildcards):
-    """Size of all weights of a trajectory, 4 bytes each; a tenth more for what is beside them."""
-    run = settings.resolve_trajectory(config, wildcards.trajectory)
-    size = run["training"]["epochs"] * (run["network"]["weights"] or 10_000) * 4
-    return int(1 + 1.1 * size / 2**20)
-
-
-def analysis_mb(wildcards):
-    """Memory of an analysis: all weights twice, and the Hessian with its eigenvectors."""
-    run = settings.resolve_trajectory(config, wildcards.trajectory)
-    hessian = 32 * (run["network"]["weights"] or 10_000) ** 2 / 2**20
-    return int(PROCESS + 2 * trajectory_mb(wildcards) + hessian)
-
-
-def gpus():
-    """One GPU per job where CUDA is asked for; with `auto` the limit would slow a CPU down."""
-    return 1 if config["device"] == "cuda" else 0
 
 
 def is_ensemble(trajectory):

@@ -3,6 +3,12 @@ rule dataset:
         dataset=f"{RESULTS}/data/{{dataset}}.zarr.zip",
     log:
         f"{RESULTS}/logs/data/{{dataset}}.log",
+    # Where snakemake was started: the nodes of a cluster seldom reach the internet.
+    localrule: True
+    resources:
+        mem_mb=memory(dataset_mb),
+        runtime=growing(60),
+        disk_mb=1000,
     params:
         code=code("limitcycles.datasets", "limitcycles.store"),
         own=lambda wildcards: plugins.code(config["datasets"][wildcards.dataset]["source"]),
@@ -23,6 +29,11 @@ checkpoint reachable:
         f"{RESULTS}/logs/data/{{dataset}}.reachable.log",
     # Before all else: until it is done Snakemake keeps everything that is marked as temporary.
     priority: 100
+    localrule: True
+    resources:
+        mem_mb=memory(200),
+        runtime=growing(30),
+        disk_mb=500,
     params:
         code=code("limitcycles.datasets"),
         spec=lambda wildcards: settings.canonical(config["datasets"][wildcards.dataset]),

@@ -12,7 +12,9 @@ rule gradients:
     threads: 1
     resources:
         gpu=gpus(),
-        mem_mb=gradients_mb,
+        mem_mb=memory(gradients_mb),
+        runtime=growing(60),
+        disk_mb=stored_mb,
     params:
         code=code("limitcycles.gradients", "limitcycles.store"),
         own=lambda wildcards: own_code(wildcards.run),

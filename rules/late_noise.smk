@@ -10,6 +10,9 @@ rule late_noise:
     threads: 1
     resources:
         gpu=gpus(),
+        mem_mb=memory(late_noise_mb),
+        runtime=growing(240),
+        disk_mb=100,
     params:
         code=code("limitcycles.late_noise", "limitcycles.store"),
         own=lambda wildcards: list(map(own_code, runs_of(wildcards.claim))),

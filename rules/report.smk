@@ -11,6 +11,11 @@ rule ledger:
         ),
     log:
         f"{RESULTS}/logs/ledger.log",
+    localrule: True
+    resources:
+        mem_mb=memory(300),
+        runtime=growing(10),
+        disk_mb=100,
     params:
         code=code("limitcycles.report"),
     message:
@@ -33,6 +38,11 @@ rule page:
         ),
     log:
         f"{RESULTS}/logs/page.log",
+    localrule: True
+    resources:
+        mem_mb=memory(700),
+        runtime=growing(10),
+        disk_mb=200,
     params:
         code=code("limitcycles.report", "limitcycles.charts.*"),
     message:

@@ -12,7 +12,9 @@ rule spectrum:
     threads: spectrum_threads
     resources:
         gpu=gpus(),
-        mem_mb=spectrum_mb,
+        mem_mb=memory(spectrum_mb),
+        runtime=growing(120),
+        disk_mb=100,
     params:
         code=code("limitcycles.spectrum", "limitcycles.store"),
         settings=settings.canonical(config["spectrum"]),

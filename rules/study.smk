@@ -8,6 +8,10 @@ rule study:
     wildcard_constraints:
         study="[a-z0-9_]+",
     threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=growing(60),
+        disk_mb=100,
     params:
         code=code("limitcycles.studies.{study}", "limitcycles.store"),
         settings=lambda wildcards: settings.canonical(config[study_section(wildcards.study)]),
@@ -32,6 +36,10 @@ rule calibration_chart:
         ),
     log:
         f"{RESULTS}/logs/charts/calibration.log",
+    resources:
+        mem_mb=memory(1000),
+        runtime=growing(15),
+        disk_mb=100,
     params:
         code=code("limitcycles.charts.calibration", "limitcycles.charts.files", "limitcycles.store"),
     message:

@@ -13,6 +13,9 @@ rule train:
     threads: 1
     resources:
         gpu=gpus(),
+        mem_mb=memory(lambda wildcards: training_mb(resolved(wildcards.run))),
+        runtime=growing(240),
+        disk_mb=1000,
     params:
         code=code("limitcycles.training", "limitcycles.store"),
         own=lambda wildcards: own_code(wildcards.run),

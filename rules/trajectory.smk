@@ -13,7 +13,9 @@ rule trajectory:
     threads: 1
     resources:
         gpu=lambda wildcards: int(is_ensemble(wildcards.trajectory)),
-        disk_mb=trajectory_mb,
+        mem_mb=memory(trajectory_mb),
+        runtime=growing(240),
+        disk_mb=trajectory_disk_mb,
     params:
         code=code("limitcycles.fused.trajectory", "limitcycles.store"),
         own=lambda wildcards: own_code(wildcards.trajectory, "trajectories"),
@@ -41,7 +43,9 @@ rule analysis:
         f"{RESULTS}/benchmarks/analysis/{{trajectory}}/seed{{seed}}/{{analysis}}.tsv"
     threads: 1
     resources:
-        mem_mb=analysis_mb,
+        mem_mb=memory(analysis_mb),
+        runtime=growing(60),
+        disk_mb=100,
     params:
         code=code("limitcycles.analyses.{analysis}", "limitcycles.store"),
         settings=settings.canonical(config["series"]),

@@ -1,5 +1,6 @@
 """What a dataset has, before it is there."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ KNOWN = {
     "cifar10": Size(50_000, 10, 3, 32),
     "cifar100": Size(50_000, 100, 3, 32),
 }
+TEST_IMAGES = 10_000  # at most
 
 
 def most_images(dataset: Mapping[str, Any]) -> float:
@@ -48,3 +50,10 @@ def labels(dataset: Mapping[str, Any]) -> int | None:
     if known is None:
         return None
     return 1 + max(dataset["classes"] or [known.classes - 1])
+
+
+def image_mib(dataset: Mapping[str, Any]) -> float:
+    """MiB of all its images in float32, at most; infinite for a source of one's own."""
+    pixels = shape(dataset)
+    images = most_images(dataset) + TEST_IMAGES
+    return math.inf if pixels is None else images * math.prod(pixels) * 4 / 2**20
