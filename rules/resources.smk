@@ -124,16 +124,16 @@ def spectrum_mb(wildcards):
     run = wildcards.run
     rows, weights = gradient_rows(run), resolved(run)["network"]["weights"]
     block = min(READ, number_mib(run, 1024 * (weights or 2**20)))
+    # What is read in other threads leaves holes, which are filled again later but for a large matrix.
+    reading = block * min(20, 8 + 1.2 * rows / 1024)
     order = exact_order(run)
     if order:
         matrix = (16 if gpus() else 9) * order**2 / 2**20  # on a GPU it is copied
-        working = matrix + 6 * min(CENTRED, 8 * 1024 * weights / 2**20)
+        centred = 6 * min(CENTRED, 8 * 1024 * weights / 2**20)
         held = held_mib(run) if rows < weights else 0  # D is formed in one pass
-    else:
-        size = KRYLOV * config["spectrum"]["leading"] + 480
-        working = 8 * (weights or 2**17) * min(size, rows) / 2**20
-        held = held_mib(run)
-    return 8 * block + held + working
+        return held + matrix + max(reading, centred)
+    size = KRYLOV * config["spectrum"]["leading"] + 480
+    return held_mib(run) + max(reading, 8 * (weights or 2**17) * min(size, rows) / 2**20)
 
 
 def trajectory_dataset(trajectory):
