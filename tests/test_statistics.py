@@ -6,9 +6,11 @@ import pytest
 from limitcycles.statistics import (
     CORRELATION,
     EXPECTED,
+    FROM_ONE,
     PERCENT,
     POSITIVE,
     REAL,
+    SHARE_LOG,
     count_of,
     estimate,
     mean_interval,
@@ -45,6 +47,16 @@ def test_geometric_mean_by_hand():
     assert mean == pytest.approx(10)
     half = T2 / 3**0.5
     assert (low, high) == pytest.approx((10 * 10**-half, 10 * 10**half), rel=1e-5)
+
+
+def test_ends_that_the_quantity_cannot_have_are_cut():
+    """The two participation ratios of small-lenet at the quick scale: symmetric, [−13.3, 21.2]."""
+    value, (low, high), _ = estimate([5.278, 2.562], FROM_ONE)
+    whole = estimate([5.278, 2.562], POSITIVE)
+    assert (value, high) == (whole.value, whole.interval[1])
+    assert (low, whole.interval[0] < 0.1) == (1, True)
+    assert estimate([1, 30], SHARE_LOG).interval[1] == 100
+    assert estimate([1, 1.1, 1.2], SHARE_LOG) == estimate([1, 1.1, 1.2], POSITIVE)
 
 
 def test_mean_of_positive_numbers_by_hand():

@@ -32,13 +32,15 @@ MEAN, GEOMETRIC = "mean", "geometric mean"
 class Scale:
     """Range of a quantity, closed, and which `mean` tells it; `name` is that of g.
 
-    An upper end needs a lower one, and a geometric mean the range of numbers from 0 on.
+    An upper end needs a lower one, and a geometric mean the range of numbers from 0 on. Ends of an
+    interval outside `cut` are drawn to it: g does not know of it, and the quantity cannot be there.
     """
 
     name: str
     low: float = -np.inf
     high: float = np.inf
     mean: str = MEAN
+    cut: tuple[float, float] = (-np.inf, np.inf)
 
     def forward(self, x):
         """g(x), elementwise; ±∞ at the ends."""
@@ -73,6 +75,8 @@ class Scale:
 REAL = Scale("linear")  # log ratios, slopes, differences, rates with a sign
 POSITIVE = Scale("log", 0, mean=GEOMETRIC)  # eigenvalues, ranks, ratios, variances, norms, times
 EXPECTED = Scale("log", 0)  # positive too, of which the expectation itself is meant
+SHARE_LOG = Scale("log", 0, mean=GEOMETRIC, cut=(0, 100))  # positive percentages far below 100
+FROM_ONE = Scale("log", 0, mean=GEOMETRIC, cut=(1, np.inf))  # numbers of at least 1
 PERCENT = Scale("logit", 0, 100)  # errors, and shares of weights or runs in percent
 CORRELATION = Scale("Fisher z", -1, 1)
 
@@ -124,7 +128,8 @@ def estimate(values, scale: Scale, level: float = 0.95) -> Estimate:
     on = REAL if geometric else scale  # numbers of a geometric mean are on it already
     low, high = _ends(middle, error, n - 1, on, level)
     if geometric:
-        low, high = min(scale.back(low), value), max(scale.back(high), value)
+        low, high = np.clip((scale.back(low), scale.back(high)), *scale.cut)
+        low, high = min(low, value), max(high, value)
     if not (np.isfinite(low) and np.isfinite(high)):
         return Estimate(value, None, "wider than floating-point numbers reach")
     return Estimate(value, (float(low), float(high)), None)

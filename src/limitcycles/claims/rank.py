@@ -20,7 +20,7 @@ from limitcycles.claims.result import (
 )
 from limitcycles.diffusion import Rows, exact
 from limitcycles.spectrum import rank
-from limitcycles.statistics import POSITIVE
+from limitcycles.statistics import FROM_ONE, POSITIVE, SHARE_LOG
 from limitcycles.thresholds import paper_threshold
 
 CONTROL_SHAPE = (3000, 1000)  # examples and weights of the synthetic gradients
@@ -42,7 +42,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
             return [scale * s.attrs[key] for s in spectra]
 
         percent = over_seeds("rank_percent_float32")
-        main = statistic("rank(D)/d", percent, unit="%", level=level, paper=paper, scale=POSITIVE)
+        main = statistic("rank(D)/d", percent, unit="%", level=level, paper=paper, scale=SHARE_LOG)
         statistics = [main]
         means = {}
         for reading in READINGS:
@@ -70,7 +70,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
                 over_seeds("participation_ratio"),
                 unit="1",
                 level=level,
-                scale=POSITIVE,
+                scale=FROM_ONE,
             )
         )
         arms.append(arm(entry, name, agrees(main, paper, parameters["factor"]), statistics))
