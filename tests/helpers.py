@@ -34,8 +34,8 @@ def claims() -> dict:
 
 def row_by_row(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     """Per-sample gradients by autograd, one example at a time; a weight without effect has 0."""
-    model = copy.deepcopy(model).eval().requires_grad_(True)
-    parameters = list(model.parameters())
+    model = copy.deepcopy(model).eval()
+    parameters = [p for p in model.parameters() if p.requires_grad]
     rows = []
     for x, y in zip(inputs, targets, strict=True):
         loss = F.cross_entropy(model(x[None].clone()), y[None])

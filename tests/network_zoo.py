@@ -29,13 +29,15 @@ class Animal:
 
     `compiled`: the compiled loops take it, too. `inputs`: "images", (n, 1, 6, 6) float32,
     "large", (n, 1, 28, 28), "tokens", (n, 5) int64, or "fitted", images of which the first four
-    pixels are the label, or 0 in the last ones. Labels are 0 to 3 (0 to 9 of "large").
+    pixels are the label, or 0 in the last ones. Labels are 0 to 3 (0 to 9 of "large"). `batch_size`
+    is that of its training.
     """
 
     network: Callable[[], nn.Module]
     refused: str | None = None
     inputs: str = "images"
     compiled: bool = False
+    batch_size: int = 4
 
 
 def data(name: str, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -132,8 +134,8 @@ def attention(**options):
     )
 
 
-def words(layer, numbers=3, between=None):
-    return nn.Sequential(layer, between or nn.Flatten(), nn.Linear(numbers, CLASSES))
+def words(layer, numbers=3):
+    return nn.Sequential(layer, nn.Flatten(), nn.Linear(numbers, CLASSES))
 
 
 def settled(network):
@@ -257,6 +259,40 @@ class Uncopied(nn.Module):
         return x
 
 
+class Annealed(nn.Module):
+    """A factor that falls with each step of training, and is no buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = 1.0
+
+    def forward(self, x):
+        if self.training:
+            self.factor *= 0.9
+        return x * self.factor
+
+
+class FreezingInTraining(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(PIXELS, CLASSES)
+
+    def forward(self, x):
+        self.a.weight.requires_grad_(not self.training)
+        return self.a(x.flatten(1))
+
+
+class ComplexScale(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("turn", torch.ones(8, dtype=torch.complex64))
+
+    def forward(self, x):
+        if self.training:
+            self.turn.mul_(1j)
+        return (x * self.turn).real + (x * self.turn).imag
+
+
 class Auxiliary(nn.Module):
     """Two outputs in training mode."""
 
@@ -345,6 +381,13 @@ def fitted():
     )
 
 
+def self_holding():
+    network = Net(lambda s, x: s.head(s.first(x)), head=nn.Linear(8, CLASSES))
+    network.a = nn.Linear(PIXELS, 8)
+    network.first = lambda x: F.relu(network.a(x.flatten(1)))
+    return network
+
+
 def old_norm(kind):
     network = hidden(nn.ReLU())
     getattr(nn.utils, kind)(network[1])
@@ -424,7 +467,7 @@ RIGHT: dict[str, Animal] = {
         lambda: Net(lambda s, x: s.layer(x[:, 0, 0], x[:, 0, 1]), layer=nn.Bilinear(6, 6, CLASSES))
     ),
     # Convolutions
-    "small-lenet": Animal(networks.small_lenet, inputs="large"),
+    "small-lenet": Animal(networks.small_lenet, inputs="large", batch_size=EXAMPLES),
     "all-convolutional": Animal(lambda: networks.allcnn(CLASSES, 1, (3, 4), 1)),
     "Conv1d": Animal(
         lambda: nn.Sequential(
@@ -494,15 +537,16 @@ RIGHT: dict[str, Animal] = {
         lambda: words(nn.EmbeddingBag(WORDS, 3, mode="max")), inputs="tokens"
     ),
     "embedding and LSTM": Animal(
-        lambda: nn.Sequential(
-            nn.Embedding(WORDS, 3), nn.LSTM(3, 4, batch_first=True), Do(lambda o: o[0][:, -1]),
+        lambda: nn.Sequential( nn.Embedding(WORDS, 3), nn.LSTM(3, 4, batch_first=True),
+            Do(lambda o: o[0][:, -1]),
             nn.Linear(4, CLASSES),
         ),
         inputs="tokens",
     ),
     "tied embedding": Animal(
         lambda: Net(
-            lambda s, x: F.linear(s.words(x).mean(1), s.words.weight), words=nn.Embedding(WORDS, 3)
+            lambda s, x: F.linear(s.words(x).mean(1), s.words.weight),
+            words=nn.Embedding(WORDS, 3),
         ),
         inputs="tokens",
     ),
@@ -684,7 +728,6 @@ RIGHT: dict[str, Animal] = {
     ),
     # Memory and state
     "checkpointing": Animal(lambda: checkpointed(False)),
-    "reentrant checkpointing": Animal(lambda: checkpointed(True)),
     "sum in place": Animal(
         lambda: Net(
             lambda s, x: s.b(F.relu(s.a(x.flatten(1)).add_(1).mul_(0.5))),
@@ -721,6 +764,9 @@ REFUSED: dict[str, Animal] = {
             all=nn.ParameterList([torch.randn(PIXELS, CLASSES, dtype=torch.complex64)]),
         ),
         r"all\.0.*complex64",
+    ),
+    "double precision on tokens": Animal(
+        lambda: words(nn.Embedding(WORDS, 3), 15).double(), "float64.*float32", inputs="tokens"
     ),
     "nothing trainable": Animal(
         lambda: hidden(nn.ReLU()).requires_grad_(False), "nothing.*requires_grad"
@@ -767,10 +813,8 @@ REFUSED: dict[str, Animal] = {
         lambda: hidden(Do(lambda x: F.dropout(x, 0.5))), "random.*self.training"
     ),
     "random pooling": Animal(
-        lambda: convolved(
-            nn.Conv2d(1, 2, 3), nn.FractionalMaxPool2d(2, output_size=2), numbers=8
-        ),
-        "random",
+        lambda: convolved(nn.Conv2d(1, 2, 2), nn.FractionalMaxPool2d(2, output_size=3), numbers=18),
+        r"random.*layer 1 \(FractionalMaxPool2d\)",
     ),
     "running mean that moves in evaluation": Animal(
         lambda: hidden(Running(), nn.ReLU()), "changes.*2.mean"
@@ -797,7 +841,7 @@ REFUSED: dict[str, Animal] = {
     ),
     "embedding that shortens its rows": Animal(
         lambda: words(nn.Embedding(WORDS, 3, max_norm=0.5), 15),
-        r"changes.*0\.weight",
+        r"0 \(Embedding\).*max_norm",
         inputs="tokens",
     ),
     "tokens beyond the vocabulary": Animal(
@@ -810,6 +854,25 @@ REFUSED: dict[str, Animal] = {
         lambda: weight_hook(hidden(nn.ReLU()), "1.weight"), r"1\.weight.*hook"
     ),
     "two weights in the same memory": Animal(same_memory, r"3\.weight.*5\.weight"),
+    "reentrant checkpointing": Animal(lambda: checkpointed(True), "use_reentrant=False"),
+    "function that holds the network": Animal(self_holding, "weights of the original.*lambda"),
+    "gradient that is not finite": Animal(
+        lambda: hidden(Do(lambda x: x + ((x - x) ** 2).sqrt())), r"gradient of 1\.weight.*NaN"
+    ),
+    "state that a snapshot would lose": Animal(
+        lambda: hidden(Annealed(), nn.ReLU()), "state outside.*register_buffer"
+    ),
+    "layer that is frozen while it runs": Animal(
+        FreezingInTraining, r"requires_grad of a\.weight.*builder"
+    ),
+    "complex buffer that moves": Animal(
+        lambda: hidden(ComplexScale(), nn.ReLU()), "state outside.*real numbers"
+    ),
+    "BatchNorm and batches of one": Animal(
+        lambda: settled(hidden(nn.BatchNorm1d(8), nn.ReLU())),
+        r"training mode.*layer 2 \(BatchNorm1d\).*\(1, 1, 6, 6\)",
+        batch_size=1,
+    ),
     "what cannot be copied": Animal(
         lambda: hidden(Uncopied(), nn.ReLU()), "copied",
     ),

@@ -14,7 +14,8 @@ from limitcycles import gradient_store, gradients, networks
 from limitcycles.augmentation import augment
 from limitcycles.errors import LimitcyclesError
 from limitcycles.files import StorageError
-from limitcycles.per_sample import BLOCK, BatchCouplingError, PerSampleGradients
+from limitcycles.first_look import BatchCouplingError
+from limitcycles.per_sample import BLOCK, PerSampleGradients
 
 IMAGES, SIDE, CLASSES, HIDDEN = 150, 4, 3, 5
 FC = {"builder": "fc", "options": {"inputs": SIDE**2, "hidden": HIDDEN, "classes": CLASSES}}

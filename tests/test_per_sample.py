@@ -10,7 +10,8 @@ from torch import nn
 
 from limitcycles import networks
 from limitcycles.errors import LimitcyclesError
-from limitcycles.per_sample import BatchCouplingError, PerSampleGradients
+from limitcycles.first_look import BatchCouplingError
+from limitcycles.per_sample import PerSampleGradients
 
 WIDTH, CLASSES = 6, 3
 

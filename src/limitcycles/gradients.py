@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,6 +83,8 @@ def write(
         pixels, labels = (part[torch.from_numpy(example).to(where)] for part in (pixels, labels))
     pixels = pixels.to(dtype) if pixels.is_floating_point() else pixels  # tokens stay whole
     rows = PerSampleGradients(network, pixels, labels)
+    if rows.slow is not None:
+        print(f"gradients one example at a time, which is slow: {rows.slow}", file=sys.stderr)
     block, shard = plan(rows, pixels[0], memory_mib, threads)
     inputs, copies = pixels, 1
     if augmentations is not None:
@@ -99,7 +102,9 @@ def write(
         group = gradient_store.create(temporary, shape, shard, precision, attrs)
         array = group["gradient"]
         square_norm = np.empty(len(inputs))
-        bar = track(total=len(inputs), unit="image", what=f"gradients at {percent} %")
+        bar = track(
+            total=len(inputs), unit="image", what=f"gradients at {percent} % by {rows.method}"
+        )
         for start, part in rows.blocks(inputs, targets, shard, threads, block):
             array[start : start + len(part)] = part.numpy()
             norm = torch.linalg.vector_norm(part, dim=1, dtype=torch.float64)
@@ -144,7 +149,7 @@ def augmentation_of(run: xr.Dataset) -> dict:
 
 def plan(rows: PerSampleGradients, example, memory_mib: int, threads: int) -> tuple[int, int]:
     """(examples in a block, rows in a shard) so that blocks and shard fit into the memory."""
-    itemsize = example.dtype.itemsize
+    itemsize = rows.dtype.itemsize
     budget = memory_mib * 2**20
     # A shard exists three times: as rows, as the array's copy, and encoded.
     shard = min(SHARD_BYTES, budget // 6) // (rows.weights * itemsize)

@@ -9,93 +9,101 @@ the gradient of all four parameters from that of the folded two.
 from __future__ import annotations
 
 import copy
+from collections import Counter
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from limitcycles.networks import channels_last, trainable
+from limitcycles.plain import added
+
+Loss = Callable[[Tensor, Tensor], Tensor]
 CACHED = 2**19  # bytes of an unfolded input that stay in a processor's cache until they are used
 
 
 class LayerProducts:
-    """The fast method: a folded copy of the network and the layers whose products give the rows."""
+    """The fast method: a folded copy of the network and the layers whose products give the rows.
+
+    It runs what `torch.fx` traced, which does the same operations for every example and calls each
+    of these layers exactly once: no row can depend on a branch that was not seen.
+    """
 
     def __init__(self, network: nn.Module, entries: list[tuple]):
-        self.network = network.to(memory_format=torch.channels_last)
-        self.entries = entries  # (layer of the folded network, its rule, destination slices)
+        self.network = channels_last(network)
+        self.entries = entries  # (layer of the folded network, its rule, destination slices, fold)
 
     @classmethod
     def of(cls, model: nn.Module) -> LayerProducts | None:
-        """None where a parameter belongs to a layer without a rule."""
-        slices, start = {}, 0
-        for name, parameter in model.named_parameters():
-            slices[name] = slice(start, start + parameter.numel())
+        """For a network in evaluation mode; None where
+
+        - `torch.fx` cannot trace it, or a module has hooks or another `forward` than its class;
+        - a weight is shared, or used other than by its own layer, called once;
+        - a weight belongs to a layer without a rule.
+        """
+        weights, start = {}, 0
+        for parameter in trainable(model).values():
+            weights[id(parameter)] = slice(start, start + parameter.numel())
             start += parameter.numel()
         names = dict(model.named_modules())
-        network, folded = _fold(copy.deepcopy(model))
-        used = dict(network.named_modules())
+        owners = Counter(id(p) for m in names.values() for p in m._parameters.values())
+        if any(map(added, names.values())) or any(owners[p] > 1 for p in weights):
+            return None
+        graph = _traced(model)
+        if graph is None:
+            return None
+        calls = _calls(graph)
+        folded = _fold(graph, calls)
         entries, covered = [], set()
         for path, module in names.items():
-            own = {k: f"{path}.{k}" for k, _ in module.named_parameters(recurse=False)}
-            if not own or path in folded.values():
-                continue
-            if not path or path not in used:  # the network itself, or a layer that is never called
-                return None
-            rule = _RULES.get(type(module))
-            if rule is None or (isinstance(module, nn.Conv2d) and module.groups != 1):
-                return None
-            if isinstance(module, nn.Conv2d) and module.padding_mode != "zeros":
-                return None
+            own = dict(module._parameters)
             norm = names[folded[path]] if path in folded else None
             if norm is not None:
-                own |= {
-                    f"norm_{k}": f"{folded[path]}.{k}"
-                    for k, _ in norm.named_parameters(recurse=False)
-                }
-            if not slices.keys() >= set(own.values()):  # a weight that is shared
+                own |= {f"norm_{key}": p for key, p in norm._parameters.items()}
+            own = {key: p for key, p in own.items() if p is not None}
+            if path in folded.values() or not any(id(p) in weights for p in own.values()):
+                continue
+            if not _has_rule(module) or calls[path] != 1:
                 return None
-            covered |= set(own.values())
-            entries.append(
-                (
-                    network.get_submodule(path),
-                    rule,
-                    {k: slices[name] for k, name in own.items()},
-                    _Fold(module, norm) if norm is not None else None,
-                )
-            )
-        return cls(network, entries) if covered == set(slices) else None
+            covered |= {id(p) for p in own.values()}
+            where = {key: weights.get(id(p), p.numel()) for key, p in own.items()}
+            fold = None if norm is None else _Fold(module, norm)
+            entries.append((graph.get_submodule(path), _RULES[type(module)], where, fold))
+        return cls(graph, entries) if covered >= weights.keys() else None
 
-    def fill(self, inputs: Tensor, targets: Tensor, out: Tensor) -> bool:
-        """Write the rows into `out`; False where a layer ran more or less than once."""
+    def fill(self, inputs: Tensor, targets: Tensor, loss: Loss, out: Tensor) -> None:
+        """Write the rows of `loss`, a sum over examples of loss(logits, targets), into `out`."""
         if inputs.ndim == 4:  # pooling and the products below are several times faster so
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         taps: dict[nn.Module, list] = {}
-        anchor = torch.zeros((), requires_grad=True)  # the first output needs a gradient, too
-        calls = 0
+        # The first output needs a gradient, too.
+        anchor = torch.zeros((), requires_grad=True, device=out.device)
 
         def tap(module, arguments, output):
-            nonlocal calls
-            calls += 1
-            entry = taps[module] = [arguments[0].detach() if arguments else None, None]
+            entry = taps[module] = [arguments[0].detach(), None]
             return _Tap.apply(output, anchor, entry)
 
         hooks = [entry[0].register_forward_hook(tap) for entry in self.entries]
         try:
             with torch.enable_grad():
-                F.cross_entropy(self.network(inputs), targets, reduction="sum").backward()
+                loss(self.network(inputs), targets).backward()
         finally:
             for hook in hooks:
                 hook.remove()
-        if not calls == len(taps) == len(self.entries) or any(
-            part is None for pair in taps.values() for part in pair
-        ):
-            return False
         for layer, rule, where, fold in self.entries:
+            # Of a frozen weight beside a trained one the numbers go nowhere.
+            columns = {
+                key: out[:, at] if isinstance(at, slice) else out.new_empty(len(out), at)
+                for key, at in where.items()
+            }
             entered, gradient = taps[layer]
-            columns = {key: out[:, span] for key, span in where.items()}
-            rule(layer, entered, gradient, columns, fold)
-        return True
+            if gradient is None:  # the loss does not depend on what leaves the layer
+                for column in columns.values():
+                    column.zero_()
+            else:
+                rule(layer, entered, gradient, columns, fold)
 
 
 class _Tap(torch.autograd.Function):
@@ -113,47 +121,64 @@ class _Tap(torch.autograd.Function):
         return gradient, None, None
 
 
-def _fold(model: nn.Module) -> tuple[nn.Module, dict[str, str]]:
-    """Fold each affine batch normalisation into the layer before it.
+def _has_rule(module: nn.Module) -> bool:
+    if isinstance(module, nn.Conv2d) and (module.groups != 1 or module.padding_mode != "zeros"):
+        return False
+    return type(module) in _RULES  # a subclass may do anything
 
-    Returns the folded network and {path of the layer: path of the normalisation}. A network that
-    `torch.fx` cannot trace is returned as it is, with nothing folded.
-    """
+
+def _traced(model: nn.Module) -> fx.GraphModule | None:
+    """The operations on a copy of `model`; None where they may depend on the example."""
     try:
-        graph = fx.symbolic_trace(model)
+        graph = fx.symbolic_trace(copy.deepcopy(model))
     except Exception:  # tracing runs arbitrary code of the user's module
-        return model, {}
-    modules = dict(graph.named_modules())
-    uses: dict[str, int] = {}
+        return None
+    return graph.requires_grad_(False)
+
+
+def _calls(graph: fx.GraphModule) -> Counter[str]:
+    """How often each layer is called with one input and nothing else; a weight that is used by
+    itself counts as two calls of its layer."""
+    found: Counter[str] = Counter()
     for node in graph.graph.nodes:
         if node.op == "call_module":
-            uses[node.target] = uses.get(node.target, 0) + 1
+            found[node.target] += 1 if len(node.args) == 1 and not node.kwargs else 2
+        elif node.op == "get_attr":
+            found[node.target.rpartition(".")[0]] += 2
+    return found
+
+
+def _fold(graph: fx.GraphModule, calls: Counter[str]) -> dict[str, str]:
+    """Fold each affine batch normalisation of `graph` into the layer before it, in place.
+
+    Returns {path of the layer: path of the normalisation}.
+    """
+    modules = dict(graph.named_modules())
     fuse = {nn.Conv2d: fuse_conv_bn_eval, nn.Linear: fuse_linear_bn_eval}
+    norms = nn.BatchNorm1d, nn.BatchNorm2d
     folded = {}
     for node in graph.graph.nodes:
-        if node.op != "call_module" or type(modules[node.target]) not in (
-            nn.BatchNorm1d,
-            nn.BatchNorm2d,
-        ):
+        if node.op != "call_module" or type(modules[node.target]) not in norms:
             continue
-        if not node.args:  # called as norm(input=...)
+        if calls[node.target] != 1:
             continue
         before = node.args[0]
         norm = modules[node.target]
         if (
             before.op == "call_module"
+            and calls[before.target] == 1
             and type(modules[before.target]) in fuse
             and modules[before.target].bias is not None
             and norm.affine
             and norm.num_features == len(modules[before.target].weight)
             and len(before.users) == 1
-            and uses[before.target] == uses[node.target] == 1
         ):
             layer = modules[before.target]
             graph.set_submodule(before.target, fuse[type(layer)](layer, norm))
             graph.set_submodule(node.target, nn.Identity())
             folded[before.target] = node.target
-    return graph.requires_grad_(False), folded
+    graph.requires_grad_(False)
+    return folded
 
 
 class _Fold:

@@ -13,6 +13,7 @@ from typing import get_args
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from limitcycles.errors import LimitcyclesError
 from limitcycles.plain import why_not_plain
@@ -109,7 +110,8 @@ def build(spec: dict) -> nn.Module:
     arguments) and `weights` (the number of weights that the network must have, or None). The
     initial weights come from torch's global generator.
 
-    Raises NetworkError: unknown builder, options that it does not take, another count.
+    Raises NetworkError: unknown builder, one that fails, as with options that it does not take,
+    layers without a size, another count.
     """
     name = spec["builder"]
     if ":" in name:
@@ -124,14 +126,16 @@ def build(spec: dict) -> nn.Module:
             'A network of your own is named "package.module:function".'
         )
     options = spec.get("options") or {}
+    called = f"network builder {name!r} with options {options}"
     try:
         network = builder(**options)
-    except TypeError as error:
-        raise NetworkError(f"network builder {name!r} with options {options}: {error}") from error
+    except Exception as error:  # it runs code of the user's
+        raise NetworkError(f"{called} fails: {type(error).__name__}: {error}") from error
     if not isinstance(network, nn.Module):
         raise NetworkError(
             f"network builder {name!r} returned {type(network).__name__}, not a torch.nn.Module"
         )
+    check_sizes(network)
     count = count_weights(network)
     expected = spec.get("weights")
     if expected is not None and count != expected:
@@ -140,6 +144,38 @@ def build(spec: dict) -> nn.Module:
             f"{expected:,}: correct `weights`, or the options {options}"
         )
     return network
+
+
+def check_sizes(network: nn.Module) -> None:
+    """Raise NetworkError where a parameter or buffer has no size or no values yet."""
+    for path, module in network.named_modules():
+        for key, tensor in [*module._parameters.items(), *module._buffers.items()]:
+            name = f"{path}.{key}".lstrip(".")
+            if is_lazy(tensor):
+                raise NetworkError(
+                    f"{name} has no size yet: write {type(module).__name__} with its sizes, or "
+                    "call the network once in the builder, on numbers of the shape of its images"
+                )
+            if tensor is not None and tensor.is_meta:
+                raise NetworkError(
+                    f"{name} is on the device meta and has no values: build it on the CPU"
+                )
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """`network` itself, with the weights of convolutions of images in that order: faster pooling.
+
+    Unlike `Module.to(memory_format=...)` it leaves those of volumes, which have no such order.
+    """
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
+def short(dtype: torch.dtype) -> str:
+    """float32 for torch.float32."""
+    return str(dtype).removeprefix("torch.")
 
 
 def trainable(network: nn.Module) -> dict[str, nn.Parameter]:

@@ -4,9 +4,10 @@ Rows are g_k = ∇f_k(x), the gradients that the diffusion matrix averages (Eq. 
 not divided by the number of examples. The network is in evaluation mode: with batch statistics
 the loss of one example depends on the others, and g_k does not exist.
 
-Two methods give the same rows: products layer by layer (`limitcycles.layer_products`), which is
-fast, and `torch.func.vmap(grad)`, which takes any module. The fast one is used where it agrees with
-plain backward passes on the first examples seen; the attribute `method` tells which one runs.
+Three methods give the same rows: "layers", products layer by layer (`limitcycles.layer_products`),
+which is fast; "vmap", `torch.func.vmap(grad)`, which takes most modules; and "loop", a backward
+pass for each example, which takes all. The first one that agrees with the last on some of the
+examples is taken; the attribute `method` tells which.
 """
 
 from __future__ import annotations
@@ -20,16 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limitcycles.errors import LimitcyclesError
-from limitcycles.layer_products import LayerProducts
+from limitcycles.first_look import EXAMPLES, look, spread
+from limitcycles.layer_products import LayerProducts, Loss
+from limitcycles.networks import trainable
 
 # Rows of one block: enough to hide the cost of each call, few enough for memory and cache. From 32
 # on the time a row changes by less than a tenth for small-allcnn; small-lenet needs 128.
 BLOCK = 128
-
-
-class BatchCouplingError(LimitcyclesError):
-    """The loss of one example depends on the others of its batch."""
 
 
 class PerSampleGradients:
@@ -39,71 +37,53 @@ class PerSampleGradients:
     ----------
     model: any module whose output for one example, shape (batch, classes), does not depend on the
         other examples of the batch. It is copied; the copy is put in evaluation mode.
-    inputs, targets: a few examples (at least one), shape (n, ...) and (n,) int64, on which the
-        independence is checked and the method is chosen.
+    inputs, targets: examples (at least one), shape (n, ...) and (n,) int64; on a few of them the
+        network is looked at and the method chosen. Integers, as of words, stay integers.
 
     Raises
     ------
     BatchCouplingError: an output changes with the rest of the batch.
+    NetworkError: the network cannot be worked with (`limitcycles.first_look`).
 
-    Columns follow `model.named_parameters()`, each flattened in C order.
+    Columns are the trainable weights (`networks.trainable`), each flattened in C order; a weight
+    without effect on the loss has zeros. `method` is "layers", "vmap" or "loop", and `slow` says
+    why it is the last, if it is.
     """
 
     def __init__(self, model: nn.Module, inputs: Tensor, targets: Tensor):
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self.weights = sum(p.numel() for p in self.model.parameters())
-        self._shared = _shared_names(self.model)
-        inputs, targets = inputs[:4], targets[:4]
-        _check_independence(self.model, inputs)
-        self._layers = None
-        self.method = "vmap"
-        candidate = LayerProducts.of(self.model)
-        if candidate is not None:
-            reference = torch.stack([self._one(x, y) for x, y in zip(inputs, targets, strict=True)])
-            rows = torch.empty_like(reference)
-            tolerance = 1e3 * torch.finfo(rows.dtype).eps * reference.abs().max()
-            if candidate.fill(inputs, targets, rows) and torch.allclose(
-                rows, reference, rtol=0, atol=float(tolerance)
-            ):
-                self._layers, self.method = candidate, "layers"
+        look(model, inputs, targets)
+        self.model = copy.deepcopy(model).eval()
+        parameters = trainable(self.model)
+        self.weights = sum(p.numel() for p in parameters.values())
+        self.dtype = next(iter(parameters.values())).dtype
+        self.slow: str | None = None
+        self.method, self._rows = self._chosen(
+            inputs[spread(len(inputs), EXAMPLES).to(inputs.device)]
+        )
 
     def __call__(self, inputs: Tensor, targets: Tensor, out: Tensor | None = None) -> Tensor:
         """Rows for one block of examples: shape (n, weights), dtype and device of the model."""
         if out is None:
-            out = torch.empty(len(inputs), self.weights, dtype=self._dtype, device=inputs.device)
-        if self._layers is None:
-            out.copy_(self._vmap(inputs, targets))
-        else:
-            self._layers.fill(inputs, targets, out)
+            out = torch.empty(len(inputs), self.weights, dtype=self.dtype, device=inputs.device)
+        self._rows.fill(inputs, targets, _cross_entropy, out)
         return out
 
-    @property
-    def _dtype(self) -> torch.dtype:
-        return next(self.model.parameters()).dtype
-
-    def _one(self, x: Tensor, y: Tensor) -> Tensor:
-        """One row, by one backward pass through the network itself."""
-        network = copy.deepcopy(self.model).requires_grad_()
-        F.cross_entropy(network(x[None]), y[None]).backward()
-        return torch.cat(
-            [
-                torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten()
-                for p in network.parameters()
-            ]
-        )
-
-    def _vmap(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        from torch.func import functional_call, grad, vmap  # loads all of torch's compiler: slow
-
-        parameters = dict(self.model.named_parameters())
-
-        def loss(parameters, x, y):
-            every = {name: parameters[first] for name, first in self._shared.items()}
-            logits = functional_call(self.model, every, (x[None],), tie_weights=False)
-            return F.cross_entropy(logits, y[None])
-
-        rows = vmap(grad(loss), in_dims=(None, 0, 0))(parameters, inputs, targets)
-        return torch.cat([rows[name].reshape(len(inputs), -1) for name in parameters], dim=1)
+    def _chosen(self, examples: Tensor) -> tuple[str, _Method]:
+        """The fastest method that is right for these examples, and its name."""
+        reasons = []
+        for name, kind in (("layers", LayerProducts), ("vmap", Vmap)):
+            method = kind.of(self.model)
+            if method is None:
+                continue
+            try:
+                if _is_right(kind, self.model, examples):
+                    return name, method
+                reasons.append(f"the rows of {name} are not those of single backward passes")
+            except Exception as error:  # many operations have no rule for vmap, or a wrong one
+                said = " ".join(str(error).split())[:200]
+                reasons.append(f"{name} fails: {type(error).__name__}: {said}")
+        self.slow = reasons[-1]
+        return "loop", Loop.of(self.model)
 
     def bytes_per_example(self, example: Tensor) -> int:
         """Working memory of one example in bytes, measured on one forward pass: activations,
@@ -123,9 +103,9 @@ class PerSampleGradients:
             self.model(example[None])
         for hook in hooks:
             hook.remove()
-        # vmap(grad) of a general module keeps a copy of each operation's result.
+        # Autograd through a general module keeps a copy of each operation's result.
         factor = 1 if self.method == "layers" else 3
-        return int(sum(numbers) * factor * self._dtype.itemsize)
+        return int(sum(numbers) * factor * self.dtype.itemsize)
 
     def blocks(
         self, inputs: Tensor, targets: Tensor, rows: int, threads: int = 1, block: int = BLOCK
@@ -136,7 +116,7 @@ class PerSampleGradients:
         `block` examples share nothing, so that this beats threads inside each operation. The
         yielded tensor is overwritten by the next one.
         """
-        buffer = torch.empty(min(rows, len(inputs)), self.weights, dtype=self._dtype)
+        buffer = torch.empty(min(rows, len(inputs)), self.weights, dtype=self.dtype)
         on_gpu = next(self.model.parameters()).device.type != "cpu"
         local = threading.local()
 
@@ -163,51 +143,106 @@ class PerSampleGradients:
                 yield one(start, min(start + rows, len(inputs)))
 
 
+class Loop:
+    """One backward pass an example, through the network itself."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Loop:
+        return cls(model)
+
+    def fill(self, inputs: Tensor, targets: Tensor, loss: Loss, out: Tensor) -> None:
+        """As `LayerProducts.fill`."""
+        parameters = list(trainable(self.model).values())
+        with torch.enable_grad():
+            for x, y, row in zip(inputs, targets, out, strict=True):
+                value = loss(self.model(x[None]), y[None])
+                if not value.requires_grad:
+                    row.zero_()
+                    continue
+                parts = torch.autograd.grad(value, parameters, materialize_grads=True)
+                torch.cat([part.reshape(-1) for part in parts], out=row)
+
+
+class Vmap(Loop):
+    """The same pass for all examples of a block at once, by `torch.func`."""
+
+    def fill(self, inputs: Tensor, targets: Tensor, loss: Loss, out: Tensor) -> None:
+        """As `LayerProducts.fill`. Raises whatever torch raises for what it cannot do."""
+        from torch.func import functional_call, grad, vmap  # loads all of torch's compiler: slow
+
+        parameters = {name: p.detach() for name, p in trainable(self.model).items()}
+        shared = _shared_names(self.model)
+
+        def one(parameters, x, y):
+            every = {name: parameters[first] for name, first in shared.items()}
+            logits = functional_call(self.model, every, (x[None],), tie_weights=False)
+            return loss(logits, y[None])
+
+        found = vmap(grad(one), in_dims=(None, 0, 0))(parameters, inputs, targets)
+        torch.cat([found[name].reshape(len(inputs), -1) for name in parameters], dim=1, out=out)
+
+
+_Method = LayerProducts | Loop
+
+
+def _is_right(kind: type[_Method], model: nn.Module, examples: Tensor) -> bool:
+    """Whether the rows of a method are those of the loop but for rounding.
+
+    In float64, too, before float32 says no: there a unit near its kink does not switch.
+    """
+    if _agrees(kind, model, examples):
+        return True
+    if next(iter(trainable(model).values())).dtype == torch.float64:
+        return False
+    doubled = examples.double() if examples.is_floating_point() else examples
+    return _agrees(kind, copy.deepcopy(model).double(), doubled)
+
+
+def _agrees(kind: type[_Method], model: nn.Module, examples: Tensor) -> bool:
+    """In two blocks, and for a random sum of the logits in place of the loss: its gradient does
+    not vanish where an example is fitted. Each weight is compared on its own scale."""
+    with torch.no_grad():
+        logits = model(examples)
+    signs = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0)).to(logits)
+    parameters = trainable(model).values()
+    sizes = [p.numel() for p in parameters]
+    wanted, found = logits.new_full((2, len(examples), sum(sizes)), torch.nan)
+    for part in (slice(0, 3), slice(3, None)):
+        if len(examples[part]):
+            for method, out in ((Loop, wanted), (kind, found)):
+                method.of(model).fill(examples[part], signs[part], _weighted_sum, out[part])
+    eps = torch.finfo(wanted.dtype).eps
+    by_weight = [
+        (float(w.abs().max()), float((f - w).abs().max()))
+        for w, f in zip(wanted.split(sizes, 1), found.split(sizes, 1), strict=True)
+        if w.numel()
+    ]
+    largest = max(size for size, _ in by_weight)
+    # So written, NaN does not agree.
+    return all(off <= 1e3 * eps * size + 1e2 * eps * largest for size, off in by_weight)
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(logits, targets, reduction="sum")
+
+
+def _weighted_sum(logits: Tensor, signs: Tensor) -> Tensor:
+    return (logits * signs).sum()
+
+
 def _shared_names(model: nn.Module) -> dict[str, str]:
-    """Name of each parameter of each module -> its name in `named_parameters`.
+    """Name of each weight in each module -> its name in `networks.trainable`.
 
     They differ where two modules share a parameter. A module that is used under two names is
     listed once: `functional_call` would exchange its parameters twice and restore them once.
     """
-    first = {id(p): name for name, p in model.named_parameters()}
+    first = {id(p): name for name, p in trainable(model).items()}
     return {
         f"{path}.{key}" if path else key: first[id(p)]
         for path, module in model.named_modules()
         for key, p in module._parameters.items()
-        if p is not None
+        if id(p) in first
     }
-
-
-def _check_independence(model: nn.Module, inputs: Tensor) -> None:
-    guilty = [
-        name or "the network itself"
-        for name, module in model.named_modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
-    ]
-    if guilty:  # such a layer may refuse a single example: do not run it
-        raise _coupling(f" (batch statistics in {', '.join(guilty)})")
-    with torch.no_grad():
-        together = model(torch.cat([inputs, inputs.flip(0) * 1.5 + 0.1]))[: len(inputs)]
-        alone = torch.cat([model(x[None]) for x in inputs])
-    if together.ndim != 2:
-        raise LimitcyclesError(
-            f"the network's output has shape {tuple(together.shape)}; "
-            "per-sample gradients need (batch, classes)"
-        )
-    if not torch.isfinite(alone).all():
-        raise LimitcyclesError(
-            "the network's output is NaN or infinite: the run has diverged. Lower "
-            "training.learning_rate.start, or look at the pixels of the dataset."
-        )
-    # Other batch sizes take other kernels, whose rounding differs; coupling is far larger.
-    bound = torch.finfo(alone.dtype).eps ** 0.5 * (1 + float(alone.abs().max()))
-    if not torch.allclose(together, alone, rtol=0, atol=bound):
-        raise _coupling()
-
-
-def _coupling(where: str = "") -> BatchCouplingError:
-    return BatchCouplingError(
-        f"the network couples the examples of a batch in evaluation mode{where}: the gradient of a "
-        "single example does not exist. Use layers without batch statistics, or batch "
-        "normalisation with track_running_stats=True."
-    )

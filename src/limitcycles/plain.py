@@ -27,13 +27,8 @@ def why_not_plain(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> str
         if path and type(layer) not in kinds:
             ancestor = next((kind.__name__ for kind in kinds if isinstance(layer, kind)), None)
             return f"{who} is " + (f"a subclass of {ancestor}" if ancestor else f"none of {names}")
-        if "forward" in vars(layer):
-            return f"{who} has a forward of its own"
-        if any(
-            getattr(layer, f"_{when}_hooks")
-            for when in ("forward_pre", "forward", "backward_pre", "backward")
-        ):
-            return f"{who} has a hook"
+        if (more := added(layer)) is not None:
+            return f"{who} has {more}"
         if path and layer._modules:
             return f"{who} has layers of its own"
         if layer._parameters.keys() - ({"weight", "bias"} if path else set()):
@@ -54,3 +49,11 @@ def why_not_plain(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> str
             if before != name:
                 return f"{before} and {name} are the same numbers"
     return None
+
+
+def added(layer: nn.Module) -> str | None:
+    """What makes calling `layer` do something else than its class says, say; or None."""
+    if "forward" in vars(layer):
+        return "a forward of its own"
+    hooks = (f"_{when}_hooks" for when in ("forward_pre", "forward", "backward_pre", "backward"))
+    return "a hook" if any(getattr(layer, kind) for kind in hooks) else None

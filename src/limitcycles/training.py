@@ -25,6 +25,7 @@ from limitcycles.augmentation import augment
 from limitcycles.checkpoint import Checkpoint
 from limitcycles.devices import pick_device
 from limitcycles.errors import LimitcyclesError
+from limitcycles.first_look import look
 from limitcycles.progress import track
 from limitcycles.provenance import code_version
 from limitcycles.samplers import batches
@@ -141,7 +142,8 @@ def train(
     ------
     DivergenceError: a loss or a weight is NaN or infinite; names epoch and step. Nothing of it is
         in the checkpoint.
-    NetworkError: the network changes which of its parameters require a gradient.
+    NetworkError: the network cannot be trained on these images (`limitcycles.first_look`), which is
+        found before anything is written; or it changes which of its parameters require a gradient.
     StoppedError: SIGTERM or SIGUSR1 asked the process to end; the next call continues.
     CheckpointError, StorageError: the state cannot be used or written.
     """
@@ -163,14 +165,16 @@ def train(
 
     torch.manual_seed(stream(seed, "initialisation"))
     network = networks.build(run["network"]).to(device).train()
-    network = network.to(memory_format=torch.channels_last)
+    network = networks.channels_last(network)
     weights = networks.trainable(network)
+    images, labels = tensors(dataset, "train", device)
+    test = tensors(dataset, "test", device)
+    classes = 1 + int(max(labels.max(), test[1].max()))
+    look(network, images, labels, classes=classes, batch_size=training["batch_size"])
     torch.manual_seed(stream(seed, "dropout"))
     optimizer = make_optimizer(network, training)
     order = torch.Generator().manual_seed(stream(seed, "sampler"))
     changes = torch.Generator().manual_seed(stream(seed, "augmentation"))
-    images, labels = tensors(dataset, "train", device)
-    test = tensors(dataset, "test", device)
     if training["augmentation"] is not None and images.ndim != 4:
         raise LimitcyclesError(
             f"training.augmentation of {name}: its dataset has tokens, and only images can be "

@@ -18,6 +18,7 @@ import xarray as xr
 from limitcycles import networks, stopping
 from limitcycles.checkpoint import Checkpoint
 from limitcycles.devices import pick_device
+from limitcycles.first_look import look
 from limitcycles.fused.engine import Descent
 from limitcycles.fused.engines import Engines
 from limitcycles.fused.ensemble import Ensemble
@@ -29,7 +30,7 @@ from limitcycles.samplers import CONTROLS, SAMPLERS
 from limitcycles.seeds import stream
 from limitcycles.settings import digest, identity
 from limitcycles.subnormals import flushed
-from limitcycles.training import DivergenceError, learning_rate
+from limitcycles.training import DivergenceError, learning_rate, tensors
 
 BLOCK = 1024  # epochs in a shard: some seconds of work
 NAME = "trajectory.zarr"
@@ -89,6 +90,7 @@ def record_seeds(
     Raises
     ------
     DivergenceError: a loss is no longer finite; names seed and epoch. What was written stays.
+    NetworkError: the network cannot be trained on these images (`limitcycles.first_look`).
     FusedError: a network or a sampler that the device cannot take, or augmentation.
     StoppedError: SIGTERM or SIGUSR1 asked the process to end; the next call continues.
     CheckpointError, StorageError: the state cannot be used or written.
@@ -168,7 +170,9 @@ def _engine(
     if device is not None and sampler not in SAMPLERS:
         raise FusedError(f"the sampler {sampler} has compiled loops only; use the CPU")
     data = dataset["train_image"].values, dataset["train_label"].values
-    given = [_network(run, seed) for seed in seeds], *data, run["training"]["batch_size"]
+    members, batch_size = [_network(run, seed) for seed in seeds], run["training"]["batch_size"]
+    look(members[0], *tensors(dataset, "train", "cpu"), batch_size=batch_size)
+    given = members, *data, batch_size
     return Engines(*given) if device is None else Ensemble(*given, pick_device(device))
 
 
