@@ -289,75 +289,6 @@ def test_every_arm_has_its_run_at_every_scale(claims, scale):
     ledger.check_runs(claims, config(scale))
 
 
-def test_misspelt_keys(entry, errors):
-    entry["sorce"] = entry.pop("source")
-    entry["paper"][0]["vaule"] = 1
-    entry["arms"]["text"]["runn"] = "x"
-    lines = errors({"rank-small-lenet": entry})
-    assert any(
-        line.startswith("claims.yaml: rank-small-lenet.sorce: unknown key")
-        and "nearest valid key: source" in line
-        for line in lines
-    )
-    assert "claims.yaml: rank-small-lenet.source: is missing; add it" in lines
-    assert any("paper[0].vaule: unknown key" in line and "value" in line for line in lines)
-    assert any("arms.text.runn: unknown key" in line and "nearest" in line for line in lines)
-    assert len(lines) == 4
-
-
-@pytest.mark.parametrize(
-    ("change", "key", "said"),
-    [
-        ({"group": "network"}, "group", "nearest valid value: networks"),
-        (
-            {"rule_parameters": {"factor": "0.1"}},
-            "rule_parameters.factor",
-            "write 0.1 without quotes",
-        ),
-        ({"snapshots": [100, 20]}, "snapshots", "rising order"),
-        ({"controls": {"positive": "x"}}, "controls.negative", "is missing"),
-        ({"rule": ""}, "rule", "must not be empty"),
-        ({"paper": {}}, "paper", "not a list"),
-    ],
-)
-def test_bad_values(entry, errors, change, key, said):
-    (line,) = errors({"rank-small-lenet": {**entry, **change}})
-    assert line.startswith(f"claims.yaml: rank-small-lenet.{key}: ")
-    assert said in line
-
-
-def test_either_a_reason_or_an_evaluator(entry, errors):
-    (both,) = errors({"rank-small-lenet": {**entry, "not_tested": "later"}})
-    del entry["evaluator"]
-    (neither,) = errors({"rank-small-lenet": entry})
-    for line in (both, neither):
-        assert line.startswith("claims.yaml: rank-small-lenet: ")
-        assert "either `evaluator`, `arms` and `evidence`, or `not_tested`" in line
-
-
-def test_bad_claim_id(entry, errors):
-    (line,) = errors({"Rank_small_lenet": entry})
-    assert "Rank_small_lenet: is no valid name; write words of small letters" in line
-
-
-def test_claim_that_stands_twice(tmp_path):
-    path = tmp_path / "claims.yaml"
-    path.write_text("a: {title: x}\na: {title: y}\n")
-    with pytest.raises(ConfigError, match=r"claims\.yaml, line 2: the key 'a' stands twice"):
-        ledger.load(path, SCHEMA)
-
-
-def test_arm_with_an_unknown_run(claims):
-    changed = copy.deepcopy(claims)
-    changed["rank-small-lenet"]["arms"]["code"]["run"] = "small-lenet-cod"
-    with pytest.raises(ConfigError) as caught:
-        ledger.check_runs(changed, config(), "claims.yaml")
-    assert str(caught.value) == (
-        'claims.yaml: rank-small-lenet.arms.code.run: "small-lenet-cod" is not under runs; '
-        "nearest valid value: small-lenet-code"
-    )
-
-
 def test_arm_whose_run_lacks_a_snapshot(claims):
     settings_ = config(runs={"small-fc-text": {"training": {"snapshots": ["0", "40", "100"]}}})
     with pytest.raises(ConfigError) as caught:
@@ -368,23 +299,6 @@ def test_arm_whose_run_lacks_a_snapshot(claims):
         "the claim needs [20] too; add them to training.snapshots"
         for key in keys
     ]
-
-
-def test_a_study_goes_with_its_evidence_and_without_runs(claims, tmp_path):
-    entry = claims["linear-decomposition"]
-    arm = {"run": "small-lenet-text", "description": "A run has no place here."}
-    for change, words in (
-        ({"evidence": ["runs"]}, "linear-decomposition.study: goes with evidence: [study]"),
-        (
-            {"arms": {"d2": arm}},
-            "linear-decomposition.arms.d2.run: does not go with evidence: [study]",
-        ),
-    ):
-        path = tmp_path / "claims.yaml"
-        path.write_text(yaml.safe_dump({"linear-decomposition": entry | change}))
-        with pytest.raises(ConfigError) as caught:
-            ledger.load(path, SCHEMA)
-        assert words in str(caught.value)
 
 
 def test_late_noise_takes_no_run_with_augmentation(claims):

@@ -1,11 +1,11 @@
 """The ledger: every claim of the paper with its numbers, its decision rule and its controls."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from limitcycles.settings import resolve_run
-from limitcycles.validation import Problem, fail_on, problems, show, suggestion
+from limitcycles.validation import Problem, fail_on, nearest, problems, show, suggestion
 from limitcycles.yamlfile import read_yaml
 
 
@@ -22,8 +22,8 @@ def load(path: Path, schema: Path) -> dict[str, dict[str, Any]]:
     ConfigError
         One line for each thing that is wrong, naming file, key, value and remedy.
     """
-    ledger = read_yaml(path)
-    found = problems(ledger, read_yaml(schema))
+    ledger, rules = read_yaml(path), read_yaml(schema)
+    found = problems(ledger, rules)
     for claim, entry in ledger.items() if not found else ():
         needing = {"spectra", "sample", "late-noise"} & set(entry.get("evidence", ()))
         if needing and "snapshots" not in entry:
@@ -41,8 +41,61 @@ def load(path: Path, schema: Path) -> dict[str, dict[str, Any]]:
                 if (key in content) != (key == wanted):
                     text = "is missing" if key == wanted else f"does not go with evidence: [{kind}]"
                     found.append(Problem((claim, "arms", arm, key), text))
+        if is_tested(entry) and not found:
+            found.extend(_read_by_evaluator(claim, entry, rules["x-evaluators"]))
     fail_on(found, [(str(path), ledger)])
     return ledger
+
+
+def _read_by_evaluator(
+    claim: str, entry: Mapping[str, Any], evaluators: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Problem]:
+    """What an evaluator reads of an entry and does not find there, or finds and cannot use."""
+    name = entry["evaluator"]
+    if name not in evaluators:
+        text = f"{show(name)} is not allowed; {suggestion(name, evaluators)}"
+        yield Problem((claim, "evaluator"), text)
+        return
+    reads, reader = evaluators[name], f"the evaluator {name}"
+    missing = sorted(set(reads["evidence"]) - set(entry["evidence"]))
+    if missing:
+        yield Problem((claim, "evidence"), f"{reader} reads {', '.join(missing)} too; add it")
+    for key in ("analysis", "study"):
+        if key in reads and entry.get(key) != reads[key]:
+            text = f"{show(entry.get(key))} is not what {reader} reads; write {reads[key]}"
+            yield Problem((claim, key), text)
+    given, known = entry["rule_parameters"], reads["rule_parameters"]
+    for key in known:
+        if key not in given:
+            text = f"is missing, and {reader} decides by it; add the number"
+            yield Problem((claim, "rule_parameters", key), text)
+    for key in given:
+        if key not in known:
+            text = f"{reader} reads no such number; {suggestion(key, known, 'key')}"
+            yield Problem((claim, "rule_parameters", key), text)
+    by_arm = reads.get("paper_of_arm", {})
+    names = [*reads.get("paper", ()), *(by_arm[arm] for arm in by_arm if arm in entry["arms"])]
+    yield from _numbers(claim, entry, names, reader)
+    for arm in reads.get("needed_arms", ()):
+        if arm not in entry["arms"]:
+            yield Problem((claim, "arms", arm), f"is missing, and {reader} reads it; add it")
+    systems = reads.get("arms", entry["arms"])
+    for arm in entry["arms"]:
+        if arm not in systems:
+            text = f"is no system of the study {entry['study']}; {suggestion(arm, systems)}"
+            yield Problem((claim, "arms", arm), text)
+
+
+def _numbers(
+    claim: str, entry: Mapping[str, Any], names: Iterable[str], reader: str
+) -> Iterator[Problem]:
+    given = [number["name"] for number in entry["paper"]]
+    for name in names:
+        if name not in given:
+            near = nearest(name, given)
+            hint = f"; is it {show(near)}?" if near else ""
+            text = f"has no number with the name {show(name)}, which {reader} reads{hint}; add it"
+            yield Problem((claim, "paper"), text)
 
 
 def is_tested(entry: Mapping[str, Any]) -> bool:
@@ -74,7 +127,12 @@ def check_runs(
                 continue
             if kind == "trajectory":
                 continue
-            training = resolve_run(config, run)["training"]
+            resolved = resolve_run(config, run)
+            if entry.get("evaluator") == "training-errors":
+                of = resolved["network_name"]
+                names = [f"{error} error of {of}" for error in ("training", "test")]
+                found.extend(_numbers(claim, entry, names, f"the evaluator, for the arm {arm},"))
+            training = resolved["training"]
             if "late-noise" in entry.get("evidence", ()) and training["augmentation"] is not None:
                 text = (
                     f"the run {show(run)} has training.augmentation, and late-noise goes on with "

@@ -195,7 +195,7 @@ class TestJudge:
 
     def test_paper_values(self):
         assert paper_value(ENTRY, "rank") == 1.8
-        with pytest.raises(KeyError, match="'mean'"):
+        with pytest.raises(LimitcyclesError, match="'mean'"):
             paper_value(ENTRY, "mean")
 
 

@@ -6,6 +6,7 @@ from helpers import claims, context, run
 
 from limitcycles.claims import gather, judge, training_errors
 from limitcycles.claims.result import NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.errors import LimitcyclesError
 
 ENTRY = claims()["training-errors"]
 GOOD, BAD = (0.7, 0.75, 0.8), (0.01, 0.02, 0.03)
@@ -83,7 +84,7 @@ def test_small_allcnn_has_its_own_numbers(train, test, agrees):
 def test_a_network_that_the_paper_has_no_errors_of_is_refused():
     found = evidence((GOOD, GOOD), (GOOD, GOOD))
     found.runs["code"][0].attrs["settings"] = '{"network_name": "small-fc"}'
-    with pytest.raises(KeyError, match="test error of small-fc"):
+    with pytest.raises(LimitcyclesError, match="test error of small-fc"):
         judge("training-errors", ENTRY, found, context())
 
 

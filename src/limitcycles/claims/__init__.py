@@ -2,7 +2,8 @@
 
 An evaluator never trains. It applies the rule of the ledger, written before the run, to runs,
 spectra, analyses of trajectories and studies that are already stored. To add one, write a module
-with `evaluate(entry, evidence)` and name it in EVALUATORS.
+with `evaluate(entry, evidence)`, name it in EVALUATORS, and say under `x-evaluators` in
+workflow/schemas/claims.schema.yaml what it reads of an entry.
 """
 
 from __future__ import annotations

@@ -87,11 +87,13 @@ def by_agreement(arms: list[dict]) -> tuple[str, list[str]]:
 
 
 def paper_value(entry: dict, name: str) -> float:
-    """The paper's number of that name in the ledger. Raises KeyError."""
+    """The paper's number of that name in the ledger. Raises LimitcyclesError: it has none."""
     for item in entry["paper"]:
         if item["name"] == name:
             return float(item["value"])
-    raise KeyError(f"the ledger entry has no paper value named {name!r}")
+    raise LimitcyclesError(
+        f"config/claims.yaml: {entry['title']}: paper has no number with the name {name!r}; add it"
+    )
 
 
 def arm(entry: dict, name: str, agrees: bool | None, statistics: list[dict]) -> dict:

@@ -25,7 +25,7 @@ def network(run: xr.Dataset) -> str:
 def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     """Compare the errors of each network with the paper's.
 
-    Raises KeyError: the ledger has no errors of the network of an arm.
+    Raises LimitcyclesError: the ledger has no errors of the network of an arm.
     """
     parameters = entry["rule_parameters"]
     # Of each network that the paper gives errors of, those errors (%) by part of the data.

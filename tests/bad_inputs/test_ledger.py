@@ -1,0 +1,131 @@
+"""Entries of the ledger that are refused before any run: by claim, key, value and remedy."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+from bad_inputs.refusal import refusal, says
+
+from limitcycles import ledger, settings
+from limitcycles.claims import EVALUATORS
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow/schemas/claims.schema.yaml"
+CLAIMS = ledger.load(ROOT / "config/claims.yaml", SCHEMA)
+CONFIG = settings.load(
+    ROOT / "config/config.yaml",
+    ROOT / "config/scales",
+    ROOT / "workflow/schemas/config.schema.yaml",
+)
+RANK, LINEAR, WELL = "rank-small-lenet", "linear-decomposition", "double-well"
+GONE = object()
+# a claim, the key that is changed (dots for depth), its new value (GONE: deleted), the key that is
+# told, what is said
+ENTRIES = [
+    (RANK, "sorce", "x", "sorce", ["unknown key", "nearest valid key: source"]),
+    (RANK, "source", GONE, "source", ["is missing; add it"]),
+    (RANK, "title", "", "title", ["must not be empty"]),
+    (RANK, "group", "network", "group", ["nearest valid value: networks"]),
+    (RANK, "paper", {}, "paper", ["{} is not a list"]),
+    (RANK, "paper.0.vaule", 1, "paper[0].vaule", ["unknown key", "value"]),
+    (RANK, "paper.0.value", "1.8", "paper[0].value", ["write 1.8 without quotes"]),
+    (RANK, "paper.0.unit", GONE, "paper[0].unit", ["is missing; add it"]),
+    (RANK, "paper", [], "paper", ['no number with the name "rank"', "evaluator rank reads"]),
+    (RANK, "paper.0.name", "ranks", "paper", ['no number with the name "rank"', 'is it "ranks"?']),
+    (RANK, "snapshots", [100, 20], "snapshots", ["rising order"]),
+    (RANK, "snapshots", [], "snapshots", ["[] is not allowed"]),
+    (RANK, "snapshots", 100, "snapshots", ["100 is not a list"]),
+    (RANK, "snapshots", GONE, "snapshots", ["is missing, but evidence names spectra"]),
+    (RANK, "controls.negative", GONE, "controls.negative", ["is missing"]),
+    (RANK, "evidence", ["spectrum"], "evidence[0]", ["nearest valid value: spectra"]),
+    (RANK, "evidence", ["runs"], "evidence", ["the evaluator rank reads spectra too"]),
+    (RANK, "evaluator", "ranks", "evaluator", ['"ranks"', "nearest valid value: rank"]),
+    (RANK, "not_tested", "later", None, ["either `evaluator`, `arms` and `evidence`"]),
+    (RANK, "arms", {}, "arms", ["{} is not allowed"]),
+    (RANK, "arms.text.runn", "x", "arms.text.runn", ["unknown key", "nearest valid key: run"]),
+    (RANK, "arms.text.run", GONE, "arms.text.run", ["is missing"]),
+    (RANK, "arms.text.run", "small-lent-text", "arms.text.run", ["nearest valid value: small-le"]),
+    (RANK, "arms.text.trajectory", "x", "arms.text.trajectory", ["does not go with evidence"]),
+    (RANK, "arms.text.snapshots", [30], "arms.text.run", ["the claim needs [30] too"]),
+    (RANK, "rule_parameters.factor", GONE, "rule_parameters.factor", ["is missing", "add the num"]),
+    (RANK, "rule_parameters.facter", 2, "rule_parameters.facter", ["no such number", "factor"]),
+    (RANK, "rule_parameters.factor", None, "rule_parameters.factor", ["null is not a number"]),
+    (RANK, "rule_parameters.factor", True, "rule_parameters.factor", ["true is not a number"]),
+    (LINEAR, "study", GONE, "study", ["goes with evidence: [study]"]),
+    (LINEAR, "study", "linear", "study", ['"linear" is not what', "write linear_decomposition"]),
+    (LINEAR, "arms.d3", {"description": "x"}, "arms.d3", ["is no system of the study", "d2, d4"]),
+    (LINEAR, "arms.d2.run", "fc-8", "arms.d2.run", ["does not go with evidence: [study]"]),
+    (WELL, "arms.lambda-0", GONE, "arms.lambda-0", ["is missing, and the evaluator double-well"]),
+    ("conservative-force", "paper", [], "paper", ["mean |cos(j, ∇Φ)|"]),
+    ("noise-covariance-with-replacement", "paper", [], "paper", ["b tr(cov) / tr(D)"]),
+    ("gradient-norm", "paper", [], "paper", ["fall of the gradient norm"]),
+    ("diversity-raises-spectrum", "paper.0", GONE, "paper", ["mean eigenvalue on MNIST"]),
+    (
+        "training-errors",
+        "paper.1",
+        GONE,
+        "paper",
+        ["test error of small-lenet", "for the arm "],
+    ),
+    ("autocorrelation", "analysis", "increments", "analysis", ["write autocorrelation"]),
+    ("network-currents", "evidence", ["analysis"], "study", ["goes with evidence: [study]"]),
+]
+
+
+def changed(claim, key, value):
+    entry = copy.deepcopy(CLAIMS[claim])
+    *path, last = [int(part) if part.isdigit() else part for part in key.split(".")]
+    within = entry
+    for part in path:
+        within = within[part]
+    if value is GONE:
+        del within[last]
+    else:
+        within[last] = value
+    return {claim: entry}
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch):
+    """Load a ledger and check it against the configuration."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(content):
+        text = content if isinstance(content, str) else yaml.safe_dump(content, allow_unicode=True)
+        Path("claims.yaml").write_text(text, encoding="utf-8")
+        ledger.check_runs(ledger.load(Path("claims.yaml"), SCHEMA), CONFIG, "claims.yaml")
+
+    return check
+
+
+@pytest.mark.parametrize(("claim", "key", "value", "told", "words"), ENTRIES)
+def test_an_entry_that_is_refused(check, claim, key, value, told, words):
+    start = f"claims.yaml: {claim}{'.' + told if told else ''}: "
+    lines = [line for line in refusal(lambda: check(changed(claim, key, value))) if start in line]
+    assert lines
+    says(lines[0], words)
+
+
+FILES = [
+    ("a: {title: x}\na: {title: y}\n", ["claims.yaml, line 2: the key 'a' stands twice"]),
+    ("Rank_small: {}\n", ["Rank_small: is no valid name; write words of small letters"]),
+    ("a: 3\n", ["a: 3 is not a mapping", "write {title: ..., group: ..."]),
+    ("a:\n\ttitle: x\n", ["claims.yaml, line 2: ", "spaces, not tabs"]),
+    ("a: {rule_parameters: {level: 1e-2}}\n", ["line 1: a.rule_parameters.level: 1e-2 is a text"]),
+]
+
+
+@pytest.mark.parametrize(("content", "words"), FILES)
+def test_a_file_that_is_refused(check, content, words):
+    lines = refusal(lambda: check(content))
+    says("\n".join(lines), words)
+
+
+def test_every_evaluator_says_what_it_reads():
+    reads = settings.read_yaml(SCHEMA)["x-evaluators"]
+    assert set(reads) == set(EVALUATORS)
+
+
+def test_the_ledger_itself_is_right(check):
+    check(CLAIMS)
