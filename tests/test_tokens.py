@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from limitcycles import datasets, store, training
+from limitcycles import datasets, gradient_store, gradients, store, training
 from limitcycles.errors import LimitcyclesError
 from limitcycles.fused.engine import Engine
 from limitcycles.fused.layers import FusedError
@@ -63,9 +63,18 @@ def test_tokens_stay_whole(dataset, tmp_path):
     np.testing.assert_array_equal(tokens.numpy(), load()[0])
 
 
-def test_an_embedding_is_trained(dataset, tmp_path):
+def test_an_embedding_is_trained_and_its_gradients_are_those_of_a_loop(dataset, tmp_path):
     trained = training.train(dataset, run(), 0, tmp_path / "state")
     assert trained["train_loss"].values[-1] < trained["train_loss"].values[0]
+    gradients.write(trained, dataset, 100, tmp_path / "g.zarr", precision="float64")
+    rows = gradient_store.open_store(tmp_path / "g.zarr")["gradient"][:]
+    network = gradients.snapshot_network(trained, 100, "float64")
+    tokens, labels = training.tensors(dataset, "train", "cpu")
+    for row, token, label in zip(rows, tokens, labels, strict=True):
+        network.zero_grad()
+        nn.functional.cross_entropy(network(token[None]), label[None]).backward()
+        one = torch.cat([p.grad.reshape(-1) for p in network.parameters()]).numpy()
+        np.testing.assert_allclose(row, one, atol=1e-12)
 
 
 def test_only_images_are_augmented(dataset, tmp_path):
@@ -79,3 +88,11 @@ def test_a_trajectory_takes_images_only(dataset):
     network = nn.Sequential(nn.Linear(LENGTH, 2))
     with pytest.raises(FusedError, match="the inputs are int64, tokens for an embedding"):
         Engine(network, dataset["train_image"].values, dataset["train_label"].values, 8)
+
+
+def test_an_embedding_with_too_few_rows_is_refused_before_training(dataset, tmp_path):
+    small = run()
+    small["network"] = small["network"] | {"options": {"words": int(dataset["train_image"].max())}}
+    with pytest.raises(LimitcyclesError, match="index out of range"):
+        training.train(dataset, small, 0, tmp_path / "state")
+    assert not (tmp_path / "state").exists()

@@ -51,7 +51,10 @@ def look(
     """
     trained = None if batch_size is None else torch.float32  # as runs are stored
     check_parts(network, inputs.dtype if inputs.is_floating_point() else trained)
-    x = _companions(inputs[spread(len(inputs), EXAMPLES).to(inputs.device)])
+    chosen = spread(len(inputs), EXAMPLES)
+    if not inputs.is_floating_point():  # the largest token is the one that an embedding may lack
+        chosen[-1] = inputs.flatten(1).amax(1).argmax()
+    x = _companions(inputs[chosen.to(inputs.device)])
     if x.is_floating_point() and not torch.isfinite(x).all():
         raise NetworkError("the images have pixels that are NaN or infinite: mend the dataset")
     classes = int(labels.max()) + 1 if classes is None else classes
