@@ -1,8 +1,9 @@
-"""Headless Chromium for the tests that open a page."""
+"""Headless Chromium for the tests that open a page; the same examples of properties each time."""
 
 import os
 import shutil
 
+import hypothesis
 import pytest
 from playwright.sync_api import sync_playwright
 
@@ -13,6 +14,10 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+# Runs are the same each time, and take as long as their examples: no clock decides.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")

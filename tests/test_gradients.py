@@ -234,7 +234,9 @@ class TestSomeImages:
         assert list(kept["sample"].values) == list(range(IMAGES))
 
     def test_more_than_there_are(self, tmp_path, dataset):
-        with pytest.raises(LimitcyclesError, match=r"gradients\.images: 151 is more than the 150"):
+        with pytest.raises(
+            LimitcyclesError, match=r"images of the gradients: 151 is more than the 150"
+        ):
             write(make_run(), dataset, tmp_path / "g.zarr", images=151)
 
     def test_draws_are_uniform(self):
@@ -312,7 +314,7 @@ class TestAugmentedImages:
     def test_a_run_without_augmentation(self, tmp_path, dataset):
         run = make_run()
         settings = json.loads(run.attrs["settings"]) | {"training": {"augmentation": None}}
-        words = r"gradients\.augmentations: run tiny was trained without augmentation; write null"
+        words = "^augmentations of the gradients: run tiny was trained without augmentation; ask"
         with pytest.raises(LimitcyclesError, match=words):
             write(
                 run.assign_attrs(settings=json.dumps(settings)), dataset, tmp_path / "g.zarr",
@@ -352,7 +354,9 @@ class TestPlan:
     @pytest.mark.parametrize(("memory_mib", "threads"), [(0, 1), (1, 64)])
     def test_too_little_memory(self, memory_mib, threads):
         rows, example = self.rows()
-        words = rf"gradients\.memory_mib: {memory_mib} is too little.*13,338 weights; raise it"
+        words = (
+            rf"memory_mib of the gradients: {memory_mib} is too little.*13,338 weights; raise it"
+        )
         with pytest.raises(LimitcyclesError, match=words):
             gradients.plan(rows, example, memory_mib, threads)
 

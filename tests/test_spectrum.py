@@ -289,7 +289,7 @@ class TestOfGradients:
         assert result.attrs["method"] == "exact"
         assert "exact method instead" in capsys.readouterr().err
         assert np.array_equal(result["eigenvalue"], exact(Rows(rows)).eigenvalue)
-        with pytest.raises(spectrum.krylov.UnresolvedError, match="exact_up_to above 200"):
+        with pytest.raises(spectrum.krylov.UnresolvedError, match="exact_up_to of at least 201"):
             spectrum.of_gradients(path, SETTINGS | {"memory_mib": 0}, "cpu")
 
     def damage(self, path, how):

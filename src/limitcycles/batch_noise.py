@@ -51,12 +51,18 @@ def _gradients(gradients) -> np.ndarray:
     return gradients
 
 
+def _centred(gradients: np.ndarray) -> np.ndarray:
+    """The rows minus their mean; twice, as the first mean has a rounding of its own."""
+    centred = gradients - gradients.mean(0)
+    return centred - centred.mean(0)
+
+
 def predicted_covariance(gradients, batch: int, sampling: str) -> np.ndarray:
     """What the paper claims: D/b (Def. 1), or (1/b)(1 − b/N) D' (A2). Shape (d, d), float64."""
     gradients = _gradients(gradients)
     samples = len(gradients)
     check_batch(samples, batch, sampling)
-    centred = gradients - gradients.mean(0)
+    centred = _centred(gradients)
     if sampling == "with-replacement":
         return centred.T @ centred / (samples * batch)
     return (1 - batch / samples) / batch * (centred.T @ centred) / (samples - 1)
@@ -81,7 +87,7 @@ def batch_covariance_by_enumeration(gradients, batch: int, sampling: str) -> np.
         )
     choose = itertools.combinations_with_replacement if replace else itertools.combinations
     orders = math.factorial(batch)
-    centred = gradients - gradients.mean(0)  # covariance does not change, rounding shrinks
+    centred = _centred(gradients)  # covariance does not change, rounding shrinks
     weight_sum, mean, square = 0.0, np.zeros(gradients.shape[1]), 0.0
     batches = choose(range(samples), batch)
     while chosen := list(itertools.islice(batches, 4096)):
@@ -175,10 +181,13 @@ def batch_noise(
                 f"indices must have shape ({draws}, {batch}) and lie in 0 … {samples - 1}, not "
                 f"shape {indices.shape} from {indices.min()} to {indices.max()}"
             )
-    centred = gradients - gradients.mean(0)
-    spread = float((centred**2).sum())
-    if spread <= 1e-14 * float((gradients**2).sum()):
+    centred = _centred(gradients)
+    rounding = 4 * np.finfo(np.float64).eps * np.abs(gradients).max(0)
+    if (np.abs(centred) <= rounding).all():
         raise BatchNoiseError("all per-sample gradients are equal: there is no noise to compare")
+    # All that is returned is a ratio: in this unit no square leaves the range of floats.
+    centred /= 2.0 ** np.frexp(np.abs(centred).max())[1]
+    spread = float((centred**2).sum())
     if gradients.shape[1] > samples:  # a rotation of the rows: lengths and angles stay
         values, vectors = np.linalg.eigh(centred @ centred.T)
         noise = len(values) * np.finfo(float).eps * values[-1]  # one is 0, and its root must be

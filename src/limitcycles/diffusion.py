@@ -8,26 +8,25 @@ g_k are the N per-sample gradients, the rows of G, shape (N, d); ḡ is their me
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from limitcycles import band
-from limitcycles.errors import LimitcyclesError
 from limitcycles.progress import track
+from limitcycles.row_source import Source, SpectrumError
 
 PANELS = 16  # columns of D are formed in so many parts: 17/32 of the work of the full product
 ROWS = 1024  # of a block: few enough that its copies cost little memory
 BLOCK_BYTES = 2**29  # of a block in float64: networks of 10⁵ weights and more get fewer rows
 CENTRED_BYTES = 2**27  # of a centred block, of which `gram` holds two beside those being made
 NORM_TOLERANCE = 1e-10  # relative, in float64; another device adds in another order
-ROUNDING = 1e-14  # relative error, in float64, of a mean over all examples
-
-
-class SpectrumError(LimitcyclesError):
-    """A spectrum that cannot be computed as asked."""
+SMALLEST, LARGEST = 1e-100, 1e100  # of the mean square: products of four numbers are in range
+FAR = 100.0  # Σ‖g‖²/N over tr D from which the mean is taken off: two digits are lost before
+LAST_DIGITS = 4  # units in the last place by which rows that are equal may differ
+EQUAL = "all per-sample gradients are equal: D is zero and has no spectrum"
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,14 @@ class Spectrum:
 class Rows:
     """The gradients G as blocks of rows on a device: in memory where they fit, else read again.
 
-    `source` is any array of shape (N, d), float32 or float64, that can be sliced by rows (NumPy,
-    torch, Zarr). `square_norm`, shape (N,), float64, are the ‖g_k‖² if they are already known; rows
-    that do not have them are damaged.
+    `source` is any array of shape (N, d) that can be sliced by rows (see `Source`). `square_norm`,
+    shape (N,), float64, are the ‖g_k‖² if they are already known; rows that do not have them are
+    damaged.
+
+    D does not change if the same vector is taken from each row. Where the mean gradient is far
+    above what the rows differ by it is taken off, in float64, before anything is computed: neither
+    the trace nor products cancel then. Rows of gradients whose fourth powers would leave the range
+    of floats are divided by `unit`; attributes, `covariance` and `gram` are in its units (squared).
 
     The shortest rows, which together carry at most the share `negligible` of Σ‖g_k‖², are left
     out of products: late in training most examples are fitted and their gradients all but vanish.
@@ -63,7 +67,7 @@ class Rows:
     and tr E = `left_out`, so that no eigenvalue is off by more than `left_out`.
 
     Raises SpectrumError: fewer than two rows, a value that is not finite, rows without the norms
-    given, or rows that are all equal.
+    given, rows that are all equal, or so large or small that D is outside the range of float64.
     """
 
     def __init__(
@@ -75,31 +79,72 @@ class Rows:
         memory_mib: float = 6000,
         device: str | torch.device = "cpu",
     ):
-        self.source = source
-        self.samples, self.weights = source.shape
+        self.source = Source(source, device)
+        self.samples, self.weights = self.source.shape
         if self.samples < 2:
             raise SpectrumError(f"D needs at least two gradients, not {self.samples}")
-        self.device = torch.device(device)
+        self.device = self.source.device
+        self.dtype = self.source.dtype  # of products with the rows
         self.block = max(1, min(ROWS, BLOCK_BYTES // (8 * self.weights)))
-        known = square_norm is not None
-        if not known:
-            square_norm = np.concatenate([_square_norms(b) for _, b in self._read()])
-        if not np.isfinite(square_norm).all():
+        self._take(square_norm, negligible, memory_mib)
+        if not SMALLEST < self.mean_square < LARGEST:
+            self.source.unit = self._power_of_two()
+            self._take(None, negligible, memory_mib)
+        # The mean is a sum with rounding: equal rows need a second look to be zero.
+        for _ in range(3):
+            if self.mean_square <= FAR * self.trace:
+                break
+            self._shift()
+            self._take(None, negligible, memory_mib)
+
+    @property
+    def unit(self) -> float:
+        """The unit of everything here, a power of two: 1 but for tiny or huge gradients."""
+        return self.source.unit
+
+    def _power_of_two(self) -> float:
+        """About the largest |entry|. Raises SpectrumError: it, or its square, is no number."""
+        largest = max(float(block.abs().max()) for block in self.source.blocks(self.block))
+        if not np.isfinite(largest):
             raise SpectrumError(
                 "a per-sample gradient is NaN or infinite: the run has diverged, or the "
                 "gradients were damaged. Delete them and start again."
             )
+        if largest == 0:
+            raise SpectrumError(EQUAL)
+        if not 1e-150 < largest < 1e150:
+            raise SpectrumError(
+                f"the largest entry of the per-sample gradients is {largest:.3g}, so that D, their "
+                "squares, is outside the range of float64: multiply the loss by a constant"
+            )
+        return float(2.0 ** np.frexp(largest)[1])
+
+    def _shift(self) -> None:
+        """Take the mean off the rows. Raises SpectrumError: nothing but rounding is left."""
+        offset = self.mean if self.source.offset is None else self.source.offset + self.mean
+        self.source.offset = None
+        rounding = LAST_DIGITS * torch.finfo(self.source.dtype).eps * offset.abs()
+        blocks = self.source.blocks(self.block)
+        if not any(bool(((b.double() - offset).abs() > rounding).any()) for b in blocks):
+            raise SpectrumError(EQUAL)
+        self.source.offset = offset
+
+    def _take(self, square_norm: np.ndarray | None, negligible: float, memory_mib: float) -> None:
+        """Norms (where they are not known), mean and trace; rows that fit stay in memory."""
+        known = square_norm is not None
+        if not known:
+            norms = [_square_norms(block) for block in self.source.blocks(self.block)]
+            square_norm = np.concatenate(norms)
         order = np.argsort(square_norm)
-        short = np.cumsum(square_norm[order]) < negligible * square_norm.sum()
+        with np.errstate(invalid="ignore", over="ignore"):  # seen by whoever called
+            short = np.cumsum(square_norm[order]) < negligible * square_norm.sum()
         self.kept = np.ones(self.samples, dtype=bool)
         self.kept[order[short]] = False
         self.left_out = float(square_norm[~self.kept].sum()) / self.samples
 
-        first = next(self._read())[1]
-        self.dtype = first.dtype
-        resident = None
+        self.resident = None  # those of before, if any, make room
         if self.kept.sum() * self.weights * self.dtype.itemsize <= memory_mib * 2**20:
-            resident = torch.empty(
+            self.resident = torch.empty(
                 int(self.kept.sum()), self.weights, dtype=self.dtype, device=self.device
             )
         total = torch.zeros(self.weights, dtype=torch.float64, device=self.device)
@@ -113,27 +158,20 @@ class Rows:
             total += block.sum(0, dtype=torch.float64)
             if not keep.all():
                 short_total += block[~keep].sum(0, dtype=torch.float64)
-            if resident is not None:
+            if self.resident is not None:
                 count = int(keep.sum())
-                resident[filled : filled + count] = block if keep.all() else block[keep]
+                self.resident[filled : filled + count] = block if keep.all() else block[keep]
                 filled += count
-        self.resident = resident
         self.mean = total / self.samples
         self.short_mean = short_total / self.samples
         self.mean_square = float(square_norm.mean())
         self.trace = self.mean_square - float(self.mean @ self.mean)
-        if self.trace <= ROUNDING * self.mean_square:
-            raise SpectrumError("all per-sample gradients are equal: D is zero and has no spectrum")
 
     def _read(self) -> Iterator[tuple[Tensor, Tensor]]:
         """(which rows are kept, all rows) of each block of the source."""
         for start in range(0, self.samples, self.block):
-            block = self.source[start : start + self.block]
-            if not isinstance(block, Tensor):
-                block = torch.from_numpy(np.require(block, requirements="W"))
-            mask = getattr(self, "kept", np.ones(self.samples, dtype=bool))
-            keep = torch.from_numpy(mask[start : start + len(block)])
-            yield keep.to(self.device), block.to(self.device)
+            keep = torch.from_numpy(self.kept[start : start + self.block])
+            yield keep.to(self.device), self.source.block(start, start + self.block)
 
     def __iter__(self) -> Iterator[Tensor]:
         """Blocks of the rows that are kept."""
@@ -142,14 +180,16 @@ class Rows:
         else:
             for keep, block in self._read():
                 if keep.any():
-                    yield block if keep.all() else block[keep]
+                    yield (block if keep.all() else block[keep]).to(self.dtype)
 
     def centred(self) -> Iterator[Tensor]:
         """Blocks of G − 1ḡᵀ in float64, of few bytes. Raises SpectrumError: rows were left out."""
         if not self.kept.all():
             raise SpectrumError("the exact methods take every row: use negligible = 0")
         rows = max(1, CENTRED_BYTES // (8 * self.weights))
-        for block in self:
+        # Rows that were shifted are in float64 where they are read, not where they are kept.
+        blocks = self if self.source.offset is None else self.source.blocks(self.block)
+        for block in blocks:
             for part in block.split(rows):
                 yield part.to(torch.float64, copy=True).sub_(self.mean)
 
@@ -240,17 +280,26 @@ def exact(rows: Rows) -> Spectrum:
     eigenvalue = np.zeros(rows.weights)
     eigenvalue[:small] = np.maximum(values[: rows.weights], 0)
     bound = small * np.finfo(np.float64).eps * max(eigenvalue[0], 0)
-    return Spectrum(
-        method="exact",
-        eigenvalue=eigenvalue,
-        error_bound=np.full(rows.weights, bound),
-        trace=rows.trace,
-        frobenius=frobenius,
-        frobenius_error=bound,
-        floor=0.0,
-        samples=rows.samples,
-        weights=rows.weights,
+    return in_units(
+        Spectrum(
+            method="exact",
+            eigenvalue=eigenvalue,
+            error_bound=np.full(rows.weights, bound),
+            trace=rows.trace,
+            frobenius=frobenius,
+            frobenius_error=bound,
+            floor=0.0,
+            samples=rows.samples,
+            weights=rows.weights,
+        ),
+        rows.unit,
     )
+
+
+def in_units(spectrum: Spectrum, unit: float) -> Spectrum:
+    """A spectrum of gradients in `unit` as that of the gradients: all of it times unit²."""
+    names = ("eigenvalue", "error_bound", "trace", "frobenius", "frobenius_error", "floor")
+    return replace(spectrum, **{name: getattr(spectrum, name) * unit * unit for name in names})
 
 
 def _eigvalsh(matrix: Tensor) -> np.ndarray:
@@ -268,4 +317,4 @@ def singular(rows: Rows) -> np.ndarray:
     triangle = torch.zeros(0, rows.weights, dtype=torch.float64, device=rows.device)
     for block in rows.centred():
         triangle = torch.linalg.qr(torch.cat([triangle, block]), mode="r").R
-    return torch.linalg.svdvals(triangle).cpu().numpy() / np.sqrt(rows.samples)
+    return torch.linalg.svdvals(triangle).cpu().numpy() / np.sqrt(rows.samples) * rows.unit

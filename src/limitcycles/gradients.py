@@ -129,8 +129,8 @@ def choose(available: int, images: int | None, seed: int) -> np.ndarray:
         return np.arange(available)
     if images > available:
         raise LimitcyclesError(
-            f"gradients.images: {images:,} is more than the {available:,} training images of the "
-            "dataset; take fewer, or null for all"
+            f"images of the gradients: {images:,} is more than the {available:,} training images "
+            "of the dataset; take fewer, or all (null)"
         )
     generator = np.random.default_rng(stream(seed, "gradient images"))
     return np.sort(generator.permutation(available)[:images])
@@ -141,8 +141,8 @@ def augmentation_of(run: xr.Dataset) -> dict:
     augmentation = json.loads(run.attrs["settings"])["training"]["augmentation"]
     if augmentation is None:
         raise LimitcyclesError(
-            f"gradients.augmentations: run {run.attrs['run']} was trained without augmentation; "
-            "write null, or give it training.augmentation"
+            f"augmentations of the gradients: run {run.attrs['run']} was trained without "
+            "augmentation; ask for none (null), or give the run training.augmentation"
         )
     return augmentation
 
@@ -156,8 +156,8 @@ def plan(rows: PerSampleGradients, example, memory_mib: int, threads: int) -> tu
     block = (budget // 2) // (threads * rows.bytes_per_example(example))
     if shard < 1 or block < 1:
         raise LimitcyclesError(
-            f"gradients.memory_mib: {memory_mib} is too little for one example of a network with "
-            f"{rows.weights:,} weights; raise it"
+            f"memory_mib of the gradients: {memory_mib} is too little for one example of a network "
+            f"with {rows.weights:,} weights; raise it"
         )
     block = int(min(block, BLOCK))
     shard = int(max(block, shard // block * block)) if shard >= block else int(shard)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from limitcycles.diffusion import Rows, Spectrum, SpectrumError
+from limitcycles import arguments
+from limitcycles.diffusion import Rows, Spectrum, SpectrumError, in_units
 from limitcycles.progress import track
 
 BLOCK = 96  # columns of one Krylov block: the matrix product runs at nine tenths of its full speed
@@ -53,15 +54,20 @@ def matrix_free(
 
     Memory beyond the rows: 8 d (size + about 5 BLOCK) bytes, `size` that of the Krylov space.
 
-    Raises SpectrumError: `leading` is more than half of min(N, d) (use `exact`). Raises
-    UnresolvedError: the Krylov space fills that half without reaching the tolerance, or rounding
-    and the rows left out keep it from doing so.
+    Raises SpectrumError: an argument that is no positive, finite number. Raises UnresolvedError:
+    `leading` is more than half of min(N, d), the Krylov space fills that half without reaching the
+    tolerance, or rounding and the rows left out keep it from doing so (use `exact`).
     """
+    leading = arguments.whole("leading", leading, SpectrumError)
+    seed = arguments.whole("seed", seed, SpectrumError, least=0)
+    tolerance = arguments.number("tolerance", tolerance, SpectrumError)
+    threshold = arguments.number("threshold", threshold, SpectrumError, zero=True)
     limit = min(rows.samples, rows.weights) // 2
     if leading > limit:
-        raise SpectrumError(
-            f"spectrum.leading: {leading} is more than half of min(N, d) = {2 * limit}; "
-            "raise spectrum.exact_up_to so that the exact method is taken"
+        raise UnresolvedError(
+            f"leading: {leading} eigenvalues are more than half of min(N, d) = "
+            f"{min(rows.samples, rows.weights)}: ask for fewer, or take the exact method "
+            "(`diffusion.exact`)"
         )
     block = min(BLOCK, max(16, limit // 8), rows.weights)
     generator = torch.Generator().manual_seed(seed)
@@ -123,11 +129,10 @@ def matrix_free(
         if full or imprecise:
             bar.close()
             raise UnresolvedError(
-                f"{settled} of {leading} eigenvalues reach spectrum.tolerance {tolerance:g} in a "
+                f"{settled} of {leading} eigenvalues reach the tolerance {tolerance:g} in a "
                 f"Krylov space of {size} dimensions"
                 + (f", and {rows.dtype} allows no more" if imprecise else "")
-                + f"; raise spectrum.exact_up_to above {2 * limit} to take the exact method, or "
-                "lower spectrum.leading"
+                + "; ask for fewer, or take the exact method (`diffusion.exact`)"
             )
         basis.blocks.append(new)
     bar.close()
@@ -143,16 +148,19 @@ def matrix_free(
     error = rest * (2 / PROBES) ** 0.5 / (2 * frobenius)
     error += (2 * float(ritz[0]) + rows.left_out) * rows.left_out / (2 * frobenius)
     error += 2 * torch.finfo(rows.dtype).eps * (rows.trace * rows.mean_square) ** 0.5
-    return Spectrum(
-        method="matrix-free",
-        eigenvalue=ritz[:settled].cpu().numpy(),
-        error_bound=bound[:settled].cpu().numpy(),
-        trace=rows.trace,
-        frobenius=frobenius,
-        frobenius_error=error,
-        floor=floor,
-        samples=rows.samples,
-        weights=rows.weights,
+    return in_units(
+        Spectrum(
+            method="matrix-free",
+            eigenvalue=ritz[:settled].cpu().numpy(),
+            error_bound=bound[:settled].cpu().numpy(),
+            trace=rows.trace,
+            frobenius=frobenius,
+            frobenius_error=error,
+            floor=floor,
+            samples=rows.samples,
+            weights=rows.weights,
+        ),
+        rows.unit,
     )
 
 

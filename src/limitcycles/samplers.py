@@ -67,8 +67,8 @@ def batches(sampler: str, examples: int, batch_size: int, generator: Generator) 
     """
     if sampler in CONTROLS:
         raise LimitcyclesError(
-            f"the sampler {sampler} is for trajectories only; a run takes mini-batches: set "
-            f"training.sampler to {', '.join(list(SAMPLERS)[:-1])} or {list(SAMPLERS)[-1]}"
+            f"the sampler {sampler} is for trajectories only; a run takes mini-batches: "
+            f"{', '.join(list(SAMPLERS)[:-1])} or {list(SAMPLERS)[-1]} (training.sampler)"
         )
     parts = SAMPLERS[sampler](examples, generator).split(batch_size)
     return [p for p in parts if len(p) > 1 or batch_size == 1]

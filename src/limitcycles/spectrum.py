@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from limitcycles import diffusion, gradient_store, krylov
+from limitcycles import arguments, diffusion, gradient_store, krylov
 from limitcycles.devices import pick_device
 from limitcycles.diffusion import Rows, Spectrum
 from limitcycles.thresholds import paper_threshold
@@ -30,6 +30,7 @@ AUGMENTED = (
 
 def rank(spectrum: Spectrum, tau: float) -> float:
     """Number of eigenvalues above τ λ_1; NaN where eigenvalues that were not computed may count."""
+    tau = arguments.number("tau", tau, diffusion.SpectrumError, zero=True)
     if tau * spectrum.eigenvalue[0] < spectrum.floor:
         return float("nan")
     return float(np.sum(spectrum.eigenvalue > tau * spectrum.eigenvalue[0]))
@@ -44,22 +45,23 @@ def mean_readings(spectrum: Spectrum) -> dict[str, float]:
     squared. The last two are NaN where eigenvalues that were not computed may lie above the
     threshold.
     """
-    d, values = spectrum.weights, spectrum.eigenvalue
-    cut = values[0] * paper_threshold(d)
+    d, unit = spectrum.weights, spectrum.eigenvalue[0]  # squares of eigenvalues may be out of range
+    values, cut = spectrum.eigenvalue / unit, paper_threshold(d)
     above = values[values > cut]
-    if cut < spectrum.floor:  # eigenvalues that were not computed may lie above the threshold
+    if cut < spectrum.floor / unit:  # eigenvalues not computed may lie above the threshold
         above = np.array([np.nan])
     mean_clipped = (above.sum() + (d - len(above)) * cut) / d
     square_clipped = ((above**2).sum() + (d - len(above)) * cut**2) / d
-    mean_all = spectrum.trace / d
-    return {
+    mean_all, square_all = spectrum.trace / unit / d, (spectrum.frobenius / unit) ** 2 / d
+    found = {
         "mean_all": mean_all,
-        "std_all": float(np.sqrt(max(spectrum.frobenius**2 / d - mean_all**2, 0))),
-        "mean_clipped": float(mean_clipped),
-        "std_clipped": float(np.sqrt(max(square_clipped - mean_clipped**2, 0))),
-        "mean_above": float(above.mean()),
-        "std_above": float(above.std()),
+        "std_all": np.sqrt(max(square_all - mean_all**2, 0)),
+        "mean_clipped": mean_clipped,
+        "std_clipped": np.sqrt(max(square_clipped - mean_clipped**2, 0)),
+        "mean_above": above.mean(),
+        "std_above": above.std(),
     }
+    return {name: float(value * unit) for name, value in found.items()}
 
 
 def trace_quantile(spectrum: Spectrum, share: float) -> float:
@@ -112,7 +114,7 @@ def summarise(spectrum: Spectrum, **attrs) -> xr.Dataset:
             "rank_float32": rank32,
             "rank_float64": rank(spectrum, paper_threshold(d, "float64")),
             "rank_percent_float32": 100 * rank32 / d,
-            "participation_ratio": spectrum.trace**2 / spectrum.frobenius**2,
+            "participation_ratio": (spectrum.trace / spectrum.frobenius) ** 2,
             "effective_rank": effective_rank(spectrum),
             **{f"trace_{q}": trace_quantile(spectrum, q / 100) for q in (50, 90, 99)},
             **mean_readings(spectrum),
@@ -187,7 +189,10 @@ def _of_rows(array, square_norm: np.ndarray, settings: dict, device: str) -> Spe
             )
         except krylov.UnresolvedError as error:
             if 8 * min(samples, weights) ** 2 > settings["memory_mib"] * 2**20:
-                raise
+                raise krylov.UnresolvedError(
+                    f"{error}; in the configuration: spectrum.leading, or spectrum.exact_up_to of "
+                    f"at least {min(samples, weights)} with a spectrum.memory_mib for its matrix"
+                ) from error
             print(f"taking the exact method instead: {error}", file=sys.stderr)
     # D is formed in one pass, for which no row need be kept; the Gram matrix takes many.
     keep = settings["memory_mib"] if samples < weights else 0
