@@ -19,6 +19,8 @@ rule late_noise:
         settings=settings.canonical(config["late_noise"]),
         percent=lambda wildcards: max(CLAIMS[wildcards.claim]["snapshots"]),
         device=config["device"],
+        # Not an output: Snakemake deletes the outputs of a job that was killed.
+        state=f"{STATE}/late_noise/{{claim}}/seed{{seed}}",
     message:
         "Compare the late noise of trained networks, seed {wildcards.seed}."
     script:

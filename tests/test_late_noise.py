@@ -1,6 +1,8 @@
 """Trained networks that go on with plain SGD at matched temperatures."""
 
 import copy
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from torch.nn.utils import parameters_to_vector
 
 from limitcycles import late_noise, networks, store, training
 from limitcycles.errors import LimitcyclesError
+from limitcycles.stopping import StoppedError
 
 SETTINGS = {"steps": 120, "batch_size": 8, "learning_rate": 0.05}
 MEANS = {"wide": 4e-3, "narrow": 1e-3, "plain": 2e-3}
@@ -103,6 +106,42 @@ def test_equal_mean_eigenvalues_make_the_groups_one(runs, data):
     for key in ("variance", "variance_by_time", "learning_rate"):
         one, other = (found[key].sel(group=group) for group in late_noise.GROUPS)
         np.testing.assert_allclose(one, other, rtol=1e-5)  # the rates differ by rounding
+
+
+def test_asked_to_end_it_saves_and_goes_on_to_the_same_bits(result, runs, data, tmp_path):
+    """Three times, at steps that are not the first or the last of a descent."""
+    its = list(runs.values()), spectra(runs), {"digits": data}, SETTINGS, 0
+    true, calls = late_noise._gradient, []
+    reached = []
+    for after in (470, 120, 300):  # gradients of this process; 400 are the draws of the first run
+
+        def interrupted(*arguments, after=after):
+            calls.append(1)
+            if len(calls) == after:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return true(*arguments)
+
+        calls.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(late_noise, "_gradient", interrupted)
+            with pytest.raises(StoppedError, match="late noise, seed 0: in step") as caught:
+                late_noise.measure(*its, device="cpu", state=tmp_path)
+        reached.append(str(caught.value))
+        assert len(list(tmp_path.glob("checkpoint-*.pt"))) == 1
+    found = late_noise.measure(*its, device="cpu", state=tmp_path)
+    assert found.identical(result)
+    assert len(set(reached)) > 1
+
+
+def test_other_settings_do_not_go_on_there(runs, data, tmp_path):
+    its = list(runs.values()), spectra(runs), {"digits": data}
+    keys = {
+        late_noise._key(*its, SETTINGS | change, seed, torch.device("cpu"))
+        for change, seed in (({}, 0), ({}, 1), ({"steps": 121}, 0))
+    }
+    other = spectra(runs, wide=2e-3)
+    keys.add(late_noise._key(its[0], other, its[2], SETTINGS, 0, torch.device("cpu")))
+    assert len(keys) == 4
 
 
 def test_the_run_is_left_as_it_was(runs, data):

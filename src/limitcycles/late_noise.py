@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,12 +20,16 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from limitcycles import plugins, stopping
+from limitcycles.checkpoint import Checkpoint
 from limitcycles.devices import pick_device
 from limitcycles.errors import LimitcyclesError
 from limitcycles.gradients import snapshot_network
 from limitcycles.networks import trainable
 from limitcycles.progress import track
+from limitcycles.provenance import code_version
 from limitcycles.seeds import stream
+from limitcycles.settings import digest
 from limitcycles.subnormals import flushed
 from limitcycles.temperatures import (
     Moments,
@@ -35,6 +43,7 @@ from limitcycles.training import tensors
 GROUPS = ("equal-temperature", "matched")
 DRAWS = 200  # mini-batches for the noise of one step at the snapshot
 BETWEEN_CHECKS = 50  # steps between looks at the weights; each look waits for the device
+CHECKPOINT_SECONDS = 20  # between two checkpoints
 UNITS = {
     "learning_rate": "1",
     "batch": "images",
@@ -77,7 +86,15 @@ def _gradient(network, parameters, images: Tensor, labels: Tensor) -> tuple[Tens
 
 @flushed()
 def descend(
-    network: nn.Module, images: Tensor, labels: Tensor, index: Tensor, rate: float, bar=None
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    index: Tensor,
+    rate: float,
+    bar=None,
+    *,
+    saved: dict | None = None,
+    pause: Callable[[Callable[[], dict]], None] | None = None,
 ) -> dict[str, float]:
     """Plain SGD x ← x − η∇f over the mini-batches `index` (steps, b); what its second half does.
 
@@ -86,6 +103,9 @@ def descend(
     weights, of the variance of each over the second half), `trend_share` (`Moments`),
     `late_gradient_variance` (of the gradients of these steps, mean over weights) and the mean
     `loss`. If a weight is no longer finite the variances are infinite and the others NaN.
+
+    `pause` is called every BETWEEN_CHECKS steps with a function that gives the state then; `saved`
+    is such a state, from which it goes on to the same bits.
     """
     parameters = list(trainable(network).values())
     dtype, steps = parameters[0].dtype, len(index)
@@ -93,7 +113,31 @@ def descend(
     x = parameters_to_vector(p.detach().contiguous() for p in parameters).double()
     weights, gradients = Moments(points), Moments(points)
     total = torch.zeros((), dtype=torch.float64, device=x.device)
-    for step, batch in enumerate(index):
+    first = 0
+    if saved is not None:
+        first = saved["step"]
+        network.load_state_dict(saved["network"])
+        x, total = saved["x"].to(x.device), saved["total"].to(x.device)
+        weights.restore(saved["weights"], x.device)
+        gradients.restore(saved["gradients"], x.device)
+        torch.set_rng_state(saved["generator"])
+        if x.is_cuda:
+            torch.cuda.set_rng_state(saved["cuda_generator"])
+
+    def state() -> dict:
+        return {
+            "step": step + 1,
+            "network": network.state_dict(),
+            "x": x,
+            "total": total,
+            "weights": weights.state(),
+            "gradients": gradients.state(),
+            "generator": torch.get_rng_state(),
+            "cuda_generator": torch.cuda.get_rng_state() if x.is_cuda else None,
+        }
+
+    for step in range(first, steps):
+        batch = index[step]
         gradient, loss = _gradient(network, parameters, images[batch], labels[batch])
         x -= rate * gradient.double()
         vector_to_parameters(x.to(dtype), parameters)
@@ -115,6 +159,8 @@ def descend(
                 }
             if bar is not None:
                 bar.update(done)
+            if pause is not None and step + 1 < steps:
+                pause(state)
     variance = weights.variance
     return {
         "variance": float(variance.mean()),
@@ -133,6 +179,7 @@ def measure(
     seed: int,
     *,
     device: str = "auto",
+    state: Path | None = None,
 ) -> xr.Dataset:
     """Let trained networks go on with plain SGD, at equal η/b and at equal (η/b)·mean λ(D).
 
@@ -158,6 +205,8 @@ def measure(
     ------
     LimitcyclesError: no run, no spectrum or dataset of a run, no positive mean eigenvalue, fewer
         than 4 steps, or a run on augmented images, whose D these mini-batches do not have.
+    StoppedError: SIGTERM or SIGUSR1 asked the process to end, and `state` has what was done.
+    CheckpointError, StorageError: the state cannot be used or written.
     """
     steps, b = int(settings["steps"]), int(settings["batch_size"])
     if steps < 4:
@@ -171,10 +220,23 @@ def measure(
     matched = matched_rates([s.attrs["mean_all"] for s in chosen], settings["learning_rate"])
     rates = {"equal-temperature": np.full(len(runs), equal_rate(matched)), "matched": matched}
     points = steps - steps // 2
-    found, alone, diverged = [], [], []
+    done: dict = {"found": [], "alone": [], "diverged": [], "walk": None}
+    checkpoint = pause = None
+    if state is not None:
+        checkpoint = Checkpoint(state, _key(runs, chosen, datasets, settings, seed, where))
+        done = checkpoint.load() or done
+        pause = _Pause(checkpoint, done, f"late noise, seed {seed}: in step {{step}} of {steps}")
+    found, alone, diverged = done["found"], done["alone"], done["diverged"]
+    walk = done["walk"]
     total = len(runs) * len(GROUPS) * steps
-    with track(total=total, unit="step", what=f"late noise seed {seed}") as bar:
+    with (
+        contextlib.nullcontext() if pause is None else pause,
+        track(total=total, unit="step", what=f"late noise seed {seed}") as bar,
+    ):
+        bar.update(len(found) * steps + (walk["step"] if walk else 0))
         for i, (run, spectrum) in enumerate(zip(runs, chosen, strict=True)):
+            if len(found) >= (i + 1) * len(GROUPS):
+                continue
             images, labels = tensors(_dataset(run, datasets), "train", where)
             network = snapshot_network(run, spectrum.attrs["percent"]).to(where)
             draw = torch.Generator().manual_seed(stream(seed, f"late noise of {names[i]}"))
@@ -183,18 +245,22 @@ def measure(
             torch.manual_seed(stream(seed, f"dropout in the late noise of {names[i]}"))
             modes = {"evaluation": network.eval(), "training": copy.deepcopy(network).train()}
             first, others = index[:DRAWS], index[DRAWS:]
-            alone.append(
-                {
-                    f"gradient_variance_{mode}": gradient_variance(it, images, labels, first)
-                    for mode, it in modes.items()
-                }
-                | {"weights": int(spectrum.attrs["weights"])}
-            )
-            for group in GROUPS:
+            if len(alone) == i:
+                alone.append(
+                    {
+                        f"gradient_variance_{mode}": gradient_variance(it, images, labels, first)
+                        for mode, it in modes.items()
+                    }
+                    | {"weights": int(spectrum.attrs["weights"])}
+                )
+            for group in GROUPS[len(found) - i * len(GROUPS) :]:
                 rate, mean = float(rates[group][i]), float(spectrum.attrs["mean_all"])
                 bar.set_postfix_str(f"{names[i]}, {group}", refresh=False)
                 walker = copy.deepcopy(modes["training"])
-                numbers = descend(walker, images, labels, others, rate, bar)
+                numbers = descend(
+                    walker, images, labels, others, rate, bar, saved=walk, pause=pause
+                )
+                walk = None
                 if not np.isfinite(numbers["variance"]):
                     diverged.append(f"{names[i]}, {group}")
                 eigenvalue, trace = spectrum["eigenvalue"].values, float(spectrum.attrs["trace"])
@@ -229,6 +295,60 @@ def measure(
             "percent": int(chosen[0].attrs["percent"]),
             "diverged": diverged,
         },
+    )
+
+
+class _Pause:
+    """Called in a descent: saves what is done now and then, and ends the process if it is asked."""
+
+    def __init__(self, checkpoint: Checkpoint, done: dict, what: str):
+        self.checkpoint, self.done, self.what = checkpoint, done, what
+        self.last = time.monotonic()
+
+    def __enter__(self):
+        self.stack = contextlib.ExitStack()
+        self.asked = self.stack.enter_context(stopping.requests())
+
+    def __exit__(self, *_):
+        self.stack.close()
+
+    def __call__(self, state: Callable[[], dict]) -> None:
+        stop = self.asked.signal is not None
+        if not stop and time.monotonic() - self.last < CHECKPOINT_SECONDS:
+            return
+        walk = state()
+        self.checkpoint.save(self.done | {"walk": walk})
+        if stop:
+            raise self.asked.error(self.what.format(step=walk["step"]))
+        self.last = time.monotonic()
+
+
+def _key(runs, spectra, datasets, settings: dict, seed: int, device: torch.device) -> str:
+    """A digest of all that decides the numbers."""
+
+    def content(values: np.ndarray) -> str:
+        return hashlib.sha256(np.ascontiguousarray(values)).hexdigest()
+
+    its = [json.loads(run.attrs["settings"]) for run in runs]
+    return digest(
+        {
+            "runs": its,
+            "weights": [[content(run[k].values) for k in ("weights", "buffers")] for run in runs],
+            "spectra": [
+                [
+                    content(s["eigenvalue"].values),
+                    float(s.attrs["mean_all"]),
+                    int(s.attrs["percent"]),
+                ]
+                for s in spectra
+            ],
+            "data": {name: dataset.attrs["sha256"] for name, dataset in datasets.items()},
+            "settings": settings,
+            "seed": seed,
+            "device": [device.type, torch.__version__],
+            "code": code_version(),
+            "own code": [plugins.code(run["network"]["builder"]) for run in its],
+        }
     )
 
 

@@ -45,6 +45,15 @@ class Moments:
         self.square.addcmul_(before, x - self.mean)
         self.slope.add_(x - self._origin, alpha=self.count - (self.points + 1) / 2)
 
+    def state(self) -> dict:
+        """What `restore` takes; its tensors are those that `add` changes."""
+        return {name: value for name, value in vars(self).items() if name != "points"}
+
+    def restore(self, state: dict, device) -> None:
+        """Go on as the one whose `state` this was."""
+        for name, value in state.items():
+            setattr(self, name, value.to(device) if isinstance(value, Tensor) else value)
+
     @property
     def variance(self) -> np.ndarray:
         """Of each weight, (d,), divisor points − 1. Raises LimitcyclesError: not all were added."""

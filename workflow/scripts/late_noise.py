@@ -18,5 +18,6 @@ with logged(snakemake.log[0], "late noise", snakemake.threads):
         snakemake.params.settings,
         int(snakemake.wildcards.seed),
         device=snakemake.params.device,
+        state=Path(snakemake.params.state),
     )
     store.save(result, snakemake.output.late_noise)
