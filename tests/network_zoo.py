@@ -810,7 +810,7 @@ REFUSED: dict[str, Animal] = {
     ),
     "forward wants labels": Animal(WithLabels, "labels"),
     "dropout that is always on": Animal(
-        lambda: hidden(Do(lambda x: F.dropout(x, 0.5))), "random.*self.training"
+        lambda: hidden(Do(lambda x: F.dropout(x, 0.5))), r"random.*layer 2 \(Do\).*self\.training"
     ),
     "random pooling": Animal(
         lambda: convolved(nn.Conv2d(1, 2, 2), nn.FractionalMaxPool2d(2, output_size=3), numbers=18),
@@ -824,9 +824,9 @@ REFUSED: dict[str, Animal] = {
         "batch statistics in 2",
     ),
     "minus the mean of the batch": Animal(
-        lambda: hidden(mixed_up(0), nn.ReLU()), "couples the examples"
+        lambda: hidden(mixed_up(0), nn.ReLU()), r"couples the examples.*layer 2 \(Do\)"
     ),
-    "softmax over the batch": Animal(lambda: hidden(nn.Softmax(0)), "couples the examples"),
+    "softmax over the batch": Animal(lambda: hidden(nn.Softmax(0)), r"couples.*2 \(Softmax\)"),
     "attention over the batch": Animal(attention, "couples the examples"),
     "LSTM over the batch": Animal(lambda: recurrent(nn.LSTM(6, 8), 8), "couples the examples"),
     "gradients scaled by frequency": Animal(

@@ -2,6 +2,7 @@
 
 import json
 
+import network_zoo as zoo
 import numpy as np
 import pytest
 import torch
@@ -369,6 +370,23 @@ class TestPlan:
         assert sizes[0] < sizes[1] < IMAGES
         with pytest.raises(LimitcyclesError, match="too little"):
             write(make_run(network), dataset, tmp_path / "g.zarr", memory_mib=0)
+
+
+def recurrent():
+    return zoo.recurrent(nn.GRU(SIDE, HIDDEN, batch_first=True), HIDDEN)
+
+
+def test_gradients_one_by_one_are_right_and_said_to_be_slow(tmp_path, dataset, capsys):
+    run = make_run({"builder": f"{__name__}:recurrent"})
+    write(run, dataset, tmp_path / "g.zarr")
+    said = capsys.readouterr().err
+    assert "gradients one example at a time, which is slow: vmap fails: RuntimeError" in said
+    assert "gradients at 100 % by loop" in said
+    network = gradients.snapshot_network(run, 100).double()
+    images = torch.from_numpy(dataset["train_image"].values).double()
+    expected = row_by_row(network, images, torch.from_numpy(dataset["train_label"].values))
+    found = gradient_store.open_store(tmp_path / "g.zarr")["gradient"][:]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 
 class TestErrors:

@@ -18,6 +18,14 @@ def my_network(width):
     return nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 3))
 
 
+def failing(width):
+    return nn.Linear(49 // width, 10)
+
+
+def lazy():
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+
+
 def not_a_network():
     return {"weights": 3}
 
@@ -106,6 +114,11 @@ class TestBuild:
             ({"builder": "small-lenet", "weights": 13339}, "13,338 weights.*13,339"),
             ({"builder": "fc", "options": {"inputs": 49}}, "'fc'.*hidden"),
             ({"builder": "fc", "options": SMALL_FC | {"depth": 2}}, "'fc'.*depth"),
+            (
+                {"builder": f"{__name__}:failing", "options": {"width": 0}},
+                r"failing' with options {'width': 0} fails: ZeroDivisionError: ",
+            ),
+            ({"builder": f"{__name__}:lazy"}, r"1\.weight has no size yet: write LazyLinear with"),
             ({"builder": f"{__name__}:not_a_network"}, r"returned dict, not a torch\.nn\.Module"),
         ],
     )

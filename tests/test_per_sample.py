@@ -2,15 +2,16 @@
 
 import copy
 
+import network_zoo as zoo
 import pytest
 import torch
 import torch.nn.functional as F
 from helpers import examples, row_by_row, unsettle
 from torch import nn
 
-from limitcycles import networks
+from limitcycles import layer_products, networks, per_sample
 from limitcycles.errors import LimitcyclesError
-from limitcycles.first_look import BatchCouplingError
+from limitcycles.first_look import EXAMPLES, BatchCouplingError, spread
 from limitcycles.per_sample import PerSampleGradients
 
 WIDTH, CLASSES = 6, 3
@@ -408,3 +409,120 @@ def test_memory_of_one_example_grows_with_the_network():
     assert fc >= 8 * weights  # at least the row itself, in float64
     # The first convolution keeps 8 maps of 24x24 with their gradients, and unfolds its input.
     assert lenet >= 8 * (more + 2 * 8 * 24 * 24 + 25 * 24 * 24)
+
+
+# ------------------------------------------------------------------ choice of the method
+
+
+def fitted():
+    """Examples whose losses, and with them all their gradients, are 0."""
+    network, (inputs, targets) = zoo.build("weight used outside its layer"), zoo.data(FITTED)
+    inputs, targets = inputs[:9], targets[:9]
+    assert not F.cross_entropy(network(inputs), targets, reduction="none").any()
+    return network, inputs, targets
+
+
+def test_a_wrong_method_is_found_where_all_losses_are_zero(monkeypatch):
+    right = layer_products._linear
+
+    def wrong(layer, x, g, columns, fold):
+        right(layer, x, g, columns, fold)
+        columns["bias"].mul_(1.01)
+
+    network, inputs, targets = fitted()
+    network = nn.Sequential(nn.Flatten(), network.a, nn.ReLU(), network.b)
+    assert PerSampleGradients(network, inputs, targets).method == "layers"
+    monkeypatch.setitem(layer_products._RULES, nn.Linear, wrong)
+    assert PerSampleGradients(network, inputs, targets).method == "vmap"
+
+
+def test_a_wrong_vmap_is_found_where_all_losses_are_zero(monkeypatch):
+    right = per_sample.Vmap.fill
+
+    def wrong(self, inputs, targets, loss, out):
+        right(self, inputs, targets, loss, out)
+        out[:, WIDTH] *= 1.01
+
+    network, inputs, targets = fitted()
+    monkeypatch.setattr(per_sample.Vmap, "fill", wrong)
+    rows = PerSampleGradients(network, inputs, targets)
+    assert rows.method == "loop"
+    assert rows.slow == "the rows of vmap are not those of single backward passes"
+
+
+def test_a_weight_of_small_gradients_counts_as_much_as_the_others(monkeypatch):
+    """An error of one weight is found though it is far below the rounding of the others."""
+    right = layer_products._linear
+
+    def wrong(layer, x, g, columns, fold):
+        right(layer, x, g, columns, fold)
+        if layer.in_features == 5:
+            columns["weight"].mul_(1.01)
+
+    torch.manual_seed(0)
+    inputs, targets = examples(9, WIDTH, classes=CLASSES)
+    network = nn.Sequential(nn.Linear(WIDTH, 5), nn.ReLU(), nn.Linear(5, CLASSES)).double()
+    with torch.no_grad():
+        network[0].weight *= 1e-4
+        network[0].bias *= 1e-4
+    monkeypatch.setitem(layer_products._RULES, nn.Linear, wrong)
+    assert PerSampleGradients(network, inputs, targets).method == "vmap"
+
+
+ODD = 21  # an example that the look and the choice of the method do not see
+
+
+def skipping(s, x):
+    """A layer that is left out where the first number of an example is larger than 2."""
+    h = F.relu(s.a(x))
+    return s.b(h if (x[:, 0] > 2).any() else s.extra(h))
+
+
+def leaking(s, x):
+    """A weight that is used outside its layer where that number is so."""
+    h = F.relu(s.a(x))
+    return s.b(F.linear(h, s.extra.weight) if (x[:, 0] > 2).any() else s.extra(h))
+
+
+@pytest.mark.parametrize("forward", [skipping, leaking])
+def test_a_branch_that_the_examples_at_the_start_do_not_take(forward):
+    inputs, targets = examples(40, WIDTH, classes=CLASSES)
+    inputs[:, 0].clamp_(max=1)
+    inputs[ODD, 0] = 3
+    assert ODD not in spread(len(inputs), EXAMPLES)
+    torch.manual_seed(0)
+    layers = {"a": nn.Linear(WIDTH, 5), "extra": nn.Linear(5, 5), "b": nn.Linear(5, CLASSES)}
+    network = zoo.Net(forward, **layers).double()
+    rows = PerSampleGradients(network, inputs, targets)
+    assert rows.method == "loop"
+    assert rows.slow.startswith("vmap fails: RuntimeError: ")
+    parts = [part.clone() for _, part in rows.blocks(inputs, targets, 8, block=4)]
+    expected = row_by_row(network, inputs, targets)
+    torch.testing.assert_close(torch.cat(parts), expected, rtol=1e-10, atol=1e-13)
+
+
+def test_frozen_parameters_have_no_columns():
+    network, inputs, targets = case(*LAYERS["small-lenet"])
+    whole = PerSampleGradients(network, inputs, targets)(inputs, targets)
+    names = dict(network.named_parameters())
+    kept = torch.cat([torch.full((p.numel(),), name not in FROZEN) for name, p in names.items()])
+    for name in FROZEN:
+        names[name].requires_grad_(False)
+    rows = PerSampleGradients(network, inputs, targets)
+    assert rows.method == "layers"
+    assert rows.weights == int(kept.sum()) < len(kept)
+    torch.testing.assert_close(rows(inputs, targets), whole[:, kept], rtol=1e-12, atol=1e-15)
+
+
+# A folded layer in part, the normalisation of another, a layer and its normalisation, a bias.
+FROZEN = (
+    "0.weight",
+    "6.weight",
+    "6.bias",
+    "11.weight",
+    "11.bias",
+    "12.weight",
+    "12.bias",
+    "15.bias",
+)
+FITTED = "weight used outside its layer, fitted"

@@ -169,7 +169,8 @@ def channels_last(network: nn.Module) -> nn.Module:
     """
     for tensor in (*network.parameters(), *network.buffers()):
         if tensor.ndim == 4:
-            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+            # Not .contiguous(), which leaves the strides of a single channel as they are.
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
     return network
 
 
