@@ -1,5 +1,6 @@
 """Configuration, paths and the helpers of all stages. Parsed at every start: cheap and silent."""
 
+import re
 import shutil
 from functools import cache
 from pathlib import Path
@@ -28,15 +29,30 @@ RESULTS = f"results/{SCALE}"
 STATE = f"state/{SCALE}"
 
 
+def resolved(run):
+    """All settings of a run, in one canonical dict."""
+    return settings.resolve_run(config, run)
+
+
+def any_of(names):
+    """A regular expression that matches these names and no others."""
+    return "|".join(map(re.escape, sorted(map(str, names)))) or "(?!)"
+
+
+PERCENT = any_of({p for run in config["runs"] for p in resolved(run)["training"]["snapshots"]})
+
+
+# Only what there is: a misspelt target has no rule, which is one sentence.
 wildcard_constraints:
-    dataset="[A-Za-z0-9-]+",
-    run="[A-Za-z0-9-]+",
-    claim="[a-z0-9-]+",
-    trajectory="[A-Za-z0-9-]+",
-    analysis="[a-z_]+",
+    dataset=any_of(config["datasets"]),
+    run=any_of(config["runs"]),
+    claim=any_of(CLAIMS),
+    trajectory=any_of(config["trajectories"]),
+    analysis=any_of({entry["analysis"] for entry in CLAIMS.values() if "analysis" in entry}),
+    study=any_of({entry["study"] for entry in CLAIMS.values() if "study" in entry}),
     seed=r"\d+",
     seeds=r"\d+(-\d+)*",
-    batch=r"\d+(-\d+)*",
+    batch=f"({PERCENT})(-({PERCENT}))*",
 
 
 digest = cache(imports.digest)
@@ -59,11 +75,6 @@ def own_code(run, group="runs"):
 def slug(claim):
     """Rule name of a claim."""
     return claim.replace("-", "_")
-
-
-def resolved(run):
-    """All settings of a run, in one canonical dict."""
-    return settings.resolve_run(config, run)
 
 
 def seeds(run):

@@ -5,8 +5,6 @@ rule study:
         f"{RESULTS}/logs/studies/{{study}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/studies/{{study}}.tsv"
-    wildcard_constraints:
-        study="[a-z0-9_]+",
     threads: 1
     resources:
         mem_mb=memory(1500),

@@ -65,3 +65,25 @@ def test_a_folder_with_braces_in_its_name(workflow):
     (workflow.folder / folder).mkdir()
     finished = workflow.run("-n", "data", "--config", f"data_folder={folder}")
     assert finished.returncode == 0, finished.stdout
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "figure_4",
+        "claim-rank-small-fc",
+        "results/quick/runs/small-fc-txt/seed0.zarr.zip",
+        "results/quick/runs/small-fc-text/seedzero.zarr.zip",
+        "results/quick/data/digit.zarr.zip",
+        "results/quick/spectra/small-fc-text/seed0/33",
+        "results/quick/analyses/all-nesterov/seed0/curents",
+        "results/quick/trajectories/all-nestrov/0",
+        "results/quick/studies/no_study",
+        "results/laptop/claims/rank-small-fc.json",
+    ],
+)
+def test_a_target_that_there_is_not(workflow, target):
+    finished = workflow.run("-n", target, "--config", "scale=quick")
+    assert finished.returncode != 0
+    assert f"No rule to produce {target}" in finished.stdout
+    assert "Traceback" not in finished.stdout
