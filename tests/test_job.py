@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import small_disk
 import torch
@@ -80,6 +81,23 @@ def test_an_error_a_user_can_mend_is_one_sentence(tmp_path, capsys):
     assert sys.stderr is before
     assert capsys.readouterr().err == "\nspectrum: rank τ: 3 is too few; use 4\n"
     assert (tmp_path / "a.log").read_text() == "\nspectrum: rank τ: 3 is too few; use 4\n"
+
+
+def too_large_for_torch():
+    torch.empty(2**50)
+
+
+def too_large_for_numpy():
+    np.empty(2**55)
+
+
+@pytest.mark.parametrize("ask", [too_large_for_numpy, too_large_for_torch])
+def test_too_little_memory_is_one_sentence(tmp_path, capsys, ask):
+    with pytest.raises(SystemExit), logged(tmp_path / "study.log", "study"):
+        ask()
+    said = capsys.readouterr().err
+    assert said.startswith("study: there is not enough memory for these settings; take fewer")
+    assert "Traceback" not in said
 
 
 def test_any_other_error_is_a_traceback(tmp_path, capsys):

@@ -13,6 +13,17 @@ from pathlib import Path
 from limitcycles.errors import LimitcyclesError
 from limitcycles.memory import keep_freed
 
+_MEMORY = (
+    "there is not enough memory for these settings; take fewer images, smaller networks or grids, "
+    "or a machine with more"
+)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether numpy, or torch on the CPU or a GPU, got no memory; torch has no class for the CPU."""
+    own = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return own or "can't allocate memory" in str(error)
+
 
 class _Both:
     """Standard error and a log file, open for bytes without a buffer, at once."""
@@ -44,9 +55,9 @@ class _Both:
 def logged(log: str | Path, name: str, threads: int = 1) -> Iterator[None]:
     """Run a step: messages and progress go to standard error and to the file `log`.
 
-    An error that a user can mend (LimitcyclesError) becomes one sentence, any other a traceback;
-    both end the process with exit code 1. `threads` sets the threads of torch, which is
-    not imported here: half of the jobs do without, and it takes a second.
+    An error that a user can mend (LimitcyclesError, too little memory) becomes one sentence, any
+    other a traceback; both end the process with exit code 1. `threads` sets the threads of torch,
+    which is not imported here: half of the jobs do without, and it takes a second.
     """
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
@@ -63,8 +74,12 @@ def logged(log: str | Path, name: str, threads: int = 1) -> Iterator[None]:
         except LimitcyclesError as error:
             print(f"{name}: {error}", file=sys.stderr)
             sys.exit(1)
-        except Exception:
-            traceback.print_exc()
+        except Exception as error:
+            if _lacks_memory(error):
+                first = str(error).partition("\n")[0] or type(error).__name__
+                print(f"{name}: {_MEMORY} ({first}).", file=sys.stderr)
+            else:
+                traceback.print_exc()
             sys.exit(1)
         finally:
             sys.stderr = before

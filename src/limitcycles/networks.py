@@ -129,7 +129,7 @@ def build(spec: dict) -> nn.Module:
     called = f"network builder {name!r} with options {options}"
     try:
         network = builder(**options)
-    except Exception as error:  # it runs code of the user's
+    except (Exception, SystemExit) as error:  # it runs code of the user's
         raise NetworkError(f"{called} fails: {type(error).__name__}: {error}") from error
     if not isinstance(network, nn.Module):
         raise NetworkError(

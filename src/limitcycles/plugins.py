@@ -126,7 +126,7 @@ def _module(name: str, dotted: str) -> Any:
                 "installed: install it in this environment."
             ) from error
         raise PluginError(f'"{dotted}": {_no_module(error.name)}.') from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f'"{dotted}": module "{name}" fails to import: {type(error).__name__}: {error}.'
         ) from error

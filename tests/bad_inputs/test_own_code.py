@@ -131,6 +131,9 @@ def test_the_librarys_own_networks_are_known():
 CALLED = [  # the source of mine.py, options, what is said when a job calls mine:make
     ("import nowhere_installed", {}, ['needs the module "nowhere_installed"', "install it"]),
     ("1 / 0", {}, ["fails to import: ZeroDivisionError"]),
+    ("raise SystemExit('done')", {}, ["fails to import: SystemExit: done"]),
+    ("def make(): raise SystemExit('done')", {}, ["SystemExit: done"]),
+    ("def make(): raise KeyError('x')", {}, ["KeyError: 'x'"]),
     ("make = 3", {}, ["not callable"]),
     ("def make(): return 3", {}, ["returned int, not a torch.nn.Module"]),
     ("def make(): pass", {}, ["returned NoneType, not a torch.nn.Module"]),

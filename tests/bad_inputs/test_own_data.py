@@ -103,6 +103,7 @@ RETURNED = [  # what the function returns, what is said of it
     (arrays(train_labels=[0, 1]), ["train_labels: it is a list", "np.array(...)"]),
     (arrays(test_labels=LABELS + 1), ["test_labels run to 3, train_labels to 2 only"]),
     (fails(OSError("no such disk")), ["failed: OSError: no such disk"]),
+    (fails(SystemExit("done")), ["failed: SystemExit: done"]),
     (fails(KeyError("x")), ["failed: KeyError: 'x'"]),
     (fails(FileNotFoundError(2, "No such file", "mnist.npz")), ["FileNotFoundError", "mnist.npz"]),
     (lambda path: None, ["failed: TypeError", "missing 1 required"]),

@@ -1,5 +1,6 @@
 """A user's own dataset: a function named by its dotted path."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,8 +36,8 @@ def load(dotted: str, options: Mapping[str, Any]) -> tuple[np.ndarray, ...]:
     if not callable(function):
         raise DatasetError(f'source: "{dotted}" is no function but {type(function).__name__}.')
     try:
-        returned = function(**options)
-    except Exception as error:
+        returned = function(**copy.deepcopy(dict(options)))  # it may change what it is given
+    except (Exception, SystemExit) as error:
         raise DatasetError(
             f'source: "{dotted}" called with the options {dict(options)} failed: '
             f"{type(error).__name__}: {error}."
