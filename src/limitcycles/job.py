@@ -20,7 +20,7 @@ _MEMORY = (
 
 
 def _lacks_memory(error: Exception) -> bool:
-    """Whether numpy, or torch on the CPU or a GPU, got no memory; torch has no class for the CPU."""
+    """Whether numpy or torch got no memory; torch has no class for that of the CPU."""
     own = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return own or "can't allocate memory" in str(error)
 
