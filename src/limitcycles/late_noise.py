@@ -79,8 +79,11 @@ def gradient_variance(network: nn.Module, images: Tensor, labels: Tensor, index:
 
 def _gradient(network, parameters, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient (d,), 0 for a weight that this forward pass does not use, and loss."""
+    for p in parameters:
+        p.grad = None
     loss = F.cross_entropy(network(images), labels)
-    parts = torch.autograd.grad(loss, parameters, materialize_grads=True)
+    loss.backward()  # autograd.grad would not go through reentrant checkpoints
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     return torch.cat([g.reshape(-1) for g in parts]), loss.detach()
 
 

@@ -1,0 +1,125 @@
+"""Every kind of network in training and in late noise, against loops by hand in float64."""
+
+import copy
+from pathlib import Path
+
+import network_zoo as zoo
+import numpy as np
+import pytest
+import small_runs
+import torch
+import torch.nn.functional as F
+import xarray as xr
+from helpers import one_thread  # noqa: F401
+from torch import Tensor, nn
+
+from limitcycles import late_noise, networks, training
+
+RATE, DECAY, MOMENTUM, BATCH = 0.05, 0.01, 0.5, 5
+
+
+def dataset(name: str) -> xr.Dataset:
+    parts = {}
+    for seed, part in enumerate(("train", "test")):
+        inputs, labels = zoo.data(name, seed)
+        axes = ("channel", "row", "column") if inputs.ndim == 4 else ("token",)
+        parts[f"{part}_image"] = ((part, *axes), inputs.numpy())
+        parts[f"{part}_label"] = (part, labels.numpy())
+    return xr.Dataset(parts, attrs={"sha256": name})
+
+
+def settings(name: str, **changes) -> dict:
+    options = {
+        "batch_size": BATCH,
+        "epochs": 2,
+        "snapshots": [0, 100],
+        "learning_rate": {"start": RATE, "factor": 1.0, "at": []},
+        "momentum": {"kind": "heavy-ball", "coefficient": MOMENTUM},
+        "weight_decay": DECAY,
+    }
+    return small_runs.run(
+        {"builder": "network_zoo:build", "options": {"name": name}}, **options | changes
+    )
+
+
+def at_start(name: str, result: xr.Dataset) -> nn.Module:
+    """The network before training, in training mode."""
+    first = result.isel(snapshot=0)
+    return networks.restore(zoo.build(name), first["weights"].values, first["buffers"].values)
+
+
+def draws(network: nn.Module, inputs: Tensor) -> bool:
+    """Whether its outputs in training mode are drawn at random."""
+    one, two = (copy.deepcopy(network).train()(inputs) for _ in range(2))
+    return not torch.equal(one, two)
+
+
+def precise(network: nn.Module, inputs: Tensor) -> tuple[nn.Module, Tensor]:
+    inputs = inputs.double() if inputs.is_floating_point() else inputs  # tokens stay whole
+    return network.double().train(), inputs
+
+
+def by_hand(network: nn.Module, inputs, labels, batches, rate, decay=0.0, momentum=0.0):
+    """SGD over the batches; the weights (steps, d) after each, and the gradients."""
+    network, inputs = precise(network, inputs)
+    weights = [p for p in network.parameters() if p.requires_grad]
+    velocity, path, gradients = [None] * len(weights), [], []
+    for index in batches:
+        network.zero_grad()
+        F.cross_entropy(network(inputs[index]), labels[index]).backward()
+        found = [torch.zeros_like(w) if w.grad is None else w.grad.clone() for w in weights]
+        gradients.append(torch.cat([g.ravel() for g in found]).numpy())
+        with torch.no_grad():
+            for i, (w, g) in enumerate(zip(weights, found, strict=True)):
+                if w.grad is None:  # no weight decay either
+                    continue
+                g = g + decay * w
+                velocity[i] = g if velocity[i] is None else momentum * velocity[i] + g
+                w -= rate * velocity[i]
+            path.append(torch.cat([w.ravel() for w in weights]).numpy())
+    return np.array(path), np.array(gradients)
+
+
+@pytest.fixture
+def plans(monkeypatch) -> list[Tensor]:
+    """The mini-batches of all epochs, as training drew them."""
+    seen: list[Tensor] = []
+
+    def batches(*arguments):
+        plan = draw(*arguments)
+        seen.extend(plan)
+        return plan
+
+    draw = training.batches
+    monkeypatch.setattr(training, "batches", batches)
+    return seen
+
+
+@pytest.mark.parametrize("name", zoo.RIGHT)
+def test_training_and_late_noise(name, plans, tmp_path: Path):
+    torch.manual_seed(0)
+    inputs, labels = zoo.data(name)
+    result = training.train(dataset(name), settings(name), 0, tmp_path / "whole")
+    order = list(plans)
+
+    parts = settings(name, checkpoint_seconds=0)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            training.train(dataset(name), parts, 0, tmp_path / "parts", limit_seconds=0)
+    parts["training"]["checkpoint_seconds"] = 1e9
+    again = training.train(dataset(name), parts, 0, tmp_path / "parts")
+    for key in ("weights", "buffers", "train_loss", "test_loss"):
+        np.testing.assert_array_equal(again[key], result[key])
+
+    index = torch.randint(len(labels), (9, BATCH), generator=torch.Generator().manual_seed(0))
+    walker, exact = precise(at_start(name, result), inputs)
+    found = late_noise.descend(walker, exact, labels, index, RATE)
+    if draws(at_start(name, result), inputs):
+        return
+    path, _ = by_hand(at_start(name, result), inputs, labels, order, RATE, DECAY, MOMENTUM)
+    np.testing.assert_allclose(result["weights"].values[-1], path[-1], rtol=0, atol=2e-6)
+    path, gradients = by_hand(at_start(name, result), inputs, labels, index, RATE)
+    variance = path[4:].var(0, ddof=1).mean()
+    assert found["variance"] == pytest.approx(variance, rel=1e-7)
+    noise = gradients[4:].var(0, ddof=1).mean()
+    assert found["late_gradient_variance"] == pytest.approx(noise, rel=1e-7)
