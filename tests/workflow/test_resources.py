@@ -27,7 +27,8 @@ with SnakemakeApi(OutputSettings()) as api:
         made.dag(DAGSettings(targets=set(given["targets"]))).summary()
     found = []
     for job in made._workflow.dag.jobs:
-        own = {"rule": job.rule.name, "threads": job.threads, "local": job.rule.name in made._workflow._localrules}
+        own = {"rule": job.rule.name, "threads": job.threads}
+        own["local"] = job.rule.name in made._workflow._localrules
         for job.attempt in (1, 2, 3):
             for name in ("mem_mb", "runtime", "disk_mb"):
                 own.setdefault(name, []).append(job.resources.get(name))
