@@ -13,7 +13,7 @@ import xarray as xr
 from helpers import one_thread  # noqa: F401
 from torch import Tensor, nn
 
-from limitcycles import late_noise, networks, training
+from limitcycles import gradients, late_noise, networks, spectrum, training
 
 RATE, DECAY, MOMENTUM, BATCH = 0.05, 0.01, 0.5, 5
 
@@ -123,3 +123,26 @@ def test_training_and_late_noise(name, plans, tmp_path: Path):
     assert found["variance"] == pytest.approx(variance, rel=1e-7)
     noise = gradients[4:].var(0, ddof=1).mean()
     assert found["late_gradient_variance"] == pytest.approx(noise, rel=1e-7)
+
+
+def test_from_training_to_the_spectrum_of_what_sgd_moves(tmp_path: Path):
+    """Softmax regression on what a frozen layer gives: D from its formula, in float64."""
+    data = small_runs.digits()
+    spec = {"builder": "small_runs:partly_frozen", "weights": 650}
+    run = training.train(data, small_runs.run(spec, momentum={"kind": "none"}), 0, tmp_path)
+    gradients.write(run, data, 100, tmp_path / "rows.zarr", precision="float64", device="cpu")
+    options = {"exact_up_to": 1000, "leading": 400, "tolerance": 1e-4, "seed": 0}
+    found = spectrum.of_gradients(tmp_path / "rows.zarr", options | {"memory_mib": 1024}, "cpu")
+
+    network = gradients.snapshot_network(run, 100, "float64")
+    images, labels = training.tensors(data, "train", "cpu")
+    with torch.no_grad():
+        hidden = network.a(images.double().flatten(1)).relu()
+        rest = network.b(hidden).softmax(1) - F.one_hot(labels, 10)
+    rows = torch.cat([(rest[:, :, None] * hidden[:, None]).flatten(1), rest], 1)
+    exact = torch.linalg.svdvals((rows - rows.mean(0)) / len(rows) ** 0.5).square()
+    assert found.attrs["weights"] == 650
+    assert found.attrs["trace"] == pytest.approx(float(exact.sum()), rel=1e-10)
+    leading = found["eigenvalue"].values[:100]
+    np.testing.assert_allclose(leading, exact[:100], rtol=1e-8)
+    assert found.attrs["rank_float32"] == int((exact > 650 * 2.0**-23 * exact[0]).sum())
