@@ -229,7 +229,10 @@ def test_disconnected_domain():
 
 def test_barrier_too_high_for_rounding():
     made = generator(Grid(-2, 2, 400), lambda x: x - x**3, 1.0, temperature=0.006)
-    with pytest.raises(SteadyStateError, match="weights of wells"):
+    with pytest.raises(
+        SteadyStateError,
+        match=r"from \[-?\d\.\d+\] it .* the mode at \[-?\d\.\d+\].*may change their weights",
+    ):
         steady_state(made)
 
 
@@ -253,3 +256,36 @@ def test_extrapolation_needs_even_cells():
     made = generator(Grid(-6, 6, 51), lambda x: -x)
     with pytest.raises(SteadyStateError, match="even number of cells"):
         extrapolated_steady_state(made)
+
+
+@pytest.mark.filterwarnings("ignore::limitcycles.fokker_planck.GridWarning")
+@pytest.mark.parametrize("spin", [0.0, 1.0])
+@pytest.mark.parametrize("cells", [512, 511, (64, 64), (63, 63)])
+@pytest.mark.parametrize(
+    ("temperature", "D"),
+    [(1, 0.0), (3e-6, 1.0), (1e-12, 1.0), (1e-300, 1.0), (1.0, 1e-320), (1.0, 1e-170)],
+)
+def test_all_mass_beside_the_stable_point(cells, spin, temperature, D):
+    grid = Grid(*np.broadcast_to([[-3], [3]], (2, np.size(cells))), np.atleast_1d(cells))
+    turn = spin * np.array([[0, 1], [-1, 0]])[: grid.dimension, : grid.dimension]
+    made = generator(grid, lambda x: -x - x @ turn, D, temperature)
+    density = steady_state(made)
+    masses = density.ravel() * grid.volume
+    beside = (np.abs(grid.centres) < 0.6 * grid.spacing).all(1)
+    assert masses[beside].sum() == pytest.approx(1, abs=1e-7)
+    np.testing.assert_allclose(masses[beside], 1 / beside.sum(), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::limitcycles.fokker_planck.GridWarning")
+def test_without_noise_a_stable_point_within_a_cell_has_it_all():
+    grid = Grid((-3, -3), (3, 3), (60, 60))
+    density = steady_state(generator(grid, lambda x: [0.25, -1.15] - x, 0.0))
+    k = int(np.argmax(density))
+    np.testing.assert_allclose(grid.centres[k], [0.25, -1.15], atol=grid.spacing[0])
+    assert density.ravel()[k] * grid.volume == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::limitcycles.fokker_planck.GridWarning")
+def test_two_stable_points_without_noise_are_told():
+    with pytest.raises(SteadyStateError, match="2 parts of the domain are never left"):
+        steady_state(generator(Grid(-2, 2, 100), lambda x: x - x**3, 0.0))

@@ -26,6 +26,7 @@ from limitcycles.functions import pure
 
 SYMMETRY = 1e-10  # |D − Dᵀ| and negative eigenvalues, relative to the largest entry, let through
 SINGULAR = 1e-9  # an eigenvalue of D, relative to the largest at that point, that counts as zero
+NOTHING = 1e-290  # an eigenvalue of D, relative to b, that counts as zero
 CORNER = 1e-2  # of the oblique diffusion is added along the axes where such edges are dropped
 REACH = 8  # no edge is longer than 1/REACH of the domain, but it may always be three cells long
 COARSE = 10.0  # Péclet number of the median cell that is certainly too large
@@ -90,7 +91,8 @@ class Generator:
 
     def warn_if_coarse(self, density: np.ndarray) -> None:
         """GridWarning where ρ changes by more than about e from one cell to the next."""
-        mean = float((density * self.peclet).sum() / density.sum())
+        there = density > 0  # elsewhere it may be infinite
+        mean = float((density[there] * self.peclet[there]).sum() / density.sum())
         if mean > RESOLVED:
             warnings.warn(
                 f"the cell Péclet number is {mean:.3g} in the mean over the density (at most "
@@ -147,26 +149,33 @@ def generator(
     left_over = bool(rest.any())
     for key in np.unique(np.append(code[weights > 0], base if least.any() else [])).astype(int):
         member = (code == key) & (weights > 0)
-        strength = temperature * np.where(member, weights, 0).sum(1)
+        strength = np.where(member, weights, 0).sum(1)
         offset = (base == key).astype(int) if key in base else offsets[member][0]
         tail, head = grid.neighbours(offset)
-        both = temperature * np.maximum(least[tail], least[head]) * (key in base)
+        both = np.maximum(least[tail], least[head]) * (key in base)
         used = (strength[tail] > 0) | (strength[head] > 0) | (both > 0)
         tail, head, both = tail[used], head[used], both[used]
         middle = fields.halfway(tail, offset)
         left_over = left_over or bool(middle[1].any())
-        along = (force[tail] + 4 * middle[0] + force[head]) @ (offset * h) / (6 * temperature)
-        peclet[tail] = np.maximum(peclet[tail], np.abs(along))
-        peclet[head] = np.maximum(peclet[head], np.abs(along))
-        forward = (strength[tail] + both) * bernoulli(-along)
-        backward = (strength[head] + both) * bernoulli(along)
+        pull = (force[tail] + 4 * middle[0] + force[head]) @ (offset * h) / 6  # T P
+        with np.errstate(over="ignore"):
+            size = np.abs(pull) / temperature
+        peclet[tail] = np.maximum(peclet[tail], size)
+        peclet[head] = np.maximum(peclet[head], size)
+        forward = (strength[tail] + both) * bernoulli(-pull, temperature)
+        backward = (strength[head] + both) * bernoulli(pull, temperature)
         parts.append((tail, head, offset, forward, backward))
     for axis in range(d) if left_over else ():
         offset = np.eye(d, dtype=int)[axis]
         tail, head = grid.neighbours(offset)
-        middle = fields.halfway(tail, offset)[1]
-        speed = (rest[tail] + 4 * middle + rest[head])[:, axis] / (6 * h[axis])
-        parts.append((tail, head, offset, np.maximum(speed, 0), np.maximum(-speed, 0)))
+        speeds = [rest[tail], 4 * fields.halfway(tail, offset)[1], rest[head]]
+        # Each way by itself (Engquist & Osher 1981): where the drift turns over within an edge, as
+        # at a stable point between two cells, they would else be cut off from each other.
+        forward, backward = (
+            sum(np.maximum(sign * speed[:, axis], 0) for speed in speeds) / (6 * h[axis])
+            for sign in (1, -1)
+        )
+        parts.append((tail, head, offset, forward, backward))
 
     median = float(np.median(peclet))
     if median > COARSE:
@@ -180,6 +189,8 @@ def generator(
     tail, head, forward, backward = (
         np.concatenate([part[k] for part in parts] or [np.zeros(0)]) for k in (0, 1, 3, 4)
     )
+    for rates in (forward, backward):
+        rates[rates < np.finfo(np.float64).tiny] = 0  # they have lost their digits
     tail, head = tail.astype(np.int32), head.astype(np.int32)
     offset = [np.broadcast_to(part[2], (len(part[0]), d)).astype(np.int32) for part in parts]
     return Generator(
@@ -198,11 +209,12 @@ def generator(
     )
 
 
-def bernoulli(z: np.ndarray) -> np.ndarray:
-    """B(z) = z/(eᶻ − 1), with B(0) = 1 and B(z) → 0 where eᶻ overflows."""
-    z = np.asarray(z, dtype=np.float64)
-    safe = np.where(z == 0, 1.0, np.minimum(z, 700.0))
-    return np.where(z == 0, 1.0, np.where(z > 700, 0.0, safe / np.expm1(safe)))
+def bernoulli(pull: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """T B(pull/T), B(z) = z/(eᶻ − 1): T at 0, 0 where eᶻ overflows, −pull where eᶻ vanishes."""
+    pull = np.asarray(pull, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        z = pull / temperature
+        return np.where(z == 0, temperature, pull / np.expm1(np.where(z == 0, 1.0, z)))
 
 
 def _matrix(n, tail, head, forward, backward) -> scipy.sparse.csc_array:
@@ -213,6 +225,7 @@ def _matrix(n, tail, head, forward, backward) -> scipy.sparse.csc_array:
     values = np.concatenate([forward, backward, -leaving])
     matrix = scipy.sparse.coo_array((values, (rows, columns)), shape=(n, n)).tocsc()
     matrix.sum_duplicates()
+    matrix.eliminate_zeros()  # no edge goes where the rate has underflowed
     return matrix
 
 
@@ -334,14 +347,20 @@ class _Fields:
         """(g, r) with b = D g + r: r = 0 where D is regular, else g = D⁺ b."""
         d = b.shape[1]
         small, large = _eigenvalues(tensors)
+        nothing = large <= NOTHING * np.abs(b).max(1)  # b/D would overflow
+        if nothing.any():
+            small, large = np.where(nothing, 0, small), np.where(nothing, 0, large)
+            tensors = np.where(nothing[:, None, None], 0, tensors)
         singular = small <= SINGULAR * large
         if d == 1:
             g = np.where(singular[:, None], 0, b / np.where(singular, 1, large)[:, None])
             return g, np.where(singular[:, None], b, 0)
-        xx, xy, yy = tensors[:, 0, 0], tensors[:, 0, 1], tensors[:, 1, 1]
+        # Relative to the largest eigenvalue, so that the determinant of a tiny D does not vanish.
+        size = np.where(singular, 1, large)
+        xx, xy, yy = (tensors[:, i, k] / size for i, k in ((0, 0), (0, 1), (1, 1)))
         det = np.where(singular, 1, xx * yy - xy**2)
         g = np.stack([yy * b[:, 0] - xy * b[:, 1], xx * b[:, 1] - xy * b[:, 0]], axis=1)
-        g /= det[:, None]
+        g /= det[:, None] * size[:, None]
         r = np.zeros_like(b)
         if singular.any():
             # A rank-one D = λ u uᵀ has D⁺ = D/λ²; what is left is the part of b across u.

@@ -19,6 +19,7 @@ COARSE_CELLS = 48  # along each axis, of the chain in which the mode is looked f
 SHIFT = 1e-12  # of the inverse iteration on that chain, relative to its largest rate
 FAR_FROM_MODE = 1e3  # ρ_max/ρ at the cell that was pinned, above which another one is
 RESIDUAL = 1e-10  # ‖Lρ‖₁ relative to the probability that changes cells per time
+LATER = 1e-9  # rate at which the look for an attractor ends, relative to the largest rate
 VISITED = 1e-6  # of the largest density: where rounding of the rates counts
 WEIGHTS = 1e-3  # bound of the relative error through rounding above which ρ is not trusted
 
@@ -35,48 +36,104 @@ def steady_state(generator: Generator, *, edge_tolerance: float = EDGE_TOLERANCE
     to where they underflow (the potential is +∞ there). In two dimensions time grows as n^1.5 and
     memory as n log n for large n; 1024² cells take about 8 s and 2 GiB.
 
+    Cells that are left for ever hold exactly nothing: where D = 0, or T is so small that rates
+    against the drift underflow, all mass is in the cell of a stable point (in those beside it).
+
     Raises SteadyStateError: two or more sets of cells that are never left, wells with a barrier so
     high that their weights are lost in rounding, or a residual that is too large. Warns
     EdgeMassWarning: more than `edge_tolerance` of the mass in the outermost cells at a side without
     flux; GridWarning: a mean cell Péclet number above 1.
     """
-    matrix, grid = generator.matrix, generator.grid
-    _one_closed_class(generator)
-    rates = -matrix.diagonal()
-    reach = np.abs(generator.offset).max(axis=0, initial=1)
-    order = dissection(grid, reach)
-    pinned = _near_mode(generator)
-    for _ in range(4):
-        killing = np.zeros(grid.size)
-        killing[pinned] = rates[pinned]
-        factors = Factors(scipy.sparse.diags_array(killing) - matrix, order)
-        flat = np.maximum(factors.solve(killing), 0)
-        mode = int(flat.argmax())
-        if flat[mode] <= FAR_FROM_MODE * flat[pinned]:
-            break
-        pinned = mode
-    # Rounding of a diagonal acts as a spurious loss at eps times its rate; it counts for as long as
-    # the process takes to come back to the pinned cell.
-    to_pinned = np.abs(factors.solve(np.ones(grid.size), transposed=True)).max()
-    fastest = rates[flat > VISITED * flat.max()].max()
-    error = np.finfo(np.float64).eps * fastest * to_pinned
-    if not error < WEIGHTS:
-        raise SteadyStateError(
-            f"it takes a time of {to_pinned:.3g} to reach the mode, while rates are up to "
-            f"{fastest:.3g}: rounding may change the weights of wells by {error:.1g}; raise "
-            "the temperature, or give each well its own domain"
-        )
+    grid = generator.grid
+    flat = np.zeros(grid.size)
+    cells = _closed_class(generator)
+    flat[cells] = _Chain(generator, cells).steady() if len(cells) > 1 else 1.0
     flat /= flat.sum() * grid.volume
-    residual = np.abs(matrix @ flat).sum() / (rates @ flat)
-    if not residual < RESIDUAL:
+    residual = np.abs(generator.matrix @ flat).sum()
+    traffic = -generator.matrix.diagonal() @ flat
+    if not residual <= RESIDUAL * traffic:
         raise SteadyStateError(
-            f"the relative residual of the steady state is {residual:.3g} (at most {RESIDUAL:g}): "
-            "rates differ too much over the grid; use a smaller domain"
+            f"the relative residual of the steady state is {residual / traffic:.3g} (at most "
+            f"{RESIDUAL:g}): rates differ too much over the grid; use a smaller domain"
         )
     density = flat.reshape(grid.shape)
     grid.warn_about_edge(density, edge_tolerance)
     generator.warn_if_coarse(density)
     return density
+
+
+class _Chain:
+    """The chain within its closed class, cells `cells` (n,) of the grid, n ≥ 2."""
+
+    def __init__(self, generator: Generator, cells: np.ndarray):
+        self.generator, self.cells = generator, cells
+        grid = generator.grid
+        order = dissection(grid, np.abs(generator.offset).max(axis=0, initial=1))
+        self.matrix = generator.matrix
+        if len(cells) < grid.size:
+            place = np.full(grid.size, -1)
+            place[cells] = np.arange(len(cells))
+            order = place[order]
+            order = order[order >= 0]
+            self.matrix = self.matrix[cells][:, cells]
+        self.order = order
+        self.rates = -self.matrix.diagonal()
+
+    def steady(self) -> np.ndarray:
+        """ρ^ss (n,) but for its scale. Raises SteadyStateError: rounding decides it."""
+        try:
+            start = np.searchsorted(self.cells, _near_mode(self.generator))
+            flat, error, reason = self.pinned(min(start, len(self.cells) - 1))
+        except RuntimeError:  # singular or overflowing in floats: it is pinned far from the mode
+            error = np.inf
+        if not error < WEIGHTS:
+            try:
+                flat, error, reason = self.pinned(self.attractor())
+            except RuntimeError as cause:
+                raise SteadyStateError(
+                    "rates differ so much that the steady state is lost in rounding: raise the "
+                    "temperature, or use a smaller domain"
+                ) from cause
+        if not error < WEIGHTS:
+            raise SteadyStateError(
+                f"{reason}: rounding may change their weights by {error:.1g}; raise the "
+                "temperature, or give each its own domain"
+            )
+        return flat
+
+    def attractor(self) -> int:
+        """Where most of a uniform density is after a time that is long beside most rates."""
+        shift = LATER * self.rates.max()
+        shifted = shift * scipy.sparse.eye_array(len(self.cells)) - self.matrix
+        return int(Factors(shifted, self.order).solve(np.ones(len(self.cells))).argmax())
+
+    def pinned(self, cell: int) -> tuple[np.ndarray, float, str]:
+        """ρ^ss from its value at one cell near the mode, bound of its error, and what makes it."""
+        for _ in range(4):
+            killing = np.zeros(len(self.cells))
+            killing[cell] = self.rates[cell]
+            factors = Factors(scipy.sparse.diags_array(killing) - self.matrix, self.order)
+            flat = np.maximum(factors.solve(killing), 0)
+            mode = int(flat.argmax())
+            if flat[mode] <= FAR_FROM_MODE * flat[cell]:
+                break
+            cell = mode
+        else:
+            raise RuntimeError("no cell is near the mode of the chain that is pinned there")
+        # Rounding of a diagonal acts as a spurious loss at eps times its rate; it counts for as
+        # long as the process takes to come back to the pinned cell.
+        times = np.abs(factors.solve(np.ones(len(self.cells)), transposed=True))
+        farthest = int(times.argmax())
+        fastest = self.rates[flat > VISITED * flat.max()].max(initial=0)
+        error = np.finfo(np.float64).eps * fastest * times[farthest]
+        error = max(error, abs(1 - flat[cell]))  # what comes back is what was sent out
+        centres = self.generator.grid.centres[self.cells]
+        return (
+            flat,
+            float(error),
+            f"from {centres[farthest]} it takes a time of {times[farthest]:.3g} to reach the mode "
+            f"at {centres[cell]}, while rates there are up to {fastest:.3g}",
+        )
 
 
 def extrapolated_steady_state(
@@ -106,11 +163,14 @@ def extrapolated_steady_state(
     return extrapolated(grid, fine, coarse)
 
 
-def _one_closed_class(generator: Generator) -> None:
-    """Raises SteadyStateError where more than one set of cells is never left."""
+def _closed_class(generator: Generator) -> np.ndarray:
+    """The cells that are visited for ever, rising: all others hold nothing in the steady state.
+
+    Raises SteadyStateError where more than one set of cells is never left.
+    """
     count, label = connected_components(generator.matrix.T, directed=True, connection="strong")
     if count == 1:
-        return
+        return np.arange(generator.grid.size)
     closed = np.ones(count, dtype=bool)
     for start, end, rate in (
         (generator.tail, generator.head, generator.forward),
@@ -125,6 +185,7 @@ def _one_closed_class(generator: Generator) -> None:
             f"at {examples[0]} and {examples[1]}: the steady state is not unique; raise the "
             "temperature, or give each part its own domain"
         )
+    return np.flatnonzero(label == np.argmax(closed))
 
 
 def _near_mode(generator: Generator) -> int:
