@@ -19,6 +19,8 @@ try:
     )
     CLAIMS = ledger.load(Path("config/claims.yaml"), Path("workflow/schemas/claims.schema.yaml"))
     ledger.check_runs(CLAIMS, config)
+    for folder in ("results", "state"):
+        files.check_folder(folder)
 except LimitcyclesError as error:
     raise WorkflowError(str(error)) from None
 

@@ -5,6 +5,7 @@ reads them before the workflow; where one is wrong it ends with a traceback, or 
 line. The profile calls `stop_on_wrong_settings` before that.
 """
 
+import itertools
 import re
 import shlex
 import sys
@@ -36,6 +37,9 @@ def check(words: Sequence[str]) -> None:
     """
     if _STANDARD.exists():
         read_yaml(_STANDARD)
+    for word in itertools.takewhile(_is_target, words):
+        if "=" in word:
+            raise ConfigError(f"{word}: is a setting, no target; write --config {word}")
     for option, word in _given(words):
         if option in _FILES:
             _check_file(option, word)
@@ -56,6 +60,11 @@ def _given(words: Sequence[str]) -> Iterator[tuple[str, str]]:
                 yield option, value
         elif option:
             yield option, word
+
+
+def _is_target(word: str) -> bool:
+    """Whether a word may be a target, or is -n: after other options it may be theirs."""
+    return not word.startswith("-") or word in ("-n", "--dry-run")
 
 
 def _check_file(option: str, word: str) -> None:

@@ -42,6 +42,22 @@ def user_path(text: str, key: str) -> Path:
     return Path(expanded)
 
 
+def check_folder(path: Path | str) -> None:
+    """Raise StorageError unless `path` is, or can become, a folder that this user may write to."""
+    path = Path(path)
+    here = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
+    if not here.is_dir():
+        kind = "a link to what is not there" if here.is_symlink() else "no folder"
+        raise StorageError(
+            f"{here} is {kind}, and results are to be written below it: move it away"
+        )
+    if not os.access(here, os.W_OK | os.X_OK):
+        raise StorageError(
+            f"{here}: you may not write there, and results are to be: change its permissions, or "
+            "start in a folder of your own"
+        )
+
+
 @contextlib.contextmanager
 def replacing(path: Path | str, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary name near `path`; on success it takes the place of `path`, at once.

@@ -38,6 +38,8 @@ LINES = [  # what a user types after `snakemake`, what is said
         ["--config", "training.learning_rate.start=0.1"],
         ["write 'training={learning_rate: {start: 0.1}}'"],
     ),
+    (["scale=quick"], ["scale=quick: is a setting, no target; write --config scale=quick"]),
+    (["figure_1", "-n", "seeds=[0]"], ["seeds=[0]: is a setting, no target"]),
     (["--config", "=3"], ["'' is no name of a setting", "config/README.md"]),
     (["--config", "x=3"], ["'x' is no name of a setting"]),
     (["--config", "1st=3"], ["'1st' is no name of a setting"]),

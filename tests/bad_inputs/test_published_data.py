@@ -10,7 +10,7 @@ from bad_inputs.refusal import refusal, says
 
 from limitcycles import datasets
 from limitcycles.datasets import cache, idx
-from limitcycles.files import user_path
+from limitcycles.files import check_folder, user_path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "datasets"))
 from conftest import make_tiny
@@ -155,6 +155,29 @@ def test_home_and_variables_are_put_in(tmp_path, monkeypatch):
     monkeypatch.setenv("WHERE", "here")
     assert user_path("~/a/$WHERE/${WHERE}x", "key") == tmp_path / "a/here/herex"
     assert user_path("a/~/b", "key") == Path("a/~/b")
+
+
+PLACES = [  # what stands at results, what is said of it
+    (lambda path: path.write_text("x"), ["results is no folder", "move it away"]),
+    (lambda path: path.symlink_to("nowhere"), ["results is a link to what is not there"]),
+    (lambda path: path.symlink_to(path), ["results is a link"]),
+    (os.mkfifo, ["results is no folder"]),
+]
+
+
+@pytest.mark.parametrize(("make", "words"), PLACES)
+def test_a_place_for_results_that_is_none(tmp_path, make, words):
+    make(tmp_path / "results")
+    (line,) = refusal(lambda: check_folder(tmp_path / "results"))
+    says(line, words)
+
+
+def test_a_place_for_results_that_one_may_not_write_to(tmp_path, monkeypatch):
+    check_folder(tmp_path / "results" / "quick")
+    check_folder(tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write whatever the mode
+    (line,) = refusal(lambda: check_folder(tmp_path / "results"))
+    says(line, [f"{tmp_path}: you may not write there", "a folder of your own"])
 
 
 # One entry of `datasets`, as the library itself is given it (the workflow's schema comes first).
