@@ -6,6 +6,7 @@ import network_zoo as zoo
 import pytest
 import small_runs
 import torch
+import xarray as xr
 from torch import nn
 
 from limitcycles import training
@@ -90,6 +91,21 @@ def test_a_unit_at_its_kink_is_no_coupling():
         network[2].running_mean.copy_(network[1](inputs[:1].flatten(1))[0])
     look(network, inputs, labels)
     assert PerSampleGradients(network, inputs, labels).method == "layers"
+
+
+def test_a_token_that_only_the_test_set_has(tmp_path):
+    network = {"builder": "network_zoo:build", "options": {"name": "embedding"}}
+    tokens, labels = zoo.data("embedding")
+    words = {"train": tokens, "test": tokens.clone()}
+    words["test"][5, 2] = zoo.WORDS
+    data = xr.Dataset(
+        {f"{part}_image": ((part, "position"), its.numpy()) for part, its in words.items()}
+        | {f"{part}_label": ((part,), labels.numpy()) for part in words},
+        attrs={"sha256": "made up"},
+    )
+    with pytest.raises(NetworkError, match=r"in layer 0 \(Embedding\).*out of range"):
+        training.train(data, small_runs.run(network, batch_size=4), 0, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 class Failing(nn.Module):

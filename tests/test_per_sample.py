@@ -461,7 +461,8 @@ def test_a_weight_of_small_gradients_counts_as_much_as_the_others(monkeypatch):
 
     torch.manual_seed(0)
     inputs, targets = examples(9, WIDTH, classes=CLASSES)
-    network = nn.Sequential(nn.Linear(WIDTH, 5), nn.ReLU(), nn.Linear(5, CLASSES)).double()
+    network = nn.Sequential(nn.Linear(WIDTH, 5), nn.ReLU(), nn.Linear(5, CLASSES))
+    inputs = inputs.float()
     with torch.no_grad():
         network[0].weight *= 1e-4
         network[0].bias *= 1e-4

@@ -170,7 +170,9 @@ def train(
     images, labels = tensors(dataset, "train", device)
     test = tensors(dataset, "test", device)
     classes = 1 + int(max(labels.max(), test[1].max()))
-    look(network, images, labels, classes=classes, batch_size=training["batch_size"])
+    # Of tokens those of the test set, too: an embedding must have a row for each.
+    seen = images if images.is_floating_point() else torch.cat([images, test[0]])
+    look(network, seen, labels, classes=classes, batch_size=training["batch_size"])
     torch.manual_seed(stream(seed, "dropout"))
     optimizer = make_optimizer(network, training)
     order = torch.Generator().manual_seed(stream(seed, "sampler"))
