@@ -114,7 +114,7 @@ def spectrum_threads(wildcards):
     """One: jobs side by side beat threads within one. More for the exact spectrum of a large D.
 
     Not `workflow.cores`, which is that of the login node where a cluster computes. Snakemake takes
-    fewer where `--cores` or `--max-threads` says so. The last bits depend on the number.
+    fewer where `--cores` or `--max-threads` says so. The last bits may depend on the number.
     """
     return THREADS if exact_order(wildcards.run) > LARGE else 1
 

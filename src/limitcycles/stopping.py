@@ -1,7 +1,7 @@
 """Ending when asked to: a loop that has a checkpoint saves it first.
 
-A cluster sends SIGTERM to a job some seconds before it kills it: at the time limit, on scancel, or
-when another job takes its place. Some sites send SIGUSR1 earlier (sbatch --signal=USR1@60).
+A cluster sends SIGTERM to a job some seconds before it kills it: at the time limit, when it is
+cancelled, or when another job takes its place. SIGUSR1 is what others send for the same.
 """
 
 from __future__ import annotations
