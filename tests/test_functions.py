@@ -11,9 +11,10 @@ from limitcycles.finite_sums import sgd_ensemble
 from limitcycles.fokker_planck import Grid, generator, steady_state
 from limitcycles.functions import FunctionError, pure
 from limitcycles.jko import Quantiles, jko_flow_1d
-from limitcycles.langevin import langevin_ensemble, weak_error
+from limitcycles.langevin import histogram_distances, langevin_ensemble, weak_error
 from limitcycles.line_expectations import Interval, LineSum, sde_expectations, sgd_expectations
 from limitcycles.series.blocks import per_weight
+from limitcycles.temperatures import expected_variance
 
 GRID = Grid(-5, 7, 600)
 EDGES = np.linspace(-6, 6, 201)
@@ -244,3 +245,37 @@ def test_a_network_that_works_in_place_leaves_the_images():
     curvature.hessian(InPlace(), images, labels, [np.arange(6)], directions)
     training.evaluate(InPlace().double(), torch.from_numpy(images), torch.from_numpy(labels))
     np.testing.assert_array_equal(images, given)
+
+
+LINE = LineSum(lambda x: np.stack([x - 0.1, x + 0.1]), [0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: LineSum(LINE.gradients, [0.5, 0.6]), "chances must not be negative and sum to 1"),
+        (lambda: LineSum(LINE.gradients, [1.5, -0.5]), "chances must not be negative"),
+        (
+            lambda: sgd_expectations(LINE, Interval(-1, 1, 8), [np.cos], 0, -1, rate=1, batch=1),
+            "^steps must be a whole number from 0 on, not -1",
+        ),
+        (
+            lambda: sde_expectations(LINE, Interval(-1, 1, 8), [np.cos], 0, np.nan, temperature=1),
+            "^time must be finite",
+        ),
+        (lambda: expected_variance([1.0], 2, 1.5, np.nan, 4, 10), "^rate must be finite"),
+        (lambda: expected_variance([1.0], 2, 1.5, 0.1, 4, 1), "^points .* from 2 on, not 1"),
+        (
+            lambda: histogram_distances([[np.nan]], [[1.0]], paths=3, seed=0),
+            "^shares must be finite",
+        ),
+        (lambda: histogram_distances([[1.0]], [[1.0]], paths=0, seed=0), "^paths .*not 0"),
+        (lambda: histogram_distances([[1.0]], [[1.0]], paths=3, seed=0, level=2), "level"),
+        (lambda: dynamics.closes(swirl, np.ones(2), np.nan), "^max_time must be finite"),
+        (lambda: dynamics.fixed_points(swirl, ((-np.inf, 1), (0, 1))), "^box must be finite"),
+        (lambda: dynamics.random_starts(((0, 1),), -1, 0), "^count .* from 1 on, not -1"),
+    ],
+)
+def test_numbers_that_would_pass_through(call, message):
+    with pytest.raises(LimitcyclesError, match=message):
+        call()

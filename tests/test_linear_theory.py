@@ -274,13 +274,21 @@ def test_a_saddle_has_no_stationary_state():
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, np.nan, np.inf])
 def test_temperatures_that_are_none(temperature):
-    with pytest.raises(LinearTheoryError, match="temperature must be positive"):
+    with pytest.raises(LinearTheoryError, match="temperature must be finite and positive"):
         stationary_covariance(STABLE, WHITE, temperature)
 
 
-@pytest.mark.parametrize("step", [1.5, 0.0, -0.1])
-def test_steps_without_a_covariance(step):
-    with pytest.raises(LinearTheoryError, match="no stationary covariance"):
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (1.5, "no stationary covariance"),
+        (0.0, "step must be finite and positive, not 0.0"),
+        (-0.1, "step must be finite and positive, not -0.1"),
+        (np.nan, "step must be finite and positive, not nan"),
+    ],
+)
+def test_steps_without_a_covariance(step, message):
+    with pytest.raises(LinearTheoryError, match=message):
         stationary_covariance(STABLE, WHITE, 1.0, step=step)
 
 

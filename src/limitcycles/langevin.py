@@ -287,8 +287,8 @@ def histogram_distances(
     wide side. What the ensemble's own time step adds counts as distance: choose it small enough.
     Raises LangevinError: shapes that differ, negative masses, or a sum above 1.
     """
-    shares = np.asarray(shares, dtype=np.float64)
-    masses = np.asarray(masses, dtype=np.float64)
+    shares = arguments.points("shares", shares, LangevinError)
+    masses = arguments.points("masses", masses, LangevinError)
     if shares.shape != masses.shape or shares.ndim < 2:
         raise LangevinError(
             f"shares and masses have one shape (times, ...), not {shares.shape} and {masses.shape}"
@@ -300,6 +300,10 @@ def histogram_distances(
             f"masses must not be negative nor sum to more than 1; the lowest is {masses.min():g}, "
             f"the largest sum {sums.max():g}"
         )
+    paths = arguments.whole("paths", paths, LangevinError)
+    draws = arguments.whole("draws", draws, LangevinError, least=2)
+    if not 0 < level < 1:
+        raise LangevinError(f"a level lies between 0 and 1, not {level}")
     rng = np.random.default_rng(seed)
     null = np.empty((draws, len(masses)))
     for column, mass in enumerate(masses):

@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 import scipy.linalg
 
+from limitcycles import arguments
 from limitcycles.errors import LimitcyclesError
 from limitcycles.functions import pure
 
@@ -29,6 +30,12 @@ class LineSum:
 
     def __post_init__(self):
         object.__setattr__(self, "gradients", pure(self.gradients, "gradients"))
+        chances = arguments.points("chances", self.chances, LimitcyclesError)
+        if chances.ndim != 1 or (chances < 0).any() or abs(chances.sum() - 1) > 1e-9:
+            raise LimitcyclesError(
+                f"chances must not be negative and sum to 1, not {chances.tolist()}"
+            )
+        object.__setattr__(self, "chances", chances)
 
     def drift(self, x) -> np.ndarray:
         """−f'(x)."""
@@ -82,6 +89,8 @@ def sgd_expectations(
     problem: LineSum, interval: Interval, functions, start: float, steps: int, *, rate, batch: int
 ) -> np.ndarray:
     """E φ(x_n) of SGD with replacement after `steps` steps from `start`; `functions` φ, (F,)."""
+    steps = arguments.whole("steps", steps, LimitcyclesError, least=0)
+    batch = arguments.whole("batch", batch, LimitcyclesError)
     gradients = problem.gradients(interval.points)
     operator = np.zeros((interval.nodes, interval.nodes))
     for counts, chance in _multisets(problem.chances, batch):
@@ -101,6 +110,8 @@ def sde_expectations(
     The ends reflect (u' = 0 there): choose them where the density vanishes. Raises
     LimitcyclesError: D vanishes somewhere, and the equation is none of second order there.
     """
+    time = arguments.number("time", time, LimitcyclesError, zero=True)
+    temperature = arguments.number("temperature", temperature, LimitcyclesError)
     x, first = interval.points, interval.derivative
     noise = temperature * problem.diffusion(x)
     if not (noise > 0).all():

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
+from limitcycles import arguments
 from limitcycles.errors import LimitcyclesError
 
 ROUNDING = 1e-12  # relative; below it a singular value or a sum of eigenvalues counts as zero
@@ -54,9 +55,7 @@ def _diffusion(D, drift: np.ndarray) -> np.ndarray:
 
 
 def _temperature(temperature: float) -> float:
-    if not (np.isfinite(temperature) and temperature > 0):
-        raise LinearTheoryError(f"the temperature must be positive, not {temperature}")
-    return float(temperature)
+    return arguments.number("temperature", temperature, LinearTheoryError)
 
 
 def _stable(drift: np.ndarray) -> None:
@@ -84,12 +83,13 @@ def stationary_covariance(F, D, temperature: float, *, step: float | None = None
     if step is None:
         sigma = scipy.linalg.solve_continuous_lyapunov(F, 2 * temperature * D)
         return (sigma + sigma.T) / 2
+    step = arguments.number("step", step, LinearTheoryError)
     propagator = np.eye(len(F)) - step * F
     radius = float(np.abs(np.linalg.eigvals(propagator)).max())
-    if step <= 0 or radius >= 1:
+    if radius >= 1:
         raise LinearTheoryError(
             f"steps of {step:g} have no stationary covariance: they multiply a deviation by "
-            f"{radius:.6g}; take a shorter, positive step"
+            f"{radius:.6g}; take a shorter step"
         )
     noise = 2 * temperature * step * D
     sigma = scipy.linalg.solve_discrete_lyapunov(propagator, noise, method="bilinear")
@@ -258,8 +258,7 @@ def transition(F, D, temperature: float, time: float) -> tuple[np.ndarray, np.nd
     """
     F = _matrix("F", F)
     D, temperature = _diffusion(D, F), _temperature(temperature)
-    if not (np.isfinite(time) and time >= 0):
-        raise LinearTheoryError(f"the time must be finite and not negative, not {time}")
+    time = arguments.number("time", time, LinearTheoryError, zero=True)
     d = len(F)
     doublings = max(0, int(np.ceil(np.log2(max(np.linalg.norm(F, 1) * time, 1)))))
     short = time / 2**doublings

@@ -20,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from limitcycles import arguments
 from limitcycles.errors import LimitcyclesError
 
 
@@ -103,7 +104,10 @@ def expected_variance(
     Eigenvalues that were not computed share evenly what `eigenvalue` leaves of `trace`. Infinite
     where ηλ ≥ 2.
     """
-    known = np.maximum(np.asarray(eigenvalue, dtype=np.float64), 0)
+    rate = arguments.number("rate", rate, LimitcyclesError)
+    points = arguments.whole("points", points, LimitcyclesError, least=2)
+    batch = arguments.whole("batch", batch, LimitcyclesError)
+    known = np.maximum(arguments.points("eigenvalue", eigenvalue, LimitcyclesError), 0)
     rest = weights - len(known)
     left = max(trace - known.sum(), 0.0) / rest if rest else 0.0
     values, times = np.append(known, left), np.append(np.ones(len(known)), rest)

@@ -263,7 +263,7 @@ def test_extrapolation_needs_even_cells():
 @pytest.mark.parametrize("cells", [512, 511, (64, 64), (63, 63)])
 @pytest.mark.parametrize(
     ("temperature", "D"),
-    [(1, 0.0), (3e-6, 1.0), (1e-12, 1.0), (1e-300, 1.0), (1.0, 1e-320), (1.0, 1e-170)],
+    [(1, 0.0), (3e-6, 1.0), (1e-6, 1.0), (1e-12, 1.0), (1e-300, 1.0), (1.0, 1e-320), (1.0, 1e-170)],
 )
 def test_all_mass_beside_the_stable_point(cells, spin, temperature, D):
     grid = Grid(*np.broadcast_to([[-3], [3]], (2, np.size(cells))), np.atleast_1d(cells))
