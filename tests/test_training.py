@@ -10,6 +10,7 @@ from small_runs import EPOCHS, SNAPSHOT_EPOCHS, STEPS, Steps
 from limitcycles import networks, training
 from limitcycles.augmentation import augment
 from limitcycles.errors import LimitcyclesError
+from limitcycles.fused import trajectory
 
 LINEAR = {"builder": "small_runs:linear", "weights": 650}
 MOMENTA = [
@@ -385,3 +386,34 @@ def test_a_device_that_is_not_there(digits, tmp_path, monkeypatch):
     with pytest.raises(LimitcyclesError, match="use auto or cpu"):
         training.train(digits, small_runs.run(), 0, tmp_path, device="cuda")
     assert training.pick_device("auto").type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("images", "changes", "words"),
+    [
+        ((0, 9), {}, "no train images"),
+        ((9, 0), {}, "no test images"),
+        ((1, 9), {}, r"one training image.*training\.batch_size: 1"),
+        ((9, 9), {"learning_rate": {"start": 1e39, "factor": 1.0, "at": []}},
+         r"training\.learning_rate\.start: 1e\+39"),
+        ((9, 9), {"weight_decay": 1e200}, r"training\.weight_decay: 1e\+200"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("long", [False, True])
+def test_where_no_step_can_be_taken(images, changes, words, long, digits, tmp_path):
+    data, run = (
+        digits.isel(train=slice(images[0]), test=slice(images[1])),
+        small_runs.run(**changes),
+    )
+    if long and images[1] == 0:
+        trajectory.record(data, run, 0, tmp_path)  # takes no test images
+        return
+    with pytest.raises(LimitcyclesError, match=words):
+        (trajectory.record if long else training.train)(data, run, 0, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_image_in_batches_of_one(digits, tmp_path):
+    run = small_runs.run(LINEAR, batch_size=1)
+    result = training.train(digits.isel(train=[0]), run, 0, tmp_path)
+    assert np.abs(result["weights"].values[-1] - result["weights"].values[0]).max() > 0

@@ -78,6 +78,32 @@ def learning_rate(schedule: dict, epoch: int, epochs: int) -> float:
     return schedule["start"] * schedule["factor"] ** passed
 
 
+def check_possible(dataset: xr.Dataset, training: dict, parts: tuple[str, ...]) -> None:
+    """Raise LimitcyclesError where no step could be taken: `parts` are those that are needed.
+
+    A part without images, a single image in larger batches, numbers beyond those of float32.
+    """
+    for part in parts:
+        if not len(dataset[f"{part}_label"]):
+            raise LimitcyclesError(f"the dataset has no {part} images; give it some")
+    if len(dataset["train_label"]) == 1 < training["batch_size"]:
+        raise LimitcyclesError(
+            "the dataset has one training image, and a last mini-batch of one image is left out, "
+            "so that no step is taken: give it more, or write training.batch_size: 1"
+        )
+    largest = float(np.finfo(np.float32).max)
+    given = {
+        "learning_rate.start": training["learning_rate"]["start"],
+        "weight_decay": training["weight_decay"],
+    }
+    for key, value in given.items():
+        if not abs(value) <= largest:
+            raise LimitcyclesError(
+                f"training.{key}: {value} is beyond {largest:.2g}, the largest number of float32, "
+                "which weights are in; take less"
+            )
+
+
 def make_optimizer(network: nn.Module, training: dict) -> torch.optim.SGD:
     """SGD on the trainable weights, as in the configuration; heavy ball is v ← μv + g, x ← x − ηv.
 
@@ -144,10 +170,12 @@ def train(
         in the checkpoint.
     NetworkError: the network cannot be trained on these images (`limitcycles.first_look`), which is
         found before anything is written; or it changes which of its parameters require a gradient.
+    LimitcyclesError: no step can be taken (`check_possible`).
     StoppedError: SIGTERM or SIGUSR1 asked the process to end; the next call continues.
     CheckpointError, StorageError: the state cannot be used or written.
     """
     training = run["training"]
+    check_possible(dataset, training, ("train", "test"))
     device = pick_device(device)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = False

@@ -30,7 +30,7 @@ from limitcycles.samplers import CONTROLS, SAMPLERS
 from limitcycles.seeds import stream
 from limitcycles.settings import digest, identity
 from limitcycles.subnormals import flushed
-from limitcycles.training import DivergenceError, learning_rate, tensors
+from limitcycles.training import DivergenceError, check_possible, learning_rate, tensors
 
 BLOCK = 1024  # epochs in a shard: some seconds of work
 NAME = "trajectory.zarr"
@@ -92,10 +92,12 @@ def record_seeds(
     DivergenceError: a loss is no longer finite; names seed and epoch. What was written stays.
     NetworkError: the network cannot be trained on these images (`limitcycles.first_look`).
     FusedError: a network or a sampler that the device cannot take, or augmentation.
+    LimitcyclesError: no step can be taken (`training.check_possible`).
     StoppedError: SIGTERM or SIGUSR1 asked the process to end; the next call continues.
     CheckpointError, StorageError: the state cannot be used or written.
     """
     training, seeds = run["training"], list(stores)
+    check_possible(dataset, training, ("train",))
     engine = _engine(dataset, run, seeds, device)
     plan = {"gradient_every": gradient_every, "windows": [list(w) for w in windows]}
     key = digest(
