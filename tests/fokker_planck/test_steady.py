@@ -289,3 +289,18 @@ def test_without_noise_a_stable_point_within_a_cell_has_it_all():
 def test_two_stable_points_without_noise_are_told():
     with pytest.raises(SteadyStateError, match="2 parts of the domain are never left"):
         steady_state(generator(Grid(-2, 2, 100), lambda x: x - x**3, 0.0))
+
+
+@pytest.mark.filterwarnings("ignore::limitcycles.fokker_planck.GridWarning")
+@pytest.mark.parametrize("barrier", [1e-3, 1.0, 10.0])
+def test_weights_of_wells_are_right_or_refused(barrier):
+    """The well at the wall, in which the search may start, holds next to nothing."""
+    made = generator(Grid(0, 1, 11), lambda x: barrier * np.sin(4 * np.pi * x + 4), 0.05, 0.1)
+    logs = np.concatenate([[0], np.cumsum(np.log(made.forward / made.backward))])
+    expected = np.exp(logs - logs.max())
+    expected /= expected.sum() * made.grid.volume
+    if barrier > 5:
+        with pytest.raises(SteadyStateError, match="may change their weights"):
+            steady_state(made)
+        return
+    np.testing.assert_allclose(steady_state(made), expected, rtol=1e-3)  # what is let through

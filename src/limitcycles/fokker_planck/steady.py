@@ -20,7 +20,6 @@ SHIFT = 1e-12  # of the inverse iteration on that chain, relative to its largest
 FAR_FROM_MODE = 1e3  # ρ_max/ρ at the cell that was pinned, above which another one is
 RESIDUAL = 1e-10  # ‖Lρ‖₁ relative to the probability that changes cells per time
 LATER = 1e-9  # rate at which the look for an attractor ends, relative to the largest rate
-VISITED = 1e-6  # of the largest density: where rounding of the rates counts
 WEIGHTS = 1e-3  # bound of the relative error through rounding above which ρ is not trusted
 
 
@@ -120,19 +119,18 @@ class _Chain:
             cell = mode
         else:
             raise RuntimeError("no cell is near the mode of the chain that is pinned there")
-        # Rounding of a diagonal acts as a spurious loss at eps times its rate; it counts for as
-        # long as the process takes to come back to the pinned cell.
-        times = np.abs(factors.solve(np.ones(len(self.cells)), transposed=True))
-        farthest = int(times.argmax())
-        fastest = self.rates[flat > VISITED * flat.max()].max(initial=0)
-        error = np.finfo(np.float64).eps * fastest * times[farthest]
+        # Rounding of a diagonal acts as a spurious loss at eps times its rate: eps at each jump of
+        # the process on its way back to the pinned cell.
+        jumps = np.abs(factors.solve(self.rates, transposed=True))
+        farthest = int(jumps.argmax())
+        error = np.finfo(np.float64).eps * jumps[farthest]
         error = max(error, abs(1 - flat[cell]))  # what comes back is what was sent out
         centres = self.generator.grid.centres[self.cells]
         return (
             flat,
             float(error),
-            f"from {centres[farthest]} it takes a time of {times[farthest]:.3g} to reach the mode "
-            f"at {centres[cell]}, while rates there are up to {fastest:.3g}",
+            f"from {centres[farthest]} it takes {jumps[farthest]:.3g} jumps between cells to reach "
+            f"the mode at {centres[cell]}",
         )
 
 
