@@ -3,7 +3,8 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 
-configfile: "config/config.yaml"
+# Beside this file, wherever the workflow is run.
+configfile: workflow.current_basedir.join("config/config.yaml").get_path_or_uri(secret_free=True)
 
 
 # Jobs run in the environment that started snakemake; README.md shows how to make it.

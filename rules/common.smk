@@ -1,23 +1,38 @@
 """Configuration, paths and the helpers of all stages. Parsed at every start: cheap and silent."""
 
+import os
 import re
 import shutil
 from functools import cache
 from pathlib import Path
 
-from limitcycles import files, imports, ledger, plugins, settings, sizes
+from limitcycles import files, imports, ledger, parent, plugins, settings, sizes
 from limitcycles.errors import LimitcyclesError
 from snakemake.exceptions import WorkflowError
 
+# This workflow may be run from another folder (-d), and be a module of another workflow.
+HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+HOME = HOME.relative_to(Path.cwd()) if HOME.is_relative_to(Path.cwd()) else HOME
+STANDARD = Path("config/config.yaml")
+if not workflow.modifier.is_main_snakefile():  # options and files are of the other one
+    given = {"module": config if workflow.modifier.skip_configfile else None}
+else:
+    given = {
+        "own": STANDARD if STANDARD.exists() and HOME != Path() else None,
+        "extra": workflow.config_settings.configfiles,
+        "command_line": workflow.config_settings.config,
+    }
+# A user's own code may stand beside the Snakefile that was called.
+os.environ[plugins.FOLDER] = str(Path(workflow.main_snakefile).parent.absolute())
+
 try:
     config = settings.load(
-        Path("config/config.yaml"),
-        Path("config/scales"),
-        Path("workflow/schemas/config.schema.yaml"),
-        extra=workflow.config_settings.configfiles,
-        command_line=workflow.config_settings.config,
+        HOME / STANDARD,
+        HOME / "config/scales",
+        HOME / "workflow/schemas/config.schema.yaml",
+        **given,
     )
-    CLAIMS = ledger.load(Path("config/claims.yaml"), Path("workflow/schemas/claims.schema.yaml"))
+    CLAIMS = ledger.load(HOME / "config/claims.yaml", HOME / "workflow/schemas/claims.schema.yaml")
     ledger.check_runs(CLAIMS, config)
     for folder in ("results", "state"):
         files.check_folder(folder)
@@ -42,6 +57,10 @@ def any_of(names):
 
 
 PERCENT = any_of({p for run in config["runs"] for p in resolved(run)["training"]["snapshots"]})
+
+
+# Jobs end with this process, even if it is killed: they would go on beside those of the next one.
+os.environ[parent.NAME] = str(os.getpid())
 
 
 # Only what there is: a misspelt target has no rule, which is one sentence.
@@ -244,12 +263,13 @@ def answered(claims):
 
 
 def forget_checkpoints():
-    """Delete the checkpoints of runs that are finished and safe; others are still needed."""
-    for path in Path(RESULTS, "runs").glob("*/*"):
-        shutil.rmtree(Path(STATE, path.parent.name, path.name.split(".")[0]), ignore_errors=True)
-    for path in Path(RESULTS, "trajectories").glob("*/*"):
-        folder = Path(STATE, "trajectories", path.parent.name, path.name)
-        shutil.rmtree(folder, ignore_errors=True)
+    """Delete the checkpoints of what is finished and safe; others are still needed."""
+    states = {"runs": STATE, "late_noise": f"{STATE}/late_noise"}
+    states["trajectories"] = f"{STATE}/trajectories"
+    for kind, state in states.items():
+        for path in Path(RESULTS, kind).glob("*/*"):
+            folder = Path(state, path.parent.name, path.name.split(".")[0])
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def lift_rate_limit():

@@ -4,11 +4,14 @@ import pickle
 
 import numpy as np
 import pytest
+import small_runs
 import torch
 
-from limitcycles.checkpoint import Checkpoint, CheckpointError
+from limitcycles import checkpoint as module
+from limitcycles.checkpoint import Checkpoint, CheckpointError, key
 from limitcycles.files import StorageError
 
+CPU = torch.device("cpu")
 STATE = {
     "network": {"weight": torch.arange(500.0), "count": torch.tensor(3)},
     "record": {"metrics": {"train_loss": [1.5, 0.25]}, "snapshots": {0: {"b": torch.ones(7)}}},
@@ -129,3 +132,81 @@ def test_a_state_that_cannot_be_written_leaves_the_old_one(checkpoint):
     with pytest.raises(StorageError, match="cannot write"):
         Checkpoint(checkpoint.path / "below a file", "abc").save(STATE)
     assert checkpoint.load()["epoch"] == 2
+
+
+def own_key(*, run=None, seeds=(1,), data="d", device=CPU, threads=1, **more):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return key(run or small_runs.run(), list(seeds), data, device, **more)
+    finally:
+        torch.set_num_threads(before)
+
+
+def own_network(content):
+    def change(monkeypatch, folder):
+        monkeypatch.syspath_prepend(folder)
+        (folder / "users_net.py").write_text("import users_layers")
+        (folder / "users_layers.py").write_text(content)
+        return own_key(run=small_runs.run({"builder": "users_net:build"}))
+
+    return change
+
+
+def other_version(package):
+    def change(monkeypatch, folder):
+        if package == "torch":
+            monkeypatch.setattr(torch, "__version__", "0")
+        else:
+            real = module.version
+            monkeypatch.setattr(module, "version", lambda p: "0" if p == package else real(p))
+        return own_key()
+
+    return change
+
+
+def other_source(monkeypatch, folder):
+    monkeypatch.setattr(module, "code_version", lambda: "other")
+    return own_key()
+
+
+CHANGES = {
+    "nothing": lambda *_: own_key(),
+    "training": lambda *_: own_key(run=small_runs.run(momentum={"kind": "none"})),
+    "options of the network": lambda *_: own_key(run=small_runs.run(small_runs.lenet(0.1))),
+    "dropout": lambda *_: own_key(run=small_runs.run(small_runs.lenet(0.2))),
+    "dataset": lambda *_: own_key(run=small_runs.run() | {"dataset": {"source": "mnist"}}),
+    "data": lambda *_: own_key(data="e"),
+    "seed": lambda *_: own_key(seeds=(2,)),
+    "seeds together": lambda *_: own_key(seeds=(1, 2)),
+    "device": lambda *_: own_key(device=torch.device("cuda")),
+    "compiled loops": lambda *_: own_key(device=None),
+    "threads": lambda *_: own_key(threads=2),
+    "windows": lambda *_: own_key(windows=[[1, 2]]),
+    "the user's network": own_network("a"),
+    "a module that it imports": own_network("b"),
+    "the library": other_source,
+    **{package: other_version(package) for package in ("torch", "numpy", "numba", "llvmlite")},
+}
+
+
+def test_a_key_changes_with_all_that_decides_the_bits(monkeypatch, tmp_path):
+    found = {}
+    for name, change in CHANGES.items():
+        with monkeypatch.context() as patch:
+            found[change(patch, tmp_path)] = name
+    assert list(found.values()) == list(CHANGES)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: own_key(run=small_runs.run(checkpoint_seconds=3)),
+        lambda: own_key(run=small_runs.run() | {"departure": "a note", "seeds": [1, 2, 3]}),
+        lambda: (
+            own_key(threads=1) if own_key(device=None, threads=2) == own_key(device=None) else 0
+        ),
+    ],
+)
+def test_a_key_does_not_change_with_what_decides_nothing(change):
+    assert change() == own_key()

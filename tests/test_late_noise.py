@@ -108,7 +108,7 @@ def test_equal_mean_eigenvalues_make_the_groups_one(runs, data):
         np.testing.assert_allclose(one, other, rtol=1e-5)  # the rates differ by rounding
 
 
-def test_asked_to_end_it_saves_and_goes_on_to_the_same_bits(result, runs, data, tmp_path):
+def test_asked_to_end_it_saves_and_goes_on_to_the_same_bits(result, runs, data, tmp_path, capsys):
     """Three times, at steps that are not the first or the last of a descent."""
     its = list(runs.values()), spectra(runs), {"digits": data}, SETTINGS, 0
     true, calls = late_noise._gradient, []
@@ -128,9 +128,13 @@ def test_asked_to_end_it_saves_and_goes_on_to_the_same_bits(result, runs, data, 
                 late_noise.measure(*its, device="cpu", state=tmp_path)
         reached.append(str(caught.value))
         assert len(list(tmp_path.glob("checkpoint-*.pt"))) == 1
+    capsys.readouterr()
     found = late_noise.measure(*its, device="cpu", state=tmp_path)
     assert found.identical(result)
     assert len(set(reached)) > 1
+    line, bar, *_ = capsys.readouterr().err.splitlines()
+    assert line.startswith("late noise seed 0, continued at step ")
+    assert bar.startswith(f"{line}:")
 
 
 def test_other_settings_do_not_go_on_there(runs, data, tmp_path):

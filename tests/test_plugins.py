@@ -85,6 +85,46 @@ def test_source_of_what_has_none(here, name):
     assert plugins.code(name) is None
 
 
+FILES = {
+    "net.py": "import os, torch\nimport beside\nfrom package.deep import thing\n",
+    "beside.py": "def f():\n    import later\n",
+    "later.py": "x = (",
+    "package/__init__.py": "",
+    "package/deep/__init__.py": "from ..sibling import y\nfrom . import below\n",
+    "package/deep/below.py": "import net\n",
+    "package/sibling.py": "",
+}
+
+
+def test_code_changes_with_whatever_it_imports_of_the_users_own(here):
+    other = {"unused.py": "", "package/unused.py": "", "package/deep/unused.py": ""}
+    for name, content in (FILES | other).items():
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_text(content)
+    seen = [plugins.code("net:build")]
+    for name, content in FILES.items():
+        (here / name).write_text(content + "# changed")
+        seen.append(plugins.code("net:build"))
+    assert len(set(seen)) == len(FILES) + 1
+    for name in other:
+        (here / name).write_text("# changed")
+        assert plugins.code("net:build") == seen[-1]
+
+
+def test_code_of_an_installed_package_ends_with_it(here, monkeypatch):
+    place = here / "site-packages"
+    for name, content in {"theirs/__init__.py": "from theirs import more", "theirs/more.py":
+                          "import other", "other.py": ""}.items():  # fmt: skip
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(content)
+    monkeypatch.syspath_prepend(place)
+    first = plugins.code("theirs:build")
+    (place / "other.py").write_text("1")
+    assert plugins.code("theirs:build") == first
+    (place / "theirs/more.py").write_text("1")
+    assert plugins.code("theirs:build") != first
+
+
 def test_code_changes_with_any_byte_of_the_file(here):
     file = here / "latin.py"
     file.write_bytes(b"# \xe9\n")

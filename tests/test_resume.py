@@ -19,6 +19,7 @@ from small_runs import EPOCHS, STEPS, Steps
 
 from limitcycles import store, training
 from limitcycles.checkpoint import CheckpointError
+from limitcycles.sole_writer import TakenOverError, Turn
 
 TOTAL = EPOCHS * STEPS
 INTERVAL = 7  # seconds between checkpoints, of a clock that counts steps
@@ -382,6 +383,31 @@ def test_a_changed_network_of_the_user_never_continues(one_thread, digits, tmp_p
     with Steps() as steps:
         training.train(digits, run, 5, tmp_path / "state")
     assert len(steps) == TOTAL
+
+
+def test_a_continued_run_says_where(one_thread, digits, tmp_path, capsys):
+    run = small_runs.run(checkpoint_seconds=0)
+    stop(digits, run, tmp_path, times=STEPS + 3)
+    capsys.readouterr()
+    training.train(digits, run, 5, tmp_path)
+    line, bar, *_ = capsys.readouterr().err.splitlines()
+    assert line == "run seed 5, continued at epoch 2"
+    assert bar.startswith(f"{line}:  20%")
+    stop(digits, run, tmp_path / "first", times=2)  # in the first epoch
+    assert "run seed 5, continued at epoch 1\n" in capsys.readouterr().err
+
+
+def test_a_run_that_was_taken_over_writes_nothing(one_thread, digits, tmp_path, monkeypatch):
+    def taken(self):
+        raise TakenOverError("taken")
+
+    run = small_runs.run(checkpoint_seconds=0)
+    stop(digits, run, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(Turn, "check", taken)
+    with pytest.raises(TakenOverError):
+        training.train(digits, run, 5, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_changed_interval_continues(one_thread, digits, tmp_path):

@@ -3,16 +3,48 @@
 from __future__ import annotations
 
 import io
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from limitcycles import plugins
 from limitcycles.errors import LimitcyclesError
 from limitcycles.files import check_zip, replacing
+from limitcycles.provenance import code_version
+from limitcycles.settings import digest, identity
 
 
 class CheckpointError(LimitcyclesError):
     """A checkpoint that cannot be used."""
+
+
+def key(run: dict, seeds: list[int], data: str, device: torch.device | None, **more: Any) -> str:
+    """The key of a training: a digest of all that decides its bits, but for the processor.
+
+    `run`: resolved settings; `data`: the digest of the original data; `more`: settings of this way
+    of training, for JSON; `device` as in `means`.
+    """
+    decides = {"run": identity(run), "seeds": seeds, "data": data, **more}
+    return digest(decides | means([run["network"]["builder"]], device))
+
+
+def means(builders: list[str], device: torch.device | None) -> dict[str, Any]:
+    """What decides the bits of any computation beside its settings and data, for its key.
+
+    The library and the user's own networks count by their sources, the packages that compute by
+    their versions; the number of threads where torch computes on the CPU, as the order of sums
+    depends on it. `device`: None for the compiled loops.
+    """
+    return {
+        "device": device and device.type,
+        "threads": torch.get_num_threads() if device and device.type == "cpu" else None,
+        "code": code_version(),
+        "own code": [plugins.code(builder) for builder in builders],
+        "torch": torch.__version__,  # with the version of CUDA, which metadata have not
+        **{package: version(package) for package in ("numpy", "numba", "llvmlite")},
+    }
 
 
 class Checkpoint:

@@ -71,14 +71,25 @@ def _exists(module: str) -> bool:
 
 @cache
 def _imported(path: Path) -> tuple[str, ...]:
-    names = set()
-    for node in _statements(ast.parse(_source(path))):
+    found = names(_source(path))
+    return tuple(n for n in found if n.split(".")[0] == PACKAGE and _exists(n))
+
+
+def names(source: bytes, package: str = "") -> set[str]:
+    """What may be modules among the names that a source imports; `package` is the one it is in.
+
+    Of `from a import b` both a and a.b. Raises SyntaxError, or ValueError for null bytes.
+    """
+    found = set()
+    for node in _statements(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return tuple(n for n in names if n.split(".")[0] == PACKAGE and _exists(n))
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level]
+            parts = [*(above if node.level else ()), *([node.module] if node.module else ())]
+            found.add(".".join(parts))
+            found.update(".".join([*parts, alias.name]) for alias in node.names)
+    return found - {""}
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:

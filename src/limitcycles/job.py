@@ -12,6 +12,7 @@ from pathlib import Path
 
 from limitcycles.errors import LimitcyclesError
 from limitcycles.memory import keep_freed
+from limitcycles.parent import end_with_parent
 
 _MEMORY = (
     "there is not enough memory for these settings; take fewer images, smaller networks or grids, "
@@ -56,8 +57,9 @@ def logged(log: str | Path, name: str, threads: int = 1) -> Iterator[None]:
     """Run a step: messages and progress go to standard error and to the file `log`.
 
     An error that a user can mend (LimitcyclesError, too little memory) becomes one sentence, any
-    other a traceback; both end the process with exit code 1. `threads` sets the threads of torch,
-    which is not imported here: half of the jobs do without, and it takes a second.
+    other a traceback; both end the process with exit code 1. It ends with the process that started
+    the workflow, too (`limitcycles.parent`). `threads` sets the threads of torch, which is not
+    imported here: half of the jobs do without, and it takes a second.
     """
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
@@ -69,6 +71,7 @@ def logged(log: str | Path, name: str, threads: int = 1) -> Iterator[None]:
     before = sys.stderr
     with _opened(Path(log), name) as file:
         sys.stderr = _Both(before, file)
+        end_with_parent()
         try:
             yield
         except LimitcyclesError as error:

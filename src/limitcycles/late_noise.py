@@ -20,16 +20,16 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from limitcycles import plugins, stopping
-from limitcycles.checkpoint import Checkpoint
+from limitcycles import stopping
+from limitcycles.checkpoint import Checkpoint, means
 from limitcycles.devices import pick_device
 from limitcycles.errors import LimitcyclesError
 from limitcycles.gradients import snapshot_network
 from limitcycles.networks import trainable
 from limitcycles.progress import track
-from limitcycles.provenance import code_version
 from limitcycles.seeds import stream
 from limitcycles.settings import digest
+from limitcycles.sole_writer import Turn, sole_writer
 from limitcycles.subnormals import flushed
 from limitcycles.temperatures import (
     Moments,
@@ -210,7 +210,26 @@ def measure(
         than 4 steps, or a run on augmented images, whose D these mini-batches do not have.
     StoppedError: SIGTERM or SIGUSR1 asked the process to end, and `state` has what was done.
     CheckpointError, StorageError: the state cannot be used or written.
+    TakenOverError: another process has become the writer of the state.
     """
+    turn = contextlib.nullcontext()
+    if state is not None:
+        turn = sole_writer(state, f"late noise, seed {seed}")
+    with turn as mine:
+        return _measure(runs, spectra, datasets, settings, seed, device, state, mine)
+
+
+def _measure(
+    runs: Sequence[xr.Dataset],
+    spectra: Sequence[xr.Dataset],
+    datasets: Mapping[str, xr.Dataset],
+    settings: dict,
+    seed: int,
+    device: str,
+    state: Path | None,
+    turn: Turn | None,
+) -> xr.Dataset:
+    """`measure`, when it is this process's turn to write into the state, if there is one."""
     steps, b = int(settings["steps"]), int(settings["batch_size"])
     if steps < 4:
         raise LimitcyclesError(f"late_noise.steps: {steps} is too few; take at least 4")
@@ -224,19 +243,27 @@ def measure(
     rates = {"equal-temperature": np.full(len(runs), equal_rate(matched)), "matched": matched}
     points = steps - steps // 2
     done: dict = {"found": [], "alone": [], "diverged": [], "walk": None}
-    checkpoint = pause = None
+    checkpoint = pause = saved = None
     if state is not None:
         checkpoint = Checkpoint(state, _key(runs, chosen, datasets, settings, seed, where))
-        done = checkpoint.load() or done
-        pause = _Pause(checkpoint, done, f"late noise, seed {seed}: in step {{step}} of {steps}")
+        saved = checkpoint.load()
+        done = saved or done
+        pause = _Pause(
+            turn, checkpoint, done, f"late noise, seed {seed}: in step {{step}} of {steps}"
+        )
     found, alone, diverged = done["found"], done["alone"], done["diverged"]
     walk = done["walk"]
     total = len(runs) * len(GROUPS) * steps
+    before = len(found) * steps + (walk["step"] if walk else 0)
     with (
         contextlib.nullcontext() if pause is None else pause,
-        track(total=total, unit="step", what=f"late noise seed {seed}") as bar,
+        track(
+            total=total,
+            unit="step",
+            what=f"late noise seed {seed}",
+            done=None if saved is None else before,
+        ) as bar,
     ):
-        bar.update(len(found) * steps + (walk["step"] if walk else 0))
         for i, (run, spectrum) in enumerate(zip(runs, chosen, strict=True)):
             if len(found) >= (i + 1) * len(GROUPS):
                 continue
@@ -304,8 +331,8 @@ def measure(
 class _Pause:
     """Called in a descent: saves what is done now and then, and ends the process if it is asked."""
 
-    def __init__(self, checkpoint: Checkpoint, done: dict, what: str):
-        self.checkpoint, self.done, self.what = checkpoint, done, what
+    def __init__(self, turn: Turn, checkpoint: Checkpoint, done: dict, what: str):
+        self.turn, self.checkpoint, self.done, self.what = turn, checkpoint, done, what
         self.last = time.monotonic()
 
     def __enter__(self):
@@ -320,6 +347,7 @@ class _Pause:
         if not stop and time.monotonic() - self.last < CHECKPOINT_SECONDS:
             return
         walk = state()
+        self.turn.check()
         self.checkpoint.save(self.done | {"walk": walk})
         if stop:
             raise self.asked.error(self.what.format(step=walk["step"]))
@@ -348,9 +376,7 @@ def _key(runs, spectra, datasets, settings: dict, seed: int, device: torch.devic
             "data": {name: dataset.attrs["sha256"] for name, dataset in datasets.items()},
             "settings": settings,
             "seed": seed,
-            "device": [device.type, torch.__version__],
-            "code": code_version(),
-            "own code": [plugins.code(run["network"]["builder"]) for run in its],
+            **means([run["network"]["builder"] for run in its], device),
         }
     )
 

@@ -1,5 +1,6 @@
 """A user's own code by its dotted path, "package.module:function"."""
 
+import contextlib
 import difflib
 import hashlib
 import importlib
@@ -11,7 +12,10 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+from limitcycles import imports
 from limitcycles.errors import LimitcyclesError
+
+FOLDER = "LIMITCYCLES_OWN_CODE"  # variable of the environment: one more folder of a user's code
 
 
 class PluginError(LimitcyclesError):
@@ -26,7 +30,8 @@ def is_dotted(name: str) -> bool:
 def resolve(dotted: str) -> Any:
     """The object that "package.module:attribute" names.
 
-    The working directory is searched last, so that a file beside the Snakefile is found.
+    The working directory and the folder that FOLDER says are searched last, so that a file
+    beside the Snakefile is found.
 
     Raises
     ------
@@ -76,15 +81,49 @@ def missing(module: str) -> str | None:
 
 
 def code(name: str) -> str | None:
-    """12 hex digits that change with any byte of that file; None where there is none."""
-    content = b"".join(path.read_bytes() for path in source(name))
-    return hashlib.sha256(content).hexdigest()[:12] if content else None
+    """12 hex digits that change with any byte of the user's own code; None where there is none.
+
+    That is the file of the module that a dotted path names, the packages above it, and what these
+    import of their own: modules beside them, or of the same package where it is installed.
+    """
+    first, found = name.partition(":")[0], {}
+    waiting = [first] if source(name) else []
+    while waiting:
+        module = waiting.pop()
+        files = source(f"{module}:") if _belongs(module, first) else []
+        if module in found or not files:
+            continue
+        found[module] = files[0].read_bytes()
+        above = module.rpartition(".")[0]
+        with contextlib.suppress(SyntaxError, ValueError):  # `resolve` says so
+            package = module if files[0].name == "__init__.py" else above
+            waiting += [*filter(None, [above]), *imports.names(found[module], package)]
+    content = "\n".join(f"{m} {hashlib.sha256(found[m]).hexdigest()}" for m in sorted(found))
+    return hashlib.sha256(content.encode()).hexdigest()[:12] if found else None
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """'; did you mean "x"?' without the question mark, or nothing where no choice is near."""
     near = difflib.get_close_matches(name, list(choices), n=1)
     return f'; did you mean "{near[0]}"' if near else ""
+
+
+def _belongs(module: str, first: str) -> bool:
+    """Whether a module is of the same hand as the module `first`."""
+    top, own = module.split(".")[0], first.split(".")[0]
+    place = _place(own)
+    installed = place is None or place.name in ("site-packages", "dist-packages")
+    return top == own or (not installed and _place(top) == place)
+
+
+def _place(top: str) -> Path | None:
+    """The folder that a module or package is in."""
+    spec = _find(top)
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations))).parent
+    return Path(spec.origin).parent if spec.origin else None
 
 
 def _find(module: str) -> ModuleSpec | None:
@@ -110,8 +149,9 @@ def _no_module(name: str) -> str:
 
 def _search_here() -> None:
     # Appended, never put first, and for good: a user's module may import its neighbours late.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    for folder in (os.getcwd(), os.environ.get(FOLDER)):
+        if folder and folder not in sys.path:
+            sys.path.append(folder)
     importlib.invalidate_caches()
 
 

@@ -15,15 +15,21 @@ def track(
     unit: str,
     what: str,
     delay: float = 0.0,
+    done: int | None = None,
 ):
     """A tqdm bar on standard error; in a log file, one line every ten seconds instead.
 
-    Nothing is shown in the first `delay` seconds.
+    Nothing is shown in the first `delay` seconds. `done` is how much of `total` an earlier process
+    has done, None where there was none: the bar and a line before it say what is continued at.
     """
     interactive = sys.stderr.isatty()
+    if done is not None and done != total:
+        what += f", continued at {unit} {done + 1}"
+        print(what, file=sys.stderr)
     return tqdm(
         iterable,
         total=total,
+        initial=done or 0,
         unit=unit,
         delay=delay,
         desc=what,

@@ -54,6 +54,7 @@ __all__ = [
 ]
 
 COMMAND_LINE = "command line (--config)"
+MODULE = "config of the module"
 
 
 def load(
@@ -61,8 +62,10 @@ def load(
     scales: Path,
     schema: Path,
     *,
+    own: Path | None = None,
     extra: Sequence[Path] = (),
     command_line: Mapping[str, Any] | None = None,
+    module: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Read, merge and check the whole configuration; every key has a value afterwards.
 
@@ -70,10 +73,14 @@ def load(
     ----------
     base, scales, schema
         `config/config.yaml`, the folder `config/scales` and the schema.
+    own
+        A `config/config.yaml` of the user, laid over `base`.
     extra
         Files given with `--configfile`, in order.
     command_line
         What Snakemake made of `--config`; see `command_line_values`.
+    module
+        The `config` that another workflow gives to this one, of which it is a part.
 
     Raises
     ------
@@ -81,7 +88,8 @@ def load(
         One line for each thing that is wrong, naming file, key, value and remedy.
     """
     rules = read_yaml(schema)
-    sources = layers(base, scales, rules, extra=extra, command_line=command_line)
+    given = {"own": own, "extra": extra, "command_line": command_line, "module": module}
+    sources = layers(base, scales, rules, **given)
     return check(merge(tree for _, tree in sources), rules, sources)
 
 
@@ -90,30 +98,33 @@ def layers(
     scales: Path,
     schema: Mapping[str, Any],
     *,
+    own: Path | None = None,
     extra: Sequence[Path] = (),
     command_line: Mapping[str, Any] | None = None,
+    module: Mapping[str, Any] | None = None,
 ) -> list[Source]:
     """The layers of a configuration, first to last, each as (name for a person, content).
 
     The scale is read from all layers but the overlay, whose choice it is. Raises `ConfigError`
     for a file that cannot be read, a scale without an overlay, or an overlay that sets `scale`.
     """
-    first = (str(base), read_yaml(base))
+    first = [(str(path), read_yaml(path)) for path in (base, own) if path is not None]
     later = [(str(path), read_yaml(path)) for path in extra]
-    if command_line:
-        later.append((COMMAND_LINE, command_line_values(command_line)))
-    chosen = merge(tree for _, tree in [first, *later])
+    for name, values in ((COMMAND_LINE, command_line), (MODULE, module)):
+        if values:
+            later.append((name, command_line_values(values)))
+    chosen = merge(tree for _, tree in [*first, *later])
     scale = chosen.get("scale", schema["properties"]["scale"]["default"])
     overlays = {path.stem: path for path in sorted(Path(scales).glob("*.yaml"))}
     if not isinstance(scale, str) or scale not in overlays:
         problem = Problem(
             ("scale",), f"{show(scale)} has no file in {scales}; {suggestion(scale, overlays)}"
         )
-        fail_on([problem], [first, *later])
+        fail_on([problem], [*first, *later])
     overlay = (str(overlays[scale]), read_yaml(overlays[scale]))
     if "scale" in overlay[1]:
         fail_on([Problem(("scale",), "an overlay cannot choose the scale; delete it")], [overlay])
-    return [first, overlay, *later]
+    return [*first, overlay, *later]
 
 
 def merge(trees: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -20,17 +20,16 @@ import torch.nn.functional as F
 import xarray as xr
 from torch import Tensor, nn
 
-from limitcycles import networks, plugins, stopping
+from limitcycles import networks, stopping
 from limitcycles.augmentation import augment
-from limitcycles.checkpoint import Checkpoint
+from limitcycles.checkpoint import Checkpoint, key
 from limitcycles.devices import pick_device
 from limitcycles.errors import LimitcyclesError
 from limitcycles.first_look import look
 from limitcycles.progress import track
-from limitcycles.provenance import code_version
 from limitcycles.samplers import batches
 from limitcycles.seeds import stream
-from limitcycles.settings import digest, identity
+from limitcycles.sole_writer import Turn, sole_writer
 from limitcycles.subnormals import flushed
 
 EVALUATED = 200  # images at a time: their activations stay in the cache
@@ -96,10 +95,10 @@ def check_possible(dataset: xr.Dataset, training: dict, parts: tuple[str, ...]) 
         "learning_rate.start": training["learning_rate"]["start"],
         "weight_decay": training["weight_decay"],
     }
-    for key, value in given.items():
+    for setting, value in given.items():
         if not abs(value) <= largest:
             raise LimitcyclesError(
-                f"training.{key}: {value} is beyond {largest:.2g}, the largest number of float32, "
+                f"training.{setting}: {value} is beyond {largest:.2g}, the largest number of float32, "
                 "which weights are in; take less"
             )
 
@@ -154,6 +153,7 @@ def train(
     run: resolved settings of the run (`limitcycles.settings.resolve_run`).
     seed: all random streams (initialisation, sampler, dropout, augmentation) derive from it.
     state: folder of the checkpoint, of this run alone; it may be deleted when the result is safe.
+        The call waits while another process writes there.
     limit_seconds: stop after a checkpoint once this time has passed (None: never), with
         TimeoutError; the next call continues.
 
@@ -173,23 +173,31 @@ def train(
     LimitcyclesError: no step can be taken (`check_possible`).
     StoppedError: SIGTERM or SIGUSR1 asked the process to end; the next call continues.
     CheckpointError, StorageError: the state cannot be used or written.
+    TakenOverError: another process has become the writer of the state.
     """
+    with sole_writer(state, f"{name}, seed {seed}") as turn:
+        return _train(dataset, run, seed, state, turn, name, device, limit_seconds)
+
+
+def _train(
+    dataset: xr.Dataset,
+    run: dict,
+    seed: int,
+    state: Path,
+    turn: Turn,
+    name: str,
+    device: str,
+    limit_seconds: float | None,
+) -> xr.Dataset:
+    """`train`, when it is this process's turn to write into the state."""
     training = run["training"]
     check_possible(dataset, training, ("train", "test"))
     device = pick_device(device)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
-    key = {
-        "run": identity(run),
-        "seed": seed,
-        "data": dataset.attrs["sha256"],
-        "torch": torch.__version__,
-        "device": device.type,
-        "code": code_version(),
-        "own code": plugins.code(run["network"]["builder"]),
-    }
-    checkpoint = Checkpoint(state, digest(key))
+    own_key = key(run, [seed], dataset.attrs["sha256"], device)
+    checkpoint = Checkpoint(state, own_key)
 
     torch.manual_seed(stream(seed, "initialisation"))
     network = networks.build(run["network"]).to(device).train()
@@ -231,6 +239,7 @@ def train(
         changes.set_state(saved["changes"])
 
     def save(order_state):
+        turn.check()
         checkpoint.save(
             {
                 "network": network.state_dict(),
@@ -284,14 +293,14 @@ def train(
             flat = zip(("weights", "buffers"), networks.flatten(network), strict=True)
             now.record["snapshots"][now.epoch] = dict(flat)
 
+    done = None if saved is None else now.epoch
     if saved is None:
         measure()
     began = last_save = time.monotonic()
     with (
         stopping.requests() as asked,
-        track(total=epochs, unit="epoch", what=f"{name} seed {seed}") as bar,
+        track(total=epochs, unit="epoch", what=f"{name} seed {seed}", done=done) as bar,
     ):
-        bar.update(now.epoch)
         while now.epoch < epochs:
             order_state = order.get_state()  # a resumed epoch draws its order again from here
             plan = batches(training["sampler"], len(labels), training["batch_size"], order)

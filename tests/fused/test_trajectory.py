@@ -289,6 +289,66 @@ def test_settings_that_come_back_do_not_go_on_in_the_store_of_others(whole, tmp_
     np.testing.assert_array_equal(again["weights"].values, whole["weights"].values)
 
 
+@pytest.mark.parametrize("file", ["users_net.py", "users_layers.py"])
+def test_a_changed_network_of_the_user_never_continues(tmp_path, monkeypatch, file):
+    """Its first weights are ten times as large; what was trained before is not gone on with."""
+    monkeypatch.syspath_prepend(tmp_path)
+    sources = {
+        "users_net.py": "from users_layers import network\n\n\n"
+        "def build():\n    made = network()\n    made[-1].weight.data *= 1\n    return made\n",
+        "users_layers.py": "from limitcycles import networks\n\n\ndef network():\n"
+        "    made = networks.fully_connected(49, 16, 5)\n"
+        "    made[-1].weight.data *= 1\n    return made\n",
+    }
+    for name, content in sources.items():
+        (tmp_path / name).write_text(content)
+        sys.modules.pop(name.removesuffix(".py"), None)
+    settings = run() | {"network": {"builder": "users_net:build", "options": {}, "weights": 917}}
+    with monkeypatch.context() as patch:
+        patch.setattr(trajectory.Checkpoint, "save", killed_after(2))
+        with pytest.raises(Killed):
+            record(tmp_path / "state", settings=settings)
+    before = np.linalg.norm(stored(tmp_path / "state")[0])
+    (tmp_path / file).write_text(sources[file].replace("*= 1", "*= 10"))
+    for name in ("users_net", "users_layers"):
+        sys.modules.pop(name)
+    again = record(tmp_path / "state", settings=settings)
+    fresh = record(tmp_path / "fresh", settings=settings)
+    assert np.linalg.norm(fresh["weights"][0]) > 2 * before
+    np.testing.assert_array_equal(again["weights"].values, fresh["weights"].values)
+
+
+def killed_after(times):
+    saved, left = trajectory.Checkpoint.save, list(range(times))
+
+    def save(self, state):
+        if not left:
+            raise Killed
+        left.pop()
+        saved(self, state)
+
+    return save
+
+
+def stored(folder):
+    return xr.open_zarr(folder / trajectory.NAME)["weights"].values
+
+
+def test_a_continued_one_says_where(tmp_path, monkeypatch, capsys):
+    record(tmp_path)
+    assert "continued" not in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr(trajectory.Checkpoint, "save", killed_after(2))
+        with pytest.raises(Killed):
+            record(tmp_path, seed=4)
+    capsys.readouterr()
+    record(tmp_path, seed=4)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"trajectory seed 4, continued at epoch {2 * BLOCK}"
+    assert said[1].startswith(f"{said[0]}:  ")  # the bar
+    assert f"{EPOCHS}/{EPOCHS}" in said[-1]
+
+
 class Killed(BaseException):
     """Ends a call as a signal would."""
 

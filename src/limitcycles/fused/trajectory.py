@@ -16,7 +16,7 @@ import torch
 import xarray as xr
 
 from limitcycles import networks, stopping
-from limitcycles.checkpoint import Checkpoint
+from limitcycles.checkpoint import Checkpoint, key
 from limitcycles.devices import pick_device
 from limitcycles.first_look import look
 from limitcycles.fused.engine import Descent
@@ -28,7 +28,7 @@ from limitcycles.progress import track
 from limitcycles.provenance import code_version
 from limitcycles.samplers import CONTROLS, SAMPLERS
 from limitcycles.seeds import stream
-from limitcycles.settings import digest, identity
+from limitcycles.sole_writer import Turn, sole_writer
 from limitcycles.subnormals import flushed
 from limitcycles.training import DivergenceError, check_possible, learning_rate, tensors
 
@@ -66,7 +66,8 @@ def record_seeds(
         `checkpoint_seconds` of its `training` are not used.
     stores: the path of the store of each seed. All random streams (initialisation, sampler) derive
         from the seed, the same ones on all devices.
-    folder: takes the checkpoint. A call with other settings starts anew.
+    folder: takes the checkpoint. A call with other settings starts anew; it waits while another
+        process writes there.
     device: None: the compiled loops, one network after another on one core. Else all networks at
         once as an `Ensemble` on that device, "cuda" or "cpu".
     gradient_every: epochs between full gradients; epoch 0 and the last have theirs too.
@@ -95,29 +96,39 @@ def record_seeds(
     LimitcyclesError: no step can be taken (`training.check_possible`).
     StoppedError: SIGTERM or SIGUSR1 asked the process to end; the next call continues.
     CheckpointError, StorageError: the state cannot be used or written.
+    TakenOverError: another process has become the writer of the folder.
     """
+    what = f"{name} seed {'-'.join(map(str, stores))}"
+    with sole_writer(folder, what) as turn:
+        plan = {"gradient_every": gradient_every, "windows": [list(w) for w in windows]}
+        return _record(dataset, run, stores, Path(folder), turn, device, plan, block, name, what)
+
+
+def _record(
+    dataset: xr.Dataset,
+    run: dict,
+    stores: dict[int, Path],
+    folder: Path,
+    turn: Turn,
+    device: str | None,
+    plan: dict,
+    block: int,
+    name: str,
+    what: str,
+) -> list[Path]:
+    """`record_seeds`, when it is this process's turn to write into the folder."""
     training, seeds = run["training"], list(stores)
     check_possible(dataset, training, ("train",))
     engine = _engine(dataset, run, seeds, device)
-    plan = {"gradient_every": gradient_every, "windows": [list(w) for w in windows]}
-    key = digest(
-        {
-            "run": identity(run),
-            "seeds": seeds,
-            "device": device and [pick_device(device).type, torch.__version__],
-            "data": dataset.attrs["sha256"],
-            "code": code_version(),
-            "block": block,
-            **plan,
-        }
-    )
-    checkpoint = Checkpoint(folder, key)
+    where = None if device is None else pick_device(device)
+    own_key = key(run, seeds, dataset.attrs["sha256"], where, block=block, **plan)
+    checkpoint = Checkpoint(folder, own_key)
     writer = Writer([Path(p) for p in stores.values()], engine, training["epochs"], block, plan)
     sources = [torch.Generator().manual_seed(stream(seed, "sampler")) for seed in seeds]
-    saved = checkpoint.load() if writer.open(key) else None
+    saved = checkpoint.load() if writer.open(own_key) else None
     if saved is None:
         attrs = {"run": name, "settings": json.dumps(run, sort_keys=True)}
-        attrs |= {"code_version": code_version(), "key": key}
+        attrs |= {"code_version": code_version(), "key": own_key}
         # An old checkpoint of these settings would make the next process skip what it says is done.
         checkpoint.path.unlink(missing_ok=True)
         writer.create([attrs | {"seed": seed} for seed in seeds])
@@ -128,9 +139,8 @@ def record_seeds(
             source.set_state(state)
         engine.restore({part: values.numpy() for part, values in saved["engine"].items()})
     total = training["epochs"] + 1
-    what = f"{name} seed {'-'.join(map(str, seeds))}"
-    with stopping.requests() as asked, track(total=total, unit="epoch", what=what) as bar:
-        bar.update(done)
+    shown = {"total": training["epochs"], "done": None if saved is None else done - 1}
+    with stopping.requests() as asked, track(**shown, unit="epoch", what=what) as bar:
         while done < total:
             stop = min((done // block + 1) * block, total)  # the end of a shard
             rows = writer.rows(done, stop)
@@ -142,9 +152,10 @@ def record_seeds(
                 if epoch:
                     _check_finite(losses, state["weights"], seeds, f"{name}, seed", epoch)
                 rows.add(epoch, losses.mean(1), state, path)
-                bar.update()
+                bar.update(min(epoch, 1))  # epoch 0 is before training
                 if asked.signal is not None:
                     break
+            turn.check()
             writer.write(rows)
             done = epoch + 1
             checkpoint.save(
