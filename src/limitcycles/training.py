@@ -95,10 +95,10 @@ def check_possible(dataset: xr.Dataset, training: dict, parts: tuple[str, ...]) 
         "learning_rate.start": training["learning_rate"]["start"],
         "weight_decay": training["weight_decay"],
     }
-    for setting, value in given.items():
+    for name, value in given.items():
         if not abs(value) <= largest:
             raise LimitcyclesError(
-                f"training.{setting}: {value} is beyond {largest:.2g}, the largest number of float32, "
+                f"training.{name}: {value} is beyond {largest:.2g}, the largest number of float32, "
                 "which weights are in; take less"
             )
 
