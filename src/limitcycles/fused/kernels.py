@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from limitcycles.fused.compiling import compiled
 from limitcycles.fused.simd import (
     LANES,
     first,
@@ -29,10 +29,6 @@ from limitcycles.fused.simd import (
     store,
     total,
 )
-
-# No fast mathematics: code from the cache may be optimised otherwise than code compiled just now,
-# and must give the same bits. Where a product and a sum are to be fused, it is written so.
-compiled = njit(error_model="numpy", cache=True, nogil=True)
 
 ZERO, ONE = np.float32(0), np.float32(1)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from limitcycles.errors import LimitcyclesError
-from limitcycles.fused.kernels import compiled
+from limitcycles.fused.compiling import compiled
 from limitcycles.fused.simd import LANES
 from limitcycles.plain import why_not_plain
 

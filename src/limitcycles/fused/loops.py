@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from limitcycles.fused import kernels
-from limitcycles.fused.kernels import ONE, compiled
+from limitcycles.fused.compiling import compiled
+from limitcycles.fused.kernels import ONE
 from limitcycles.fused.layers import Layers, padded
 
 FROZEN, BATCH, TRACKED = 0, 1, 2  # batch normalisation: running moments; the batch's; and note them

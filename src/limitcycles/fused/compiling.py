@@ -1,0 +1,51 @@
+"""`compiled`: functions in machine code, kept on disk for as long as all of their source stays.
+
+Numba itself looks at the file of each function only: after a change of `kernels` it would go on with
+the loops that were compiled from the old ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import platformdirs
+from numba import config, njit
+
+from limitcycles import imports
+
+# No fast mathematics: code from the cache may be optimised otherwise than code compiled just now,
+# and must give the same bits. Where a product and a sum are to be fused, it is written so.
+OPTIONS = {"error_model": "numpy", "nogil": True}
+
+
+def compiled(function: Callable) -> Callable:
+    """`numba.njit` of a function of this package; compiled in each process where no folder can be
+    written."""
+    folder = _folder()
+    if folder is None:
+        return njit(**OPTIONS)(function)
+    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)  # read where a function is decorated
+    try:
+        return njit(cache=True, **OPTIONS)(function)
+    finally:
+        config.CACHE_DIR = before
+
+
+@cache
+def _folder() -> Path | None:
+    """Where code compiled from this source is kept: in $NUMBA_CACHE_DIR, beside the source, or in
+    the user's cache."""
+    beside = Path(__file__).parent / "__pycache__"
+    places = [Path(config.CACHE_DIR)] if config.CACHE_DIR else [beside]
+    source = imports.digest("limitcycles.fused.loops")
+    for place in [*places, platformdirs.user_cache_path("limitcycles") / "compiled"]:
+        folder = place / f"compiled-{source}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "writable").touch()
+        except OSError:
+            continue
+        return folder
+    return None
