@@ -1,7 +1,7 @@
 """`compiled`: functions in machine code, kept on disk for as long as all of their source stays.
 
-Numba itself looks at the file of each function only: after a change of `kernels` it would go on with
-the loops that were compiled from the old ones.
+Numba itself looks at the file of each function only: after a change of `kernels` it would go
+on with the loops that were compiled from the old ones.
 """
 
 from __future__ import annotations
