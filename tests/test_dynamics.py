@@ -299,6 +299,11 @@ def test_a_rotation_closes_and_a_slow_spiral_does_not():
     assert len(orbits[0].profile) == 9
 
 
+def test_with_no_tolerance_all_returns_are_found():
+    orbit = closes(systems.rotational_ou(3).force, np.array([1.0, 0.0]), 7.0, 0.0)
+    np.testing.assert_allclose(orbit.profile[:, 0], 2 * np.pi / 3 * np.arange(1, 4), rtol=1e-8)
+
+
 def test_three_dimensions_spheres_close_and_tori_do_not():
     generator = np.random.default_rng(2)
     for name in ("rotational_ou_3d", "sphere_flow"):

@@ -59,14 +59,14 @@ def closes(
         to any share of its growing length. A closed orbit comes back to within the error of the
         integration, some 1e-9; see `Orbit.profile`, and use a small tolerance for the strict test.
     tolerance
-        Distance over length, 1e-3 for "0.1 %".
+        Distance over length, 1e-3 for "0.1 %". With 0 it goes on to the end and finds all returns.
 
     A start at which the field vanishes is closed, with length 0. A trajectory that blows up is
     not. Raises DynamicsError for a field of the wrong shape.
     """
     start = arguments.points("start", start, DynamicsError)
     max_time = arguments.number("max_time", max_time, DynamicsError)
-    tolerance = arguments.number("tolerance", tolerance, DynamicsError)
+    tolerance = arguments.number("tolerance", tolerance, DynamicsError, zero=True)
     drift = pure(drift, "field")
     first = evaluated(drift, start)
     speed = np.linalg.norm(first)
