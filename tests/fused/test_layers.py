@@ -43,7 +43,8 @@ def by_autograd(network, images, labels):
 def test_a_network_of_the_zoo_is_right_or_refused(name, machine):
     torch.manual_seed(0)
     network, (images, labels) = zoo.build(name), zoo.data(name)
-    data = images.numpy(), labels.numpy(), BATCH
+    batch = zoo.ZOO[name].batch_size
+    data = images.numpy(), labels.numpy(), batch
     made, sentence = None, ""
     try:
         made = MACHINES[machine](network, *data)
@@ -54,7 +55,7 @@ def test_a_network_of_the_zoo_is_right_or_refused(name, machine):
         assert not zoo.ZOO[name].compiled
         return
     assert name in zoo.RIGHT
-    index = np.random.default_rng(0).permutation(len(images))[:BATCH]
+    index = np.random.default_rng(0).permutation(len(images))[:batch]
     expected = by_autograd(network, images[index], labels[index])
     _, gradient = made.gradient(index if machine == "compiled" else np.tile(index, (2, 1)))
     for found in np.atleast_2d(gradient):
