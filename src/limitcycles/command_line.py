@@ -5,6 +5,7 @@ reads them before the workflow; where one is wrong it ends with a traceback, or 
 line. The profile calls `stop_on_wrong_settings` before that.
 """
 
+import collections
 import itertools
 import re
 import shlex
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from limitcycles.errors import LimitcyclesError
-from limitcycles.yamlfile import ConfigError, read_yaml
+from limitcycles.yamlfile import ConfigError, read_yaml, repeated_key
 
 _STANDARD = Path("config/config.yaml")
 _FILES = ("--configfile", "--configfiles")
@@ -33,18 +34,35 @@ def stop_on_wrong_settings() -> None:
 def check(words: Sequence[str]) -> None:
     """Look at config/config.yaml here, and the words after --configfile and --config (name=value).
 
-    Raises `ConfigError`: a file that cannot be used (see `read_yaml`), or a word that is neither.
+    Raises `ConfigError`: a file that cannot be used (see `read_yaml`), a word that is neither, or
+    an option or a setting that stands there twice, of which Snakemake would take the last one only.
     """
     if _STANDARD.exists():
         read_yaml(_STANDARD)
     for word in itertools.takewhile(_is_target, words):
         if "=" in word:
             raise ConfigError(f"{word}: is a setting, no target; write --config {word}")
+    _check_once(words)
     for option, word in _given(words):
         if option in _FILES:
             _check_file(option, word)
         else:
             _check_value(option, word)
+
+
+def _check_once(words: Sequence[str]) -> None:
+    ours = list(itertools.takewhile(lambda word: word != "--", words))
+    for options, what in ((_FILES, "files"), (_VALUES, "settings")):
+        found = [name for name in (word.partition("=")[0] for word in ours) if name in options]
+        if len(found) > 1:
+            raise ConfigError(
+                f"{found[1]}: stands there after {found[0]}, which Snakemake would then forget: "
+                f"write all {what} after one {options[0]}"
+            )
+    names = [word.partition("=")[0] for option, word in _given(words) if option in _VALUES]
+    for name, count in collections.Counter(names).items():
+        if count > 1:
+            raise ConfigError(f"--config: {name}: stands there {count} times; write it once")
 
 
 def _given(words: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -81,6 +99,8 @@ def _check_value(option: str, word: str) -> None:
         if _TARGET.fullmatch(word):
             remedy = _takes_all(option, word)
         raise ConfigError(f"{option}: {word}: is no name=value; {remedy}.")
+    if (key := repeated_key(value)) is not None:
+        raise ConfigError(f"{option}: {word}: the key {key!r} stands twice in it; write it once.")
     if _NAME.fullmatch(name):
         return
     first, dot, rest = name.partition(".")

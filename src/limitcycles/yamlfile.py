@@ -1,6 +1,7 @@
 """Strict reading of YAML: nothing twice, nothing that can be read in two ways, and every error with
 file and line."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,29 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}{_describe(error, text)}") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: lists and mappings are nested too deeply") from error
+
+
+def repeated_key(text: str) -> str | None:
+    """A key that stands twice in one mapping of a text of YAML; None where there is none."""
+    try:
+        nodes = [yaml.compose(text, Loader=yaml.SafeLoader)]
+    except (yaml.YAMLError, RecursionError):
+        return None  # whoever reads it as YAML says what is wrong
+    seen: set[int] = set()
+    while nodes:
+        node = nodes.pop()
+        if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            repeated = [key for key, count in Counter(keys).items() if count > 1]
+            if repeated:
+                return repeated[0]
+            nodes += [value for _, value in node.value]
+        else:
+            nodes += node.value
+    return None
 
 
 def _text(path: Path) -> str:

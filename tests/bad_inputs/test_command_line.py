@@ -40,6 +40,18 @@ LINES = [  # what a user types after `snakemake`, what is said
     ),
     (["scale=quick"], ["scale=quick: is a setting, no target; write --config scale=quick"]),
     (["figure_1", "-n", "seeds=[0]"], ["seeds=[0]: is a setting, no target"]),
+    (
+        ["--config", "scale=quick", "-n", "--config", "seeds=[0]"],
+        ["--config: stands there after --config", "write all settings after one --config"],
+    ),
+    (["-C", "scale=quick", "--config=seeds=[0]"], ["--config: stands there after -C"]),
+    (
+        ["--configfile", "ok.yaml", "--configfiles", "ok.yaml"],
+        ["--configfiles: stands there after --configfile", "all files after one --configfile"],
+    ),
+    (["--config", "scale=quick", "scale=paper"], ["scale: stands there 2 times; write it once"]),
+    (["--config", "training={epochs: 3, epochs: 5}"], ["the key 'epochs' stands twice in it"]),
+    (["-C", "runs={a: {seeds: [0]}, b: {}, a: {}}"], ["the key 'a' stands twice in it"]),
     (["--config", "=3"], ["'' is no name of a setting", "config/README.md"]),
     (["--config", "x=3"], ["'x' is no name of a setting"]),
     (["--config", "1st=3"], ["'1st' is no name of a setting"]),
