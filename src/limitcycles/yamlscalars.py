@@ -11,11 +11,20 @@ from typing import Any
 
 import yaml
 
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:  # Python reads 4,300 digits at most
+        problem = f"a number of {len(text)} digits is too long; write a shorter one"
+        raise ValueError(problem) from None
+
+
 # The core schema of YAML 1.2.2, section 10.3.2; what matches none of them is text.
 _CORE = (
     (re.compile(r"null|Null|NULL|~|"), lambda text: None),
     (re.compile(r"true|True|TRUE|false|False|FALSE"), lambda text: text.lower() == "true"),
-    (re.compile(r"[-+]?[0-9]+"), int),
+    (re.compile(r"[-+]?[0-9]+"), _whole),
     (re.compile(r"0o[0-7]+"), lambda text: int(text[2:], 8)),
     (re.compile(r"0x[0-9a-fA-F]+"), lambda text: int(text[2:], 16)),
     (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),

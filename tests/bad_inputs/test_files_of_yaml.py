@@ -60,6 +60,7 @@ FILES = [
         1,
         ["epochs: 010 is the number 8", "number 10 in YAML 1.2", "write 8, or 10"],
     ),
+    ("epochs: " + 5000 * "9" + "\n", 1, ["a number of 5000 digits is too long", "shorter"]),
     ("epochs: 0o10\n", 1, ["0o10 is a text", "the number 8", "write 8"]),
     ("epochs: 08\n", 1, ["08 is a text", "the number 8 in YAML 1.2", "write 8, or"]),
     ("epochs: -08\n", 1, ["write -8, or"]),
