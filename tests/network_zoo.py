@@ -369,6 +369,14 @@ def same_memory():
     return network
 
 
+def overlapping():
+    network = same_memory()
+    numbers = torch.randn(80)
+    network[3].weight = nn.Parameter(numbers[:64].view(8, 8))
+    network[5].weight = nn.Parameter(numbers[16:].view(8, 8))
+    return network
+
+
 def fitted():
     """`a` is used by its layer and once more without it; see `data` for the losses of 0."""
     return Net(
@@ -826,6 +834,15 @@ REFUSED: dict[str, Animal] = {
     "minus the mean of the batch": Animal(
         lambda: hidden(mixed_up(0), nn.ReLU()), r"couples the examples.*layer 2 \(Do\)"
     ),
+    "branch on the size of the batch": Animal(
+        lambda: Net(
+            lambda s, x: s.b(s.c(s.a(x)) if len(x) > 1 else s.a(x)[:, :3]),
+            a=nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 8)),
+            c=nn.Linear(8, 3),
+            b=nn.Linear(3, CLASSES),
+        ),
+        r"couples the examples of a batch.*the network itself",
+    ),
     "softmax over the batch": Animal(lambda: hidden(nn.Softmax(0)), r"couples.*2 \(Softmax\)"),
     "attention over the batch": Animal(attention, "couples the examples"),
     "LSTM over the batch": Animal(lambda: recurrent(nn.LSTM(6, 8), 8), "couples the examples"),
@@ -853,6 +870,7 @@ REFUSED: dict[str, Animal] = {
     "hook on a weight": Animal(
         lambda: weight_hook(hidden(nn.ReLU()), "1.weight"), r"1\.weight.*hook"
     ),
+    "two weights that overlap in memory": Animal(overlapping, r"3\.weight.*5\.weight"),
     "two weights in the same memory": Animal(same_memory, r"3\.weight.*5\.weight"),
     "reentrant checkpointing": Animal(lambda: checkpointed(True), "use_reentrant=False"),
     "function that holds the network": Animal(self_holding, "weights of the original.*lambda"),

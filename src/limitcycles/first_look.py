@@ -340,6 +340,8 @@ def _first(model: nn.Module, inputs: list[Tensor], guilty) -> str:
     """The first layer for which guilty(*entered and left of each of `inputs`) holds."""
     runs = [_watched(model, x) for x in inputs]
     for calls in zip(*runs, strict=False):
+        if len({name for name, _, _ in calls}) > 1:  # from here on they go different ways
+            break
         if guilty(*(part for _, entered, left in calls for part in (entered, left))):
             return calls[0][0]
     return "the network itself"
@@ -355,7 +357,7 @@ def _random_layer(model: nn.Module, x: Tensor) -> str:
 
 def _coupled_layer(model: nn.Module, x: Tensor, bound: float) -> str:
     def agree(many: list[Tensor], one: list[Tensor]) -> bool | None:
-        if not all(len(t) == len(x) and len(s) == 1 for t, s in zip(many, one, strict=True)):
+        if [(len(x), *s.shape[1:]) for s in one] != [tuple(t.shape) for t in many]:
             return None  # the examples are not along the first dimension
         pairs = zip(many, one, strict=True)
         return all(torch.allclose(t[:1].double(), s.double(), rtol=0, atol=bound) for t, s in pairs)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
+import itertools
+from collections.abc import Iterable
+
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 
@@ -19,7 +22,7 @@ def why_not_plain(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> str
     if not len(network):
         return "it has no layers"
     names = ", ".join(kind.__name__ for kind in kinds)
-    first: dict[int, str] = {}  # place in memory -> name of the parameter
+    named: list[tuple[str, Tensor]] = []
     for path, layer in [("", network), *network._modules.items()]:
         who = f"layer {path} ({type(layer).__name__})" if path else "the sequence"
         if parametrize.is_parametrized(layer):
@@ -45,9 +48,27 @@ def why_not_plain(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> str
                 return f"{name} has a hook"
             if parameter.is_meta:
                 return f"{name} has no values (device meta)"
-            before = first.setdefault(parameter.data_ptr() or id(parameter), name)
-            if before != name:
-                return f"{before} and {name} are the same numbers"
+            named.append((name, parameter))
+    shared = overlapping(named)
+    return shared and f"{shared[0]} and {shared[1]} are the same numbers, or share some"
+
+
+def overlapping(named: Iterable[tuple[str, Tensor]]) -> tuple[str, str] | None:
+    """The names of two tensors that have numbers in common, or None.
+
+    Of tensors with gaps in memory only the first number is looked at.
+    """
+    spans = []
+    for order, (name, tensor) in enumerate(named):
+        steps = zip(tensor.shape, tensor.stride(), strict=True)
+        if tensor.numel():
+            dense = 1 + sum((size - 1) * step for size, step in steps) == tensor.numel()
+            length = tensor.itemsize * (tensor.numel() if dense else 1)
+            spans.append((tensor.data_ptr(), order, length, name))
+    spans.sort()
+    for (start, _, length, name), (following, _, _, other) in itertools.pairwise(spans):
+        if following < start + length:
+            return name, other
     return None
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from limitcycles import networks
 from limitcycles.networks import NetworkError
+from limitcycles.plain import overlapping
 
 
 def check_parts(network: nn.Module, wanted: torch.dtype | None) -> None:
@@ -101,12 +102,11 @@ def _check_precision(parameters: dict[str, nn.Parameter], wanted: torch.dtype) -
 
 
 def _check_memory(parameters: dict[str, nn.Parameter]) -> None:
-    first: dict[int, str] = {}
     for name, p in parameters.items():
         if any(step == 0 and size > 1 for step, size in zip(p.stride(), p.shape, strict=True)):
             raise NetworkError(f"{name} has one number in many places: give it a .clone() of that")
-        if p.numel() and first.setdefault(p.data_ptr(), name) != name:
-            raise NetworkError(
-                f"{first[p.data_ptr()]} and {name} are two parameters in the same memory: tie "
-                "weights by sharing one parameter, as in b.weight = a.weight"
-            )
+    if (shared := overlapping(parameters.items())) is not None:
+        raise NetworkError(
+            f"{shared[0]} and {shared[1]} are two parameters in the same memory: tie weights by "
+            "sharing one parameter, as in b.weight = a.weight"
+        )
