@@ -147,6 +147,7 @@ def test_the_centres_of_a_grid_stay():
         (lambda x: x + 1j, "given as drift returned ndarray of complex128; it must"),
         (lambda x: None, "given as drift returned NoneType; it must"),
         (lambda x: [[1.0], [1.0, 2.0]], r"given as drift returned list \(.*inhomogeneous"),
+        (lambda x: np.ma.masked_less(x, 0), "function given as drift returns has masked entries"),
         (3.0, "drift must be a function of points, not float"),
     ],
 )
@@ -179,6 +180,7 @@ def test_losses_of_another_shape_are_refused():
         (arguments.whole, np.nan, "h must be a whole number, not nan"),
         (arguments.points, [[1.0, np.nan]], r"h must be finite, not nan at \[0, 1\]"),
         (arguments.points, [1j], "real numbers, not of complex128"),
+        (arguments.points, np.ma.masked_equal([1, 2], 2), "h has masked entries.*filled"),
         (arguments.points, [[1], [1, 2]], "h must be an array of numbers"),
         (arguments.ascending, [np.nan], r"h must be finite, not nan at \[0\]"),
         (arguments.ascending, [2, 1], r"h must ascend from 0 on, not \[2.0, 1.0\]"),

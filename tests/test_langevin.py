@@ -245,6 +245,14 @@ KEYS = {"step": 0.1, "temperature": 1.0, "seed": 0}
 START = np.zeros((4, 2))
 
 
+def test_a_drift_that_changes_its_shape_on_the_way_is_refused():
+    def drift(x):
+        return -x if np.all(x == 0) else -x[:1]
+
+    with pytest.raises(LangevinError, match=r"drift has shape \(1, 2\) at points of"):
+        langevin_ensemble(drift, 1.0, START, [1.0], **KEYS)
+
+
 @pytest.mark.parametrize(
     ("drift", "diffusion", "change", "message"),
     [

@@ -41,8 +41,18 @@ def whole(name: str, value, error: type[LimitcyclesError], *, least: int = 1) ->
     return found
 
 
+def check_filled(name: str, value, error: type[LimitcyclesError]) -> None:
+    """Raise `error` where `value` is an array with masked entries: NumPy would unmask them."""
+    if np.ma.is_masked(value):
+        raise error(
+            f"{name} has masked entries, which are no numbers: fill them, as with "
+            ".filled(value), or leave them out"
+        )
+
+
 def points(name: str, value, error: type[LimitcyclesError]) -> np.ndarray:
     """`value` as a finite float64 array of its own; any shape."""
+    check_filled(name, value, error)
     try:
         found = np.array(value)
     except (TypeError, ValueError) as cause:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from limitcycles.arguments import check_filled
 from limitcycles.errors import LimitcyclesError
 
 
@@ -29,6 +30,7 @@ class Pure:
 
     def __call__(self, *arguments: np.ndarray) -> np.ndarray:
         given = self.function(*[np.array(argument) for argument in arguments])
+        check_filled(f"what the function given as {self.name} returns", given, FunctionError)
         try:
             value = np.array(given)
         except (ValueError, TypeError, RuntimeError) as error:

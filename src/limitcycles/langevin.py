@@ -84,7 +84,7 @@ def langevin_ensemble(
     with track(total=int(counts.sum()) * len(starts), unit="step", what="Langevin") as bar:
         for first, rng in zip(starts, streams, strict=True):
             x = start[first : first + block].copy()
-            _check_drift(drift, x)
+            _moved(drift, x)  # where there are no steps, too
             now = 0.0
             for row, (h, count) in enumerate(zip(lengths, counts, strict=True)):
                 for _ in range(count):
@@ -93,7 +93,7 @@ def langevin_ensemble(
                         kick = root.apply(x, noise, now)
                         if reading == "stratonovich" and root.varies:
                             kick = (kick + root.apply(x + kick, noise, now)) / 2
-                        x += drift(x) * h + kick
+                        x += _moved(drift, x) * h + kick
                     now += h
                     if not np.isfinite(x).all():
                         raise LangevinError(
@@ -105,10 +105,12 @@ def langevin_ensemble(
     return result
 
 
-def _check_drift(drift, x) -> None:
-    shape = np.shape(drift(x))
-    if shape != x.shape:
-        raise LangevinError(f"the drift has shape {shape} at points of shape {x.shape}")
+def _moved(drift, x: np.ndarray) -> np.ndarray:
+    """The drift at x (paths, d), of that shape."""
+    found = drift(x)
+    if found.shape != x.shape:
+        raise LangevinError(f"the drift has shape {found.shape} at points of shape {x.shape}")
+    return found
 
 
 def _increments(rng, shape, h, substeps, antithetic) -> np.ndarray:

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limitcycles import arguments
 from limitcycles.errors import LimitcyclesError
 
+EXACT = 2**53  # whole numbers up to this are floats of 64 bits
 WIDENED = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
 
 
@@ -25,7 +27,8 @@ class Source:
     of two that keeps squares within the range of floats, or an `offset` (d,), a mean that is far
     above what the rows differ by, a block is g/unit − offset in float64. `dtype` is that without.
 
-    Raises SpectrumError: another shape, no weights, or complex numbers.
+    Raises SpectrumError: another shape, no weights, complex numbers, masked entries, or whole
+    numbers beyond 2^53.
     """
 
     def __init__(self, array, device: str | torch.device = "cpu"):
@@ -56,11 +59,17 @@ class Source:
 
 def _tensor(block) -> Tensor:
     if not isinstance(block, Tensor):
+        arguments.check_filled("the array of gradients", block, SpectrumError)
         block = np.asarray(block)
         kind, size = block.dtype.kind, block.dtype.itemsize
         if kind not in "biuf":
             raise SpectrumError(f"gradients are real numbers, not {block.dtype}")
         wanted = np.float32 if kind == "f" and size <= 4 else np.float64
+        if kind in "iu" and block.size and not -EXACT <= block.min() <= block.max() <= EXACT:
+            raise SpectrumError(
+                f"gradients of {block.dtype} run from {block.min()} to {block.max()}, beyond 2^53, "
+                "where float64 leaves whole numbers out: take a constant off them, or give floats"
+            )
         if any(step < 0 for step in block.strides):  # even where there is one row only
             block = block.copy()
         return torch.from_numpy(np.require(block, wanted, ("C", "W")))

@@ -58,6 +58,8 @@ RETURNED = [  # what the function returns, what is said of it
     (images([[0]]), ["train_images: it is a list", "np.array(...)"]),
     (images(torch.zeros(6, 3, 8, 9)), ["it is a Tensor", "tensor.numpy()"]),
     (images(None), ["train_images: it is a NoneType", "NumPy array"]),
+    (images(np.ma.masked_less(FLOATS, 0.5)), ["of its entries are masked", ".filled(0)"]),
+    (arrays(test_labels=np.ma.masked_equal(LABELS, 2)), ["test_labels: 2 of its entries"]),
     (images(np.zeros((0, 3, 8, 9))), ["(0, 3, 8, 9)", "not be empty"]),
     (images(np.zeros(6)), ["float64 of shape (6,)", "(n, channel, height, width)"]),
     (images(np.zeros((6, 64))), ["float64 of shape (6, 64)", "(n, height, width)"]),

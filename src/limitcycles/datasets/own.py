@@ -160,6 +160,11 @@ def _check_array(array: Any, what: str) -> None:
         raise DatasetError(
             f"{what}: {_describe(array)}; give a NumPy array{f': {hint}' if hint else ''}."
         )
+    if np.ma.is_masked(array):
+        raise DatasetError(
+            f"{what}: {np.ma.count_masked(array)} of its entries are masked, which are no numbers; "
+            "fill them, as with .filled(0), or leave the examples out."
+        )
     if array.size == 0:
         raise DatasetError(f"{what}: {_describe(array)}; it must not be empty.")
 

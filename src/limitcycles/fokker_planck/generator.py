@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse
 
+from limitcycles import arguments
 from limitcycles.errors import LimitcyclesError
 from limitcycles.fokker_planck.grid import Grid
 from limitcycles.fokker_planck.selling import decompose
@@ -305,7 +306,7 @@ class _Fields:
             value = self.diffusion(points)
             allowed = [(n,), (n, d), (n, d, d)]
         else:
-            value = np.asarray(self.diffusion, dtype=np.float64)
+            value = arguments.points("the diffusion", self.diffusion, GeneratorError)
             allowed = [(), (d,), (d, d)]
         if value.shape not in allowed:
             raise GeneratorError(
