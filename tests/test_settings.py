@@ -185,7 +185,7 @@ def test_values_of_the_command_line_as_snakemake_delivers_them():
             "data_folder=null",
             "device=cpu",
             "scale=quick",
-            "training={epochs: 6, weight_decay: 1.0e-4, momentum: {kind: none},"
+            "training={epochs: 6, weight_decay: 1e-4, momentum: {kind: none},"
             " sampler: index-list}",
         ]
     )
@@ -196,6 +196,11 @@ def test_values_of_the_command_line_as_snakemake_delivers_them():
     assert config["training"]["epochs"] == 6
     assert config["training"]["weight_decay"] == 1e-4
     assert config["training"]["momentum"]["kind"] == "none"
+
+
+def test_a_bad_text_is_told_of_the_source_that_has_it():
+    with pytest.raises(ConfigError, match=r"^config of the module: seeds\[0\]: 010 is the number 8"):
+        settings.load(BASE, SCALES, SCHEMA, module={"seeds": ["010"]})
 
 
 def test_command_line_texts_that_are_no_numbers_stay():

@@ -7,6 +7,7 @@ else is replaced.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ __all__ = [
 
 COMMAND_LINE = "command line (--config)"
 MODULE = "config of the module"
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
 def load(
@@ -112,7 +114,7 @@ def layers(
     later = [(str(path), read_yaml(path)) for path in extra]
     for name, values in ((COMMAND_LINE, command_line), (MODULE, module)):
         if values:
-            later.append((name, command_line_values(values)))
+            later.append((name, command_line_values(values, name)))
     chosen = merge(tree for _, tree in [*first, *later])
     scale = chosen.get("scale", schema["properties"]["scale"]["default"])
     overlays = {path.stem: path for path in sorted(Path(scales).glob("*.yaml"))}
@@ -140,20 +142,21 @@ def merge(trees: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-def command_line_values(config: Mapping[str, Any]) -> dict[str, Any]:
+def command_line_values(config: Mapping[str, Any], name: str = COMMAND_LINE) -> dict[str, Any]:
     """Turn the texts inside `--config` values into what they say.
 
     Snakemake reads `--config 'seeds=[0, 1]'` as a list of *texts*, `["0", "1"]`, and
     `data_folder=null` as the text `null`. Here they become what they are in a file: numbers,
-    true/false and null. A value that must stay text though it looks otherwise belongs into a file
-    for `--configfile`, in quotes.
+    true/false and null; 1e-4 is a number too, as Snakemake has it where it stands by itself. A value
+    that must stay text though it looks otherwise belongs into a file for `--configfile`, in quotes.
 
-    Raises `ConfigError`, with one line for each value that YAML 1.1 and YAML 1.2 read differently.
+    Raises `ConfigError`, with one line for each other value that YAML 1.1 and YAML 1.2 read
+    differently; `name` is what it calls the source.
     """
     found: list[str] = []
     values = _value(config, (), found)
     if found:
-        raise ConfigError("\n".join(found))
+        raise ConfigError("\n".join(f"{name}: {line}" for line in found))
     return values
 
 
@@ -298,11 +301,13 @@ def _value(value: Any, path: KeyPath, found: list[str]) -> Any:
         return [_value(item, (*path, index), found) for index, item in enumerate(value)]
     if not isinstance(value, str):
         return value
+    if _EXPONENT.fullmatch(value):
+        return float(value)
     try:
         return yamlscalars.plain(value)
     except ValueError as error:
         remedy = "; a text in quotes belongs into a file for --configfile"
-        found.append(f"{COMMAND_LINE}: {dotted(path)}: {error}{remedy}")
+        found.append(f"{dotted(path)}: {error}{remedy}")
         return value
 
 
