@@ -268,3 +268,15 @@ def test_weights_that_are_not_numbers(machine):
         network[3].bias[1] = torch.nan
     with pytest.raises(FusedError, match="NaN or infinite before any training"):
         MACHINES[machine](network, np.ones((4, 7), np.float32), np.arange(4) % 2, 2)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("factor", [1e15, 1e20, 1e25])
+@pytest.mark.filterwarnings("error")
+def test_weights_beyond_the_range_of_a_step_are_left_to_training(factor, machine):
+    """Not finite in PyTorch's own float32 step: it is no other network that the loops train."""
+    network, images, labels = problem((49, 8, 5), normed=False)
+    with torch.no_grad():
+        for p in network.parameters():
+            p *= factor
+    MACHINES[machine](network, images, labels, BATCH)

@@ -77,7 +77,7 @@ def _difference(
     )
     for part, words in PARTS.items():
         exact, mine = known[part], found[part][member]
-        if not np.isfinite(exact).all() or not exact.size:
+        if not (np.isfinite(exact).all() and np.isfinite(rounded[part]).all() and exact.size):
             continue
         rounding = np.abs(rounded[part] - exact).max()
         bound = CLOSE * np.abs(exact).max() + ROUNDING * rounding + NOTHING
