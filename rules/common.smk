@@ -278,7 +278,10 @@ def lift_rate_limit():
     Snakemake's default is 100 a second, which is no limit here. But with any limit each round of
     scheduling begets another one a second later, so that each finished job adds a round to each
     second that follows: after half of the scale laptop it had taken a quarter of an hour of a core.
+    These names are no part of Snakemake's interface: where one is missing, the limit stays.
     """
-    limiter = workflow.scheduler.job_rate_limiter
-    if workflow.local_exec and limiter is not None and limiter.max_jobs / limiter.timespan >= 100:
-        workflow.scheduler.job_rate_limiter = None
+    scheduler = getattr(workflow, "scheduler", None)
+    limiter = getattr(scheduler, "job_rate_limiter", None)
+    a_second = getattr(limiter, "max_jobs", 0) / getattr(limiter, "timespan", 1)
+    if getattr(workflow, "local_exec", False) and a_second >= 100:
+        scheduler.job_rate_limiter = None
