@@ -185,8 +185,7 @@ def test_values_of_the_command_line_as_snakemake_delivers_them():
             "data_folder=null",
             "device=cpu",
             "scale=quick",
-            "training={epochs: 6, weight_decay: 1e-4, momentum: {kind: none},"
-            " sampler: index-list}",
+            "training={epochs: 6, weight_decay: 1e-4, momentum: {kind: none}, sampler: index-list}",
         ]
     )
     assert given["seeds"] == ["3", "4"]  # texts: the reason for command_line_values
@@ -199,7 +198,9 @@ def test_values_of_the_command_line_as_snakemake_delivers_them():
 
 
 def test_a_bad_text_is_told_of_the_source_that_has_it():
-    with pytest.raises(ConfigError, match=r"^config of the module: seeds\[0\]: 010 is the number 8"):
+    with pytest.raises(
+        ConfigError, match=r"^config of the module: seeds\[0\]: 010 is the number 8"
+    ):
         settings.load(BASE, SCALES, SCHEMA, module={"seeds": ["010"]})
 
 
