@@ -147,8 +147,8 @@ def command_line_values(config: Mapping[str, Any], name: str = COMMAND_LINE) -> 
 
     Snakemake reads `--config 'seeds=[0, 1]'` as a list of *texts*, `["0", "1"]`, and
     `data_folder=null` as the text `null`. Here they become what they are in a file: numbers,
-    true/false and null; 1e-4 is a number too, as Snakemake has it where it stands by itself. A value
-    that must stay text though it looks otherwise belongs into a file for `--configfile`, in quotes.
+    true/false and null; 1e-4 is a number too, as Snakemake has it where it stands by itself. What
+    must stay text though it looks otherwise belongs into a file for `--configfile`, in quotes.
 
     Raises `ConfigError`, with one line for each other value that YAML 1.1 and YAML 1.2 read
     differently; `name` is what it calls the source.
