@@ -131,8 +131,8 @@ def _statistics(seeds: Sequence[xr.Dataset], parameters: dict, found: Slope | No
     for name, line in ((SLOPE, found), (FAST_SLOPE, slope(seeds, parameters, fast=True))):
         if line is not None:
             n = len(line.batches)
-            found = sloped(name, line.slope, (line.low, line.high), n, level=level)
-            statistics.append(found | {"values": [float(v) for v in line.batches]})
+            ends = line.low, line.high
+            statistics.append(sloped(name, line.slope, ends, n, level=level, values=line.batches))
     return statistics
 
 
