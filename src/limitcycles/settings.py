@@ -54,6 +54,7 @@ __all__ = [
     "resolve_trajectory",
 ]
 
+LARGEST = 2**63 - 1  # of whole numbers
 COMMAND_LINE = "command line (--config)"
 MODULE = "config of the module"
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -182,6 +183,7 @@ def check(
     """
     tree = _plain(config)
     _refuse_other_keys(tree, sources)
+    fail_on(_too_large(tree), sources)
     filled = fill(tree, schema)
     checks = (_references, misplaced, augmented, too_many_images, unknown_folder)
     across = [problem for check in checks for problem in check(filled)]
@@ -318,6 +320,17 @@ def _refuse_other_keys(tree: Any, sources: Sequence[Source], path: tuple = ()) -
             problem = Problem((*path, str(key)), "is a key that is not text; put it in quotes")
             raise ConfigError(f"{origin(path, sources)}: {'.'.join(problem.path)}: {problem.text}")
         _refuse_other_keys(child, sources, (*path, key))
+
+
+def _too_large(tree: Any, path: KeyPath = ()) -> list[Problem]:
+    """Whole numbers that no array and no float would hold; options are a user's own."""
+    if path[-1:] == ("options",):
+        return []
+    if isinstance(tree, int) and abs(tree) > LARGEST:
+        return [Problem(path, f"{show(tree)} is too large; write a number of fewer digits")]
+    items = tree.items() if isinstance(tree, dict) else ()
+    items = enumerate(tree) if isinstance(tree, list) else items
+    return [problem for key, child in items for problem in _too_large(child, (*path, key))]
 
 
 def _references(config: Mapping[str, Any]) -> list[Problem]:

@@ -86,6 +86,13 @@ VALUES = [  # text of mine.yaml, key, what is said
     # A number out of range, or no number.
     ("training: {epochs: 0}", "training.epochs", ["0", "at least 1"]),
     ("training: {epochs: -3}", "training.epochs", ["-3", "at least 1"]),
+    (f"training: {{epochs: {10**350}}}", "training.epochs", ["is too large", "fewer digits"]),
+    (f"seeds: [0, {10**22}]", "seeds[1]", ["10000000000000000000000 is too large"]),
+    (
+        f"runs: {{a: {{training: {{weight_decay: {10**350}}}}}}}",
+        "runs.a.training.weight_decay",
+        ["large"],
+    ),
     ("training: {epochs: 3.0}", "training.epochs", ["3.0", "whole number", "write 3"]),
     ("training: {epochs: 3.5}", "training.epochs", ["3.5", "whole number"]),
     ("training: {epochs: true}", "training.epochs", ["true", "whole number"]),
