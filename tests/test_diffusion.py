@@ -223,12 +223,20 @@ class TestErrors:
         [
             (np.ma.masked_less(np.arange(12.0).reshape(4, 3), 2), "masked entries.*filled"),
             (2**60 + np.arange(12).reshape(4, 3), "int64 run from 1152921504606846976 .*2\\^53"),
+            (torch.tensor(2**60 + np.arange(12).reshape(4, 3)), r"torch.int64 .*2\^53"),
+            (torch.eye(4).to_sparse(), r"torch.sparse_coo: give the array .to_dense"),
+            ([[1.0], [1.0, 2.0]], "no array of rows .*inhomogeneous"),
             (np.uint64(2**63) + np.arange(12, dtype=np.uint64).reshape(4, 3), "uint64 .*2\\^53"),
         ],
     )
     def test_numbers_that_are_not_what_they_seem(self, gradients, named):
         with pytest.raises(SpectrumError, match=named):
             Rows(gradients)
+
+    @pytest.mark.parametrize("norms", [np.ones(29), np.ones((30, 1)), 1.0])
+    def test_norms_of_another_shape(self, norms):
+        with pytest.raises(SpectrumError, match=r"square_norm has shape .*30 rows have \(30,\)"):
+            Rows(random_rows(30, 8), square_norm=norms)
 
     def test_one_row(self):
         with pytest.raises(SpectrumError, match="at least two gradients, not 1"):

@@ -86,6 +86,11 @@ class Rows:
         self.device = self.source.device
         self.dtype = self.source.dtype  # of products with the rows
         self.block = max(1, min(ROWS, BLOCK_BYTES // (8 * self.weights)))
+        if square_norm is not None and np.shape(square_norm) != (self.samples,):
+            raise SpectrumError(
+                f"square_norm has shape {np.shape(square_norm)}; {self.samples} rows have "
+                f"({self.samples},)"
+            )
         self._take(square_norm, negligible, memory_mib)
         if not SMALLEST < self.mean_square < LARGEST:
             self.source.unit = self._power_of_two()
