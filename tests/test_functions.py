@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from limitcycles import arguments, curvature, dynamics, jko, training
+from limitcycles import (
+    arguments,
+    batch_noise,
+    curvature,
+    dynamics,
+    jko,
+    linear_theory,
+    training,
+)
 from limitcycles.dynamics.field import jacobian_of
 from limitcycles.errors import LimitcyclesError
-from limitcycles.finite_sums import sgd_ensemble
-from limitcycles.fokker_planck import Grid, generator, steady_state
+from limitcycles.finite_sums import QuadraticSum, sgd_ensemble
+from limitcycles.fokker_planck import Grid, evolve, generator, steady_state
 from limitcycles.functions import FunctionError, pure
 from limitcycles.jko import Quantiles, jko_flow_1d
 from limitcycles.langevin import histogram_distances, langevin_ensemble, weak_error
@@ -17,6 +25,7 @@ from limitcycles.series.blocks import per_weight
 from limitcycles.temperatures import expected_variance
 
 GRID = Grid(-5, 7, 600)
+KEYS = {"step": 0.1, "temperature": 0.5}
 EDGES = np.linspace(-6, 6, 201)
 BELL = np.exp(-((EDGES[1:] + EDGES[:-1]) ** 2) / 8)
 
@@ -192,6 +201,30 @@ def test_losses_of_another_shape_are_refused():
 def test_arguments_that_cannot_be(check, value, message):
     with pytest.raises(LimitcyclesError, match=message):
         check("h", value, LimitcyclesError)
+
+
+def masked(*shape):
+    found = np.ma.masked_array(np.ones(shape))
+    found[(0,) * len(shape)] = np.ma.masked
+    return found
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: linear_theory.stationary_covariance(masked(2, 2), np.eye(2), 1.0),
+        lambda: linear_theory.decompose(np.eye(2), masked(2, 2)),
+        lambda: batch_noise.predicted_covariance(masked(4, 2), 2, "with-replacement"),
+        lambda: GRID.normalise(masked(600)),
+        lambda: evolve(generator(GRID, towards_one), GRID.normalise(np.ones(600)), masked(2)),
+        lambda: Quantiles.from_cells(EDGES, masked(200)),
+        lambda: jko.jko_flow_2d(masked(4, 4), [np.arange(4.0)] * 2, np.ones((4, 4)), [1.0], **KEYS),
+        lambda: QuadraticSum(masked(3, 2, 2), np.ones((3, 2))),
+    ],
+)
+def test_numbers_under_a_mask_are_refused(call):
+    with pytest.raises(LimitcyclesError, match=r"masked entries, which are no numbers: fill them"):
+        call()
 
 
 def test_steps_fill_the_intervals():

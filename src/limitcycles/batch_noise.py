@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from limitcycles import arguments
 from limitcycles.errors import LimitcyclesError
 from limitcycles.progress import track
 from limitcycles.statistics import EXPECTED, estimate
@@ -41,6 +42,7 @@ def check_batch(samples: int, batch: int, sampling: str) -> None:
 
 
 def _gradients(gradients) -> np.ndarray:
+    arguments.check_filled("gradients", gradients, BatchNoiseError)
     gradients = np.asarray(gradients, dtype=np.float64)
     if gradients.ndim != 2 or len(gradients) < 2:
         raise BatchNoiseError(

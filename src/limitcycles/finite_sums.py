@@ -128,6 +128,8 @@ class QuadraticSum:
     offsets: np.ndarray
 
     def __post_init__(self):
+        for name in ("hessians", "offsets"):
+            arguments.check_filled(name, getattr(self, name), FiniteSumError)
         A, h = (np.asarray(v, dtype=np.float64) for v in (self.hessians, self.offsets))
         if A.ndim != 3 or h.ndim != 2 or A.shape != (*h.shape, h.shape[1]) or len(h) < 2:
             raise FiniteSumError(

@@ -64,6 +64,8 @@ class Quantiles:
         (mass 1e-12): masses stay with their quantiles, edges move. Raises JkoError: shapes, edges
         that do not ascend, negative masses, or an empty cell between others.
         """
+        for name, value in {"edges": edges, "masses": masses}.items():
+            arguments.check_filled(name, value, JkoError)
         edges, masses = (np.asarray(v, dtype=np.float64) for v in (edges, masses))
         if edges.ndim != 1 or masses.shape != (len(edges) - 1,) or not masses.size:
             raise JkoError(f"{masses.shape} masses do not fit edges of shape {edges.shape}")
@@ -312,6 +314,8 @@ def jko_flow_2d(
     iterations a step. Raises JkoError: a grid too coarse for the step or too large, `entropic`
     outside (0, 2), shapes, or no convergence.
     """
+    for name, value in {"start": start, "loss": loss}.items():
+        arguments.check_filled(name, value, JkoError)
     start, loss = (np.asarray(v, dtype=np.float64) for v in (start, loss))
     axes = [np.asarray(v, dtype=np.float64) for v in centres]
     if len(axes) != 2 or start.shape != tuple(len(a) for a in axes) or loss.shape != start.shape:

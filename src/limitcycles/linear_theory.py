@@ -26,6 +26,7 @@ class LinearTheoryError(LimitcyclesError):
 
 
 def _matrix(name: str, matrix) -> np.ndarray:
+    arguments.check_filled(name, matrix, LinearTheoryError)
     matrix = np.asarray(matrix, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise LinearTheoryError(f"{name} must be a square matrix, not of shape {matrix.shape}")

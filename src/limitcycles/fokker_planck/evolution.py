@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse
 
+from limitcycles import arguments
 from limitcycles.errors import LimitcyclesError
 from limitcycles.fokker_planck.extrapolation import LEAST, extrapolated, half, restricted
 from limitcycles.fokker_planck.factors import Factors, dissection
@@ -89,6 +90,7 @@ def evolve(
     `density` is not one of mass 1. Warns EdgeMassWarning and GridWarning for the last density, as
     `steady_state` does.
     """
+    arguments.check_filled("times", times, EvolutionError)
     times = np.asarray(times, dtype=np.float64)
     if (
         times.ndim != 1

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from limitcycles import arguments
 from limitcycles.errors import LimitcyclesError
 
 MASS_TOLERANCE = 1e-6  # of a density that is given: |Σρ·volume − 1|
@@ -136,6 +137,7 @@ class Grid:
         return checked
 
     def _array(self, values, what: str) -> np.ndarray:
+        arguments.check_filled(f"the {what}", values, GridError)
         values = np.asarray(values, dtype=np.float64)
         if values.shape != self.shape:
             raise GridError(f"the {what} has shape {values.shape}, the grid {self.shape}")
