@@ -136,6 +136,14 @@ class TestErrors:
         with pytest.raises(SpectrumError, match=r"the tolerance 1e-06.*diffusion\.exact"):
             matrix_free(Rows(rows), leading=60, tolerance=1e-6)
 
+    def test_a_threshold_below_what_half_of_the_dimensions_resolve(self):
+        rows = np.random.default_rng(0).standard_normal((500, 400)) * np.logspace(0, -2, 400)
+        said = (
+            r"\(20 are asked for\) reach .*threshold of 1e-07 times the largest.*diffusion\.exact"
+        )
+        with pytest.raises(SpectrumError, match=said):
+            matrix_free(Rows(rows), leading=20, threshold=1e-7)
+
     def test_precision_that_does_not_reach_the_tolerance(self):
         rows = gradients(SPECTRA["power law"], SAMPLES, mean=5, dtype=np.float32)
         with pytest.raises(SpectrumError, match=r"tolerance 1e-07.*torch\.float32 allows no more"):

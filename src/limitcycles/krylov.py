@@ -128,11 +128,18 @@ def matrix_free(
         )
         if full or imprecise:
             bar.close()
+            more = f", and {rows.dtype} allows no more" if imprecise else ""
+            if settled >= leading:
+                ends = (
+                    f"{more}, but not those down to the threshold of {threshold:g} times the "
+                    "largest; raise it"
+                )
+            else:
+                ends = f"{more}; ask for fewer"
             raise UnresolvedError(
-                f"{settled} of {leading} eigenvalues reach the tolerance {tolerance:g} in a "
-                f"Krylov space of {size} dimensions"
-                + (f", and {rows.dtype} allows no more" if imprecise else "")
-                + "; ask for fewer, or take the exact method (`diffusion.exact`)"
+                f"{settled} eigenvalues ({leading} are asked for) reach the tolerance "
+                f"{tolerance:g} in a Krylov space of {size} dimensions{ends}, or take the exact "
+                "method (`diffusion.exact`)"
             )
         basis.blocks.append(new)
     bar.close()
