@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 from torch import nn
 
-from limitcycles import networks
 from limitcycles.fused.reading import open_trajectory
 from limitcycles.fused.trajectory import record
 
@@ -36,7 +35,7 @@ def dataset(seed=0) -> xr.Dataset:
 def run(epochs: int, rate: float, **training) -> dict:
     """The learning rate falls to `rate` after a tenth of the epochs."""
     return {
-        "network": {"builder": "logistic", "options": {}, "weights": None},
+        "network": {"builder": "analyses_case:logistic", "options": {}, "weights": None},
         "dataset": {},
         "training": {
             "epochs": epochs,
@@ -53,7 +52,6 @@ def run(epochs: int, rate: float, **training) -> dict:
 @cache
 def trajectory(epochs: int, rate: float, momentum: str = "none", seed: int = 0, **training):
     """The run, opened, with all in memory."""
-    networks.BUILDERS["logistic"] = logistic
     settings = run(epochs, rate, momentum={"kind": momentum, "coefficient": 0.9}, **training)
     with TemporaryDirectory() as folder:
         path = record(dataset(), settings, seed, Path(folder), gradient_every=epochs)

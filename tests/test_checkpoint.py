@@ -146,9 +146,9 @@ def own_key(*, run=None, seeds=(1,), data="d", device=CPU, threads=1, **more):
 def own_network(content):
     def change(monkeypatch, folder):
         monkeypatch.syspath_prepend(folder)
-        (folder / "users_net.py").write_text("import users_layers")
-        (folder / "users_layers.py").write_text(content)
-        return own_key(run=small_runs.run({"builder": "users_net:build"}))
+        (folder / "keyed_net.py").write_text("import keyed_layers")
+        (folder / "keyed_layers.py").write_text(content)
+        return own_key(run=small_runs.run({"builder": "keyed_net:build"}))
 
     return change
 
