@@ -13,8 +13,6 @@ from limitcycles import gradients, networks, training
 from limitcycles.errors import LimitcyclesError
 from limitcycles.first_look import look
 from limitcycles.fused import trajectory
-from limitcycles.fused.engine import Engine
-from limitcycles.fused.layers import FusedError, Layers
 from limitcycles.per_sample import PerSampleGradients
 from limitcycles.samplers import batches
 from limitcycles.seeds import stream
@@ -98,22 +96,6 @@ def test_per_sample_gradients_are_those_of_a_loop(name):
     close(torch.cat(parts), expected, 2e-5)
     double = PerSampleGradients(network, doubled(inputs), labels)
     close(double(doubled(inputs), labels), expected, 1e-10)
-
-
-@pytest.mark.parametrize("name", zoo.RIGHT)
-def test_the_compiled_loops_are_right_or_refuse(name):
-    network, inputs, labels = of(name)
-    try:
-        Layers.of(network)
-    except FusedError:
-        assert not zoo.ZOO[name].compiled
-        return
-    index = np.arange(8)
-    found = Engine(network, inputs.numpy(), labels.numpy(), 8).gradient(index)[1]
-    loss = F.cross_entropy(network.train()(inputs[index]), labels[index])
-    parts = torch.autograd.grad(loss, list(networks.trainable(network).values()))
-    expected = torch.cat([part.reshape(-1) for part in parts])
-    close(torch.from_numpy(found), expected, 1e-5)
 
 
 @pytest.mark.parametrize("name", zoo.RIGHT)
