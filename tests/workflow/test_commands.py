@@ -98,7 +98,7 @@ def test_a_coupled_network_is_refused_with_a_sentence(workflow):
     assert finished.returncode != 0
     assert "couples the examples of a batch" in finished.stdout
     run = workflow.folder / "results/quick/runs/coupled/seed0.zarr.zip"
-    assert run.exists()  # what was finished is kept
+    assert not run.exists()  # before anything is trained
 
 
 def test_a_damaged_store_is_named(workflow):
