@@ -277,7 +277,7 @@ def lift_rate_limit():
 
     Snakemake's default is 100 a second, which is no limit here. But with any limit each round of
     scheduling begets another one a second later, so that each finished job adds a round to each
-    second that follows: after half of the scale laptop it had taken a quarter of an hour of a core.
+    second that follows (benchmarks/README.md has what Snakemake takes without it).
     These names are no part of Snakemake's interface: where one is missing, the limit stays.
     """
     scheduler = getattr(workflow, "scheduler", None)

@@ -195,6 +195,8 @@ def measure(
         `learning_rate` of any network.
     seed: mini-batches (and dropout) derive from it and the name of the run. Both groups draw the
         same mini-batches, so that only the rate sets them apart.
+    device: "auto" (CUDA where PyTorch finds it), "cpu" or "cuda".
+    state: folder of the checkpoint, of this measurement alone; None: nothing is saved on the way.
 
     Returns
     -------
