@@ -29,8 +29,8 @@ def start(tmp_path):
 
     def begin() -> subprocess.Popen:
         command = [sys.executable, "-c", HOLD, str(tmp_path / "state")]
-        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        started.append(subprocess.Popen(command, text=True, **pipes))
+        pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+        started.append(subprocess.Popen(command, text=True, stderr=subprocess.STDOUT, **pipes))
         return started[-1]
 
     yield begin
@@ -43,7 +43,7 @@ def test_a_second_one_waits_and_says_for_whom(start, tmp_path):
     first, second = start(), None
     assert first.stdout.readline() == "mine\n"
     second = start()
-    assert second.stderr.readline() == (
+    assert second.stdout.readline() == (
         f"training: process {first.pid} on {os.uname().nodename} writes to {tmp_path}/state; "
         "waiting\n"
     )
@@ -61,10 +61,10 @@ def test_a_killed_one_keeps_nobody_out(start, tmp_path):
     first = start()
     assert first.stdout.readline() == "mine\n"
     second = start()
-    second.stderr.readline()
+    second.stdout.readline()
     first.send_signal(signal.SIGKILL)
     assert second.stdout.readline() == "mine\n"
-    assert second.communicate("\n") == ("", "")
+    assert second.communicate("\n") == ("", None)
     assert second.returncode == 0
 
 
@@ -85,7 +85,7 @@ def test_one_that_lost_its_lock_ends_before_it_writes(start, tmp_path, monkeypat
 
         monkeypatch.setattr(fcntl, "flock", flock)
     with sole_writer(tmp_path / "state", "training") as turn:
-        said = first.communicate("\n")[1]
+        said = first.communicate("\n")[0]
         assert first.returncode == 1
         assert (
             f"TakenOverError: {tmp_path}/state: process {os.getpid()} on {os.uname().nodename} "
