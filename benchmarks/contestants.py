@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from limitcycles.networks import trainable
+from limitcycles.training.networks import trainable
 
 Rows = Callable[[Tensor, Tensor], list[Tensor]]
 

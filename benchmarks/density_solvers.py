@@ -57,7 +57,7 @@ class Ours(Contestant):
     """limitcycles: `extrapolated` or plain (second order)."""
 
     def __init__(self, extrapolated: bool):
-        from limitcycles import fokker_planck
+        from limitcycles.theory import fokker_planck
 
         self.library, self.extrapolated = fokker_planck, extrapolated
 

@@ -18,11 +18,11 @@ import torch
 from processes import cores_for, log, run_script
 from trainers import CLASSES, HIDDEN, INPUTS, MOMENTUM, RATE, problem
 
-from limitcycles import networks
-from limitcycles.devices import pick_device
-from limitcycles.fused.engine import Descent
-from limitcycles.fused.engines import Engines
-from limitcycles.fused.ensemble import Ensemble
+from limitcycles.runtime.devices import pick_device
+from limitcycles.training import networks
+from limitcycles.training.compiled.engine import Descent
+from limitcycles.training.compiled.engines import Engines
+from limitcycles.training.compiled.ensemble import Ensemble
 
 HERE = Path(__file__).resolve().parent
 AGREEMENT = 1e-4  # of the largest weight, after two epochs of float32 in another order

@@ -16,9 +16,13 @@ import numpy as np
 import torch
 import xarray as xr
 
-from limitcycles import datasets, gradient_store, gradients, networks, settings, store, training
-from limitcycles.files import StorageError, replacing
-from limitcycles.provenance import code_version
+from limitcycles import datasets
+from limitcycles.configuration import settings
+from limitcycles.diffusion import gradient_store, gradients
+from limitcycles.storage import store
+from limitcycles.storage.files import StorageError, replacing
+from limitcycles.storage.provenance import code_version
+from limitcycles.training import networks, sgd
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -71,7 +75,7 @@ def make(arguments: argparse.Namespace, samples: int | None, with_gradients: boo
             log=lambda line: print(line, file=sys.stderr),
         )
         with tempfile.TemporaryDirectory() as state:
-            trained = training.train(
+            trained = sgd.train(
                 dataset, run, arguments.seed, Path(state), name=arguments.run, device="cpu"
             )
         store.save(dataset, folder / "dataset.zarr.zip")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from limitcycles import networks
+from limitcycles.training import networks
 
 
 def layer_flop(network: nn.Sequential, example: Tensor) -> list[dict]:

@@ -21,7 +21,7 @@ import torch
 from processes import ContestantError, Team, cores_for, log, run_script
 from worker import FOLDED, OURS, REFERENCE
 
-from limitcycles import networks
+from limitcycles.training import networks
 
 HERE = Path(__file__).resolve().parent
 WORKER = HERE / "worker.py"

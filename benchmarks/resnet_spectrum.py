@@ -23,9 +23,10 @@ import torch.nn.functional as F
 from processes import cores_for, log, memory_mib, run_script
 from torch import Tensor, nn
 
-from limitcycles import gradient_store, gradients, krylov, networks
-from limitcycles.memory import keep_freed
-from limitcycles.per_sample import PerSampleGradients
+from limitcycles.diffusion import gradient_store, gradients, krylov
+from limitcycles.diffusion.per_sample import PerSampleGradients
+from limitcycles.runtime.memory import keep_freed
+from limitcycles.training import networks
 
 HERE = Path(__file__).resolve().parent
 CLASSES = 10

@@ -18,8 +18,9 @@ import torch
 from processes import memory_mib
 from torch import Tensor
 
-from limitcycles import band, diffusion, gradient_store, krylov
-from limitcycles.spectrum import NEGLIGIBLE, paper_threshold
+from limitcycles.diffusion import banded, gradient_store, krylov
+from limitcycles.diffusion import matrix as diffusion
+from limitcycles.diffusion.spectrum import NEGLIGIBLE, paper_threshold
 
 SUBSET = 500  # eigenvalues that the contestant with a subset asks for
 
@@ -35,7 +36,7 @@ class CountingRows(diffusion.Rows):
 
 
 def ours(path: Path, leading: int, tolerance: float, memory: int) -> dict:
-    """As `limitcycles.spectrum.of_gradients` calls the matrix-free method."""
+    """As `limitcycles.diffusion.matrix.spectrum.of_gradients` calls the matrix-free method."""
     start = time.perf_counter()
     store = gradient_store.open_store(path)
     threshold = paper_threshold(store["gradient"].shape[1])
@@ -72,7 +73,7 @@ def exact(path: Path, memory: int) -> dict:
     )
     matrix = diffusion.covariance(rows) if small else diffusion.gram(rows)
     formed = time.perf_counter()
-    values = band.eigenvalues(matrix)[::-1]
+    values = banded.eigenvalues(matrix)[::-1]
     eigenvalue = np.zeros(rows.weights)
     eigenvalue[: len(values)] = values[: rows.weights]
     end = time.perf_counter()

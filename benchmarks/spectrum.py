@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from processes import ContestantError, cores_for, log, run_script
 
-from limitcycles import gradient_store
-from limitcycles.spectrum import paper_threshold
+from limitcycles.diffusion import gradient_store
+from limitcycles.diffusion.spectrum import paper_threshold
 
 HERE = Path(__file__).resolve().parent
 OURS = "limitcycles"

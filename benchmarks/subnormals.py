@@ -21,9 +21,10 @@ import torch
 import torch.nn.functional as F
 from processes import cores_for, log, run_script
 
-from limitcycles import datasets, networks
-from limitcycles.fused.engine import Descent, Engine
-from limitcycles.subnormals import flushed
+from limitcycles import datasets
+from limitcycles.runtime.subnormals import flushed
+from limitcycles.training import networks
+from limitcycles.training.compiled.engine import Descent, Engine
 
 HERE = Path(__file__).resolve().parent
 DATA = {

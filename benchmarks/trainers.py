@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from processes import serve
 
-from limitcycles import networks
+from limitcycles.training import networks
 
 RATE, MOMENTUM = 1e-3, 0.9
 INPUTS, HIDDEN, CLASSES = 49, 16, 5
 LABELS = {
-    "limitcycles": "limitcycles.fused: loops compiled by Numba",
+    "limitcycles": "limitcycles.training.compiled: loops compiled by Numba",
     "torch": "PyTorch, a plain loop: nn.Module, autograd, torch.optim.SGD",
     "torch-fused": "the same with SGD(fused=True)",
     "torch.compile": "torch.compile of a whole step: loss, gradient (torch.func) and update",
@@ -38,7 +38,7 @@ def problem(images: int) -> tuple[np.ndarray, np.ndarray, torch.nn.Module]:
 
 def fused(images, labels, network, batch):
     """`order` -> weights after the epoch (d,)."""
-    from limitcycles.fused.engine import Descent, Engine
+    from limitcycles.training.compiled.engine import Descent, Engine
 
     engine = Engine(network, images, labels, batch)
 

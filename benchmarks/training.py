@@ -17,7 +17,7 @@ from inputs import WORK
 from processes import ContestantError, Team, Worker, cores_for, log, run_script
 
 from limitcycles import datasets
-from limitcycles.files import replacing
+from limitcycles.storage.files import replacing
 
 HERE = Path(__file__).resolve().parent
 WORKER = HERE / "training_worker.py"

@@ -1,6 +1,6 @@
 """One way to train small-allcnn on 3x32x32 images, as a worker process of `training.py`.
 
-All ways start from the same weights and take the same mini-batches, as `limitcycles.training` does
+All ways start from the same weights and take the same mini-batches, as `training.sgd` does
 it: gather the images, augment them, forward, backward, SGD with heavy ball and weight decay.
 """
 
@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from processes import memory_mib, serve
 
-from limitcycles import networks
-from limitcycles.augmentation import augment
-from limitcycles.memory import keep_freed
-from limitcycles.samplers import batches
-from limitcycles.training import evaluate, learning_rate, make_optimizer
+from limitcycles.runtime.memory import keep_freed
+from limitcycles.training import networks
+from limitcycles.training.augmentation import augment
+from limitcycles.training.samplers import batches
+from limitcycles.training.sgd import evaluate, learning_rate, make_optimizer
 
 BATCH = 128
 TRAINING = {

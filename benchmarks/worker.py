@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from processes import memory_mib, serve
 
-from limitcycles import gradients, networks
-from limitcycles.memory import keep_freed
-from limitcycles.per_sample import PerSampleGradients
+from limitcycles.diffusion import gradients
+from limitcycles.diffusion.per_sample import PerSampleGradients
+from limitcycles.runtime.memory import keep_freed
+from limitcycles.training import networks
 
 OURS = "limitcycles"
 REFERENCE = "reference"  # vmap(grad) in float64
@@ -52,7 +53,7 @@ class Peer:
 
 
 class Ours:
-    """`PerSampleGradients.blocks` as `limitcycles.gradients.write` uses it, without the disk."""
+    """`PerSampleGradients.blocks` as `diffusion.gradients.write` uses it, without the disk."""
 
     def __init__(self, network, images, labels, threads: int):
         keep_freed()  # this and the next as every job does; the peers run as they come

@@ -12,7 +12,11 @@ rule claim:
         runtime=growing(30),
         disk_mb=100,
     params:
-        code=code("limitcycles.claims.*", "limitcycles.store"),
+        code=lambda wildcards: digest(
+            "limitcycles.judging.judge",
+            f"{folder(wildcards.claim)}.rule",
+            "limitcycles.storage.store",
+        ),
         entry=lambda wildcards: CLAIMS[wildcards.claim],
         scale=SCALE,
         runs=lambda wildcards: tested_on(wildcards.claim),
@@ -37,7 +41,7 @@ rule not_tested:
         runtime=growing(10),
         disk_mb=100,
     params:
-        code=code("limitcycles.claims.result"),
+        code=code("limitcycles.judging.result"),
         entries=settings.canonical({claim: CLAIMS[claim] for claim in UNTESTED}),
         number=len(UNTESTED),
         scale=SCALE,
@@ -88,7 +92,11 @@ rule charts:
         runtime=growing(30),
         disk_mb=100,
     params:
-        code=code("limitcycles.charts.*", "limitcycles.store"),
+        code=lambda wildcards: digest(
+            "limitcycles.charts.*",
+            f"{folder(wildcards.claim)}.charts",
+            "limitcycles.storage.store",
+        ),
         percents=lambda wildcards: CLAIMS[wildcards.claim].get("snapshots", []),
     message:
         "Draw the charts of the claim {wildcards.claim}."

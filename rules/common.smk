@@ -6,8 +6,11 @@ import shutil
 from functools import cache
 from pathlib import Path
 
-from limitcycles import files, imports, ledger, parent, plugins, settings, sizes
-from limitcycles.errors import LimitcyclesError
+from limitcycles.configuration import plugins, settings, sizes
+from limitcycles.judging import ledger
+from limitcycles.runtime import parent
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.storage import files, sources
 from snakemake.exceptions import WorkflowError
 
 # This workflow may be run from another folder (-d), and be a module of another workflow.
@@ -76,7 +79,7 @@ wildcard_constraints:
     batch=f"({PERCENT})(-({PERCENT}))*",
 
 
-digest = cache(imports.digest)
+digest = cache(sources.digest)
 
 
 def code(*modules):
@@ -85,6 +88,11 @@ def code(*modules):
     Not these files as inputs: Snakemake looks at every input of every waiting job in each round.
     """
     return lambda wildcards: digest(*(module.format(**wildcards) for module in modules))
+
+
+def folder(claim):
+    """The package that has the rule and the charts of a claim."""
+    return f"{ledger.PAPER}.{ledger.EVALUATORS[CLAIMS[claim]['evaluator']]}"
 
 
 @cache

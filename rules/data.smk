@@ -10,7 +10,7 @@ rule dataset:
         runtime=growing(60),
         disk_mb=1000,
     params:
-        code=code("limitcycles.datasets", "limitcycles.store"),
+        code=code("limitcycles.datasets", "limitcycles.storage.store"),
         own=lambda wildcards: plugins.code(config["datasets"][wildcards.dataset]["source"]),
         # Not data_folder: whatever delivers them, the images are the same.
         spec=lambda wildcards: settings.canonical(

@@ -16,7 +16,7 @@ rule gradients:
         runtime=growing(60),
         disk_mb=stored_mb,
     params:
-        code=code("limitcycles.gradients", "limitcycles.store"),
+        code=code("limitcycles.diffusion.gradients", "limitcycles.storage.store"),
         own=lambda wildcards: own_code(wildcards.run),
         precision=lambda wildcards: resolved(wildcards.run)["gradients"]["precision"],
         images=lambda wildcards: resolved(wildcards.run)["gradients"]["images"],

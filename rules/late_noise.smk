@@ -14,7 +14,10 @@ rule late_noise:
         runtime=growing(240),
         disk_mb=100,
     params:
-        code=code("limitcycles.late_noise", "limitcycles.store"),
+        code=code(
+            "limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.measure",
+            "limitcycles.storage.store",
+        ),
         own=lambda wildcards: list(map(own_code, runs_of(wildcards.claim))),
         settings=settings.canonical(config["late_noise"]),
         percent=lambda wildcards: max(CLAIMS[wildcards.claim]["snapshots"]),

@@ -17,7 +17,7 @@ rule ledger:
         runtime=growing(10),
         disk_mb=100,
     params:
-        code=code("limitcycles.report"),
+        code=code("limitcycles.report.page"),
     message:
         "Collect the verdicts of all claims."
     script:
@@ -44,7 +44,7 @@ rule page:
         runtime=growing(10),
         disk_mb=200,
     params:
-        code=code("limitcycles.report", "limitcycles.charts.*"),
+        code=code("limitcycles.report.page", "limitcycles.charts.*"),
     message:
         "Write the report page."
     script:

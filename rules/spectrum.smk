@@ -16,7 +16,7 @@ rule spectrum:
         runtime=growing(120),
         disk_mb=100,
     params:
-        code=code("limitcycles.spectrum", "limitcycles.store"),
+        code=code("limitcycles.diffusion.spectrum", "limitcycles.storage.store"),
         settings=settings.canonical(config["spectrum"]),
         device=config["device"],
     message:

@@ -11,7 +11,7 @@ rule study:
         runtime=growing(60),
         disk_mb=100,
     params:
-        code=code("limitcycles.studies.{study}", "limitcycles.store"),
+        code=code("limitcycles.papers.chaudhari2018.{study}.measure", "limitcycles.storage.store"),
         settings=lambda wildcards: settings.canonical(config[study_section(wildcards.study)]),
     message:
         "Compute the study {wildcards.study}."
@@ -39,7 +39,11 @@ rule calibration_chart:
         runtime=growing(15),
         disk_mb=100,
     params:
-        code=code("limitcycles.charts.calibration", "limitcycles.charts.files", "limitcycles.store"),
+        code=code(
+            "limitcycles.papers.chaudhari2018.calibration.charts",
+            "limitcycles.charts.files",
+            "limitcycles.storage.store",
+        ),
     message:
         "Draw how often the detector of currents is right."
     script:

@@ -17,7 +17,7 @@ rule train:
         runtime=growing(240),
         disk_mb=1000,
     params:
-        code=code("limitcycles.training", "limitcycles.store"),
+        code=code("limitcycles.training.sgd", "limitcycles.storage.store"),
         own=lambda wildcards: own_code(wildcards.run),
         run=lambda wildcards: settings.recipe(resolved(wildcards.run)),
         device=config["device"],

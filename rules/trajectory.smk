@@ -17,7 +17,7 @@ rule trajectory:
         runtime=growing(240),
         disk_mb=trajectory_disk_mb,
     params:
-        code=code("limitcycles.fused.trajectory", "limitcycles.store"),
+        code=code("limitcycles.training.trajectories.recording", "limitcycles.storage.store"),
         own=lambda wildcards: own_code(wildcards.trajectory, "trajectories"),
         run=lambda wildcards: settings.recipe(
             settings.resolve_trajectory(config, wildcards.trajectory)
@@ -47,7 +47,9 @@ rule analysis:
         runtime=growing(60),
         disk_mb=100,
     params:
-        code=code("limitcycles.analyses.{analysis}", "limitcycles.store"),
+        code=code(
+            "limitcycles.papers.chaudhari2018.{analysis}.measure", "limitcycles.storage.store"
+        ),
         settings=settings.canonical(config["series"]),
     message:
         "Analyse {wildcards.trajectory}, seed {wildcards.seed}: {wildcards.analysis}."

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from torch import nn
 
-from limitcycles.fused.reading import open_trajectory
-from limitcycles.fused.trajectory import record
+from limitcycles.training.trajectories.reading import open_trajectory
+from limitcycles.training.trajectories.recording import record
 
 EXAMPLES, BATCH, PIXELS, CLASSES = 70, 16, 16, 3  # four batches of 16 and one of 6
 

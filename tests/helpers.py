@@ -12,7 +12,8 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from limitcycles import ledger, settings
+from limitcycles.configuration import settings
+from limitcycles.judging import ledger
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
-from limitcycles import networks
+from limitcycles.training import networks
 
 EXAMPLES, SIDE, CLASSES = 14, 6, 4
 PIXELS = SIDE**2

@@ -21,8 +21,9 @@ import torch._dynamo  # noqa: F401  (the first optimiser imports it)
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import limitcycles
-from limitcycles import store, training
-from limitcycles.job import logged
+from limitcycles.runtime.job import logged
+from limitcycles.storage import store
+from limitcycles.training import sgd
 
 PATHS = (Path(limitcycles.__file__).parents[1], Path(__file__).parent)
 
@@ -51,9 +52,7 @@ def main(path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (plan["limit"], plan["limit"]))
     Pauses(Path(path).parent, plan).set_up()
     with logged(plan["log"], "train"):
-        run = training.train(
-            store.load(plan["dataset"]), plan["run"], plan["seed"], Path(plan["state"])
-        )
+        run = sgd.train(store.load(plan["dataset"]), plan["run"], plan["seed"], Path(plan["state"]))
         store.save(run, plan["result"])
 
 
@@ -67,10 +66,10 @@ class Pauses:
         register_optimizer_step_post_hook(self.log_step)
         # How many steps lie between two checkpoints is then known.
         clock = types.SimpleNamespace(monotonic=lambda: self.steps * self.plan["seconds_a_step"])
-        training.time = clock
+        sgd.time = clock
         point = self.plan["point"]
         if point == "evaluation":
-            self.stop(training, "evaluate")
+            self.stop(sgd, "evaluate")
         elif point == "half a checkpoint":
             self.stop(Path, "write_bytes", middle=_half)
         elif point == "before the replacement":
@@ -78,7 +77,7 @@ class Pauses:
         elif point == "after the replacement":
             self.stop(os, "replace", after=True)
         elif point == "after the last checkpoint":
-            self.stop(training, "_result")
+            self.stop(sgd, "_result")
         elif point == "half a result":
             self.stop(zipfile.ZipFile, "writestr")
         elif point not in ("step", None):

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from limitcycles.claims import architectures, gather
-from limitcycles.claims.entries import result_entry
-from limitcycles.statistics import MEAN, REAL
+from limitcycles.judging.judge import gather
+from limitcycles.judging.numbers import result_entry
+from limitcycles.papers.chaudhari2018.spectrum_ranks_architectures import rule as architectures
+from limitcycles.statistics.intervals import MEAN, REAL
 
 EPS32 = float(np.finfo(np.float32).eps)
 EPS64 = float(np.finfo(np.float64).eps)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime.errors import LimitcyclesError
 
 
 def refusal(call) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from bad_inputs.refusal import refusal, says
 
-from limitcycles import command_line
+from limitcycles.configuration import command_line
 
 FILES = {"ok.yaml": "scale: quick\n", "tab.yaml": "training:\n\tepochs: 3\n", "list.yaml": "- a\n"}
 TAKES_ALL = "takes all words that follow it: put a target before it"

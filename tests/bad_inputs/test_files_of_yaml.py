@@ -6,7 +6,7 @@ import os
 import pytest
 from bad_inputs.refusal import refusal, says
 
-from limitcycles.yamlfile import read_yaml
+from limitcycles.configuration.yamlfile import read_yaml
 
 # the content of mine.yaml, its line, what is said of it
 FILES = [

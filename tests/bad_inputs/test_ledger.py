@@ -7,8 +7,9 @@ import pytest
 import yaml
 from bad_inputs.refusal import refusal, says
 
-from limitcycles import ledger, settings
-from limitcycles.claims import EVALUATORS
+from limitcycles.configuration import settings
+from limitcycles.judging import ledger
+from limitcycles.judging.judge import EVALUATORS
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/claims.schema.yaml"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from bad_inputs.refusal import refusal, says
 
-from limitcycles import networks, plugins, signatures
+from limitcycles.configuration import plugins, signatures
+from limitcycles.training import networks
 
 FILES = {
     "nets.py": """

@@ -10,7 +10,7 @@ from bad_inputs.refusal import refusal, says
 
 from limitcycles import datasets
 from limitcycles.datasets import cache, idx
-from limitcycles.files import check_folder, user_path
+from limitcycles.storage.files import check_folder, user_path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "datasets"))
 from conftest import make_tiny

@@ -6,7 +6,7 @@ import pytest
 from bad_inputs.refusal import refusal, says
 from snakemake.cli import parse_config
 
-from limitcycles import settings
+from limitcycles.configuration import settings
 
 SCHEMA = settings.read_yaml(Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml")
 SMALL = """
@@ -257,7 +257,7 @@ VALUES = [  # text of mine.yaml, key, what is said
     (
         "networks: {small-fc: {builder: allcnn, options: {inputs: null}}}",
         "networks.small-fc.options.inputs",
-        ['"limitcycles.networks:allcnn" has no such parameter', "it takes classes"],
+        ['"limitcycles.training.networks:allcnn" has no such parameter', "it takes classes"],
     ),
     (
         "networks: {small-fc: {options: {classes: 5}}}",

@@ -9,7 +9,8 @@ import pytest
 import report_case
 from playwright.sync_api import Browser, Page, expect
 
-from limitcycles import charts, report
+from limitcycles import charts
+from limitcycles.report import page as report
 
 pytestmark = pytest.mark.browser
 

@@ -9,7 +9,7 @@ import small_disk
 import synthetic
 
 from limitcycles import charts
-from limitcycles.files import StorageError
+from limitcycles.storage.files import StorageError
 
 SCRIPTS = "vegaEmbed = (...all) => Promise.resolve(all)"
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from torch import nn
 
-from limitcycles import ledger, manual, settings
-from limitcycles.yamlfile import ConfigError
+from limitcycles.configuration import manual, settings
+from limitcycles.configuration.yamlfile import ConfigError
+from limitcycles.judging import ledger
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = ROOT / "config/README.md"
 BASE, SCALES = ROOT / "config/config.yaml", ROOT / "config/scales"
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from limitcycles import plugins
+from limitcycles.configuration import plugins
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import pytest
 from snakemake.cli import parse_config
 from snakemake.utils import update_config
 
-from limitcycles import settings
-from limitcycles.settings import ConfigError
+from limitcycles.configuration import settings
+from limitcycles.configuration.settings import ConfigError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BASE, SCALES = ROOT / "config/config.yaml", ROOT / "config/scales"
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 ALL_SCALES = ("quick", "laptop", "paper")
@@ -123,8 +123,8 @@ def test_defaults_are_filled_at_every_depth():
 
 
 def test_every_key_of_the_schema_has_description_and_valid_default(schema):
-    from limitcycles.manual import keys
-    from limitcycles.validation import problems
+    from limitcycles.configuration.manual import keys
+    from limitcycles.configuration.validation import problems
 
     found = dict(keys(schema))
     assert len(found) > 45

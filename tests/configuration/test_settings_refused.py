@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from limitcycles import settings
-from limitcycles.errors import LimitcyclesError
-from limitcycles.settings import ConfigError
+from limitcycles.configuration import settings
+from limitcycles.configuration.settings import ConfigError
+from limitcycles.runtime.errors import LimitcyclesError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BASE, SCALES = ROOT / "config/config.yaml", ROOT / "config/scales"
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 
@@ -143,7 +143,7 @@ class TestAugmentation:
 
 
 def test_samplers_of_the_schema_are_those_of_the_library(schema):
-    from limitcycles.samplers import CONTROLS, SAMPLERS
+    from limitcycles.training.samplers import CONTROLS, SAMPLERS
 
     known = schema["$defs"]["training"]["properties"]["sampler"]["enum"]
     assert known == [*SAMPLERS, *CONTROLS]

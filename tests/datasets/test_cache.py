@@ -199,7 +199,9 @@ import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from conftest import make_tiny
-from limitcycles.datasets import DatasetError, cache
+from limitcycles.datasets import DatasetError
+
+from limitcycles.datasets import cache
 from limitcycles.datasets.sources import Mirror
 if int(sys.argv[4]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), int(sys.argv[4])))

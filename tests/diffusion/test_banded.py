@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers import one_thread  # noqa: F401
 
-from limitcycles import band
+from limitcycles.diffusion import banded
 
 EPS = np.finfo(float).eps
 
@@ -21,42 +21,42 @@ def symmetric(eigenvalues, seed=0):
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 16, 17, 18, 33, 100, 203])
 @pytest.mark.parametrize("width", [1, 4, 16])
 def test_eigenvalues_are_lapacks(monkeypatch, n, width):
-    monkeypatch.setattr(band, "WIDTH", width)
+    monkeypatch.setattr(banded, "WIDTH", width)
     drawn = np.random.default_rng(n).standard_normal((n, n))
     matrix = drawn + drawn.T
-    found = band.eigenvalues(torch.from_numpy(matrix.copy()))
+    found = banded.eigenvalues(torch.from_numpy(matrix.copy()))
     np.testing.assert_allclose(found, np.linalg.eigvalsh(matrix), rtol=0, atol=50 * n * EPS)
 
 
 @pytest.mark.parametrize("n", [150, 500])
 def test_planted_eigenvalues_of_many_sizes(n):
     planted = np.sort(10.0 ** np.random.default_rng(0).uniform(-18, 0, n))
-    found = band.eigenvalues(torch.from_numpy(symmetric(planted)))
+    found = banded.eigenvalues(torch.from_numpy(symmetric(planted)))
     np.testing.assert_allclose(found, planted, rtol=0, atol=n * EPS)
 
 
 def test_weights_without_effect_and_a_low_rank(monkeypatch):
     """Rows and columns of zeros, as of a dead unit, and fewer directions than the band is wide."""
-    monkeypatch.setattr(band, "WIDTH", 8)
+    monkeypatch.setattr(banded, "WIDTH", 8)
     planted = np.concatenate([np.zeros(55), [0.5, 1, 1, 1, 3]])
     matrix = np.zeros((100, 100))
     kept = np.random.default_rng(1).permutation(100)[:60]
     matrix[np.ix_(kept, kept)] = symmetric(planted)
-    found = band.eigenvalues(torch.from_numpy(matrix))
+    found = banded.eigenvalues(torch.from_numpy(matrix))
     expected = np.concatenate([np.zeros(40), planted])
     np.testing.assert_allclose(found, expected, rtol=0, atol=100 * EPS)
-    assert not band.eigenvalues(torch.zeros(40, 40, dtype=torch.float64)).any()
+    assert not banded.eigenvalues(torch.zeros(40, 40, dtype=torch.float64)).any()
 
 
 def test_the_upper_triangle_need_not_be_kept(monkeypatch):
     """The reduction leaves blocks above the diagonal as they were: what is there does not count."""
-    monkeypatch.setattr(band, "WIDTH", 4)
+    monkeypatch.setattr(banded, "WIDTH", 4)
     matrix = symmetric(np.arange(64.0))
-    part = 64 // band.PANELS
+    part = 64 // banded.PANELS
     spoiled = matrix.copy()
     for start in range(0, 64, part):
         spoiled[start : start + part, start + part :] = np.nan
-    found = band.eigenvalues(torch.from_numpy(spoiled))
+    found = banded.eigenvalues(torch.from_numpy(spoiled))
     np.testing.assert_allclose(found, np.arange(64.0), rtol=0, atol=64 * 64 * EPS)
 
 
@@ -75,5 +75,5 @@ def test_no_second_matrix_is_made():
 
     matrix = torch.from_numpy(symmetric(np.linspace(0, 1, n)))
     with Watch():
-        band.eigenvalues(matrix)
-    assert 0 < largest <= 2 * 8 * band.WIDTH * n
+        banded.eigenvalues(matrix)
+    assert 0 < largest <= 2 * 8 * banded.WIDTH * n

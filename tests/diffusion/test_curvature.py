@@ -8,9 +8,10 @@ import torch
 from helpers import one_thread, row_by_row  # noqa: F401
 from torch import nn
 
-from limitcycles import curvature, networks
-from limitcycles.fused.engine import Engine
-from limitcycles.series.linear_sgd import LinearSGD
+from limitcycles.diffusion import curvature
+from limitcycles.theory.linear_sgd import LinearSGD
+from limitcycles.training import networks
+from limitcycles.training.compiled.engine import Engine
 
 PIXELS, CLASSES = 6, 3
 

@@ -11,12 +11,13 @@ import zarr
 from helpers import row_by_row
 from torch import nn
 
-from limitcycles import gradient_store, gradients, networks
-from limitcycles.augmentation import augment
-from limitcycles.errors import LimitcyclesError
-from limitcycles.files import StorageError
-from limitcycles.first_look import BatchCouplingError
-from limitcycles.per_sample import BLOCK, PerSampleGradients
+from limitcycles.diffusion import gradient_store, gradients
+from limitcycles.diffusion.per_sample import BLOCK, PerSampleGradients
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.storage.files import StorageError
+from limitcycles.training import networks
+from limitcycles.training.augmentation import augment
+from limitcycles.training.first_look import BatchCouplingError
 
 IMAGES, SIDE, CLASSES, HIDDEN = 150, 4, 3, 5
 FC = {"builder": "fc", "options": {"inputs": SIDE**2, "hidden": HIDDEN, "classes": CLASSES}}

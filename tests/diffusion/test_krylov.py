@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from helpers import SAMPLES, SPECTRA, WEIGHTS, fitted, gradients, one_thread  # noqa: F401
 
-from limitcycles import diffusion
-from limitcycles.diffusion import Rows, SpectrumError, exact
-from limitcycles.errors import LimitcyclesError
-from limitcycles.krylov import matrix_free
-from limitcycles.spectrum import rank
+from limitcycles.diffusion import matrix
+from limitcycles.diffusion.krylov import matrix_free
+from limitcycles.diffusion.matrix import Rows, SpectrumError, exact
+from limitcycles.diffusion.spectrum import rank
+from limitcycles.runtime.errors import LimitcyclesError
 
 LEADING, TOLERANCE = 20, 1e-3
 
@@ -107,7 +107,7 @@ def test_bounds_hold_where_rows_are_left_out(share, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_streaming_gives_the_same_bits(monkeypatch, dtype):
-    monkeypatch.setattr(diffusion, "ROWS", 64)
+    monkeypatch.setattr(matrix, "ROWS", 64)
     rows = gradients(SPECTRA["exponential"], SAMPLES, mean=1, dtype=dtype)
     resident, streamed = (Rows(rows, memory_mib=m) for m in (100, 0))
     one, other = (matrix_free(r, leading=20, seed=3) for r in (resident, streamed))

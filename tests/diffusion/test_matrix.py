@@ -5,8 +5,8 @@ import pytest
 import torch
 from helpers import SAMPLES, SPECTRA, WEIGHTS, fitted, gradients, one_thread  # noqa: F401
 
-from limitcycles import diffusion
-from limitcycles.diffusion import Rows, SpectrumError, exact, singular
+from limitcycles.diffusion import matrix as diffusion
+from limitcycles.diffusion.matrix import Rows, SpectrumError, exact, singular
 
 EPS = np.finfo(float).eps
 

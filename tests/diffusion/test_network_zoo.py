@@ -9,13 +9,14 @@ import torch.nn.functional as F
 import xarray as xr
 from helpers import one_thread, row_by_row  # noqa: F401
 
-from limitcycles import gradients, networks, training
-from limitcycles.errors import LimitcyclesError
-from limitcycles.first_look import look
-from limitcycles.fused import trajectory
-from limitcycles.per_sample import PerSampleGradients
-from limitcycles.samplers import batches
-from limitcycles.seeds import stream
+from limitcycles.diffusion import gradients
+from limitcycles.diffusion.per_sample import PerSampleGradients
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.seeds import stream
+from limitcycles.training import networks, sgd
+from limitcycles.training.first_look import look
+from limitcycles.training.samplers import batches
+from limitcycles.training.trajectories import recording
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Using padding='same' with even kernel lengths",
@@ -101,8 +102,8 @@ def test_per_sample_gradients_are_those_of_a_loop(name):
 @pytest.mark.parametrize("name", zoo.RIGHT)
 def test_training_and_the_gradients_of_its_snapshot(name, tmp_path):
     settings, data, seed = run(name), dataset(name), 5
-    stored = training.train(data, settings, seed, tmp_path, device="cpu")
-    images, labels = training.tensors(data, "train", "cpu")
+    stored = sgd.train(data, settings, seed, tmp_path, device="cpu")
+    images, labels = sgd.tensors(data, "train", "cpu")
     # The same by the textbook.
     torch.manual_seed(stream(seed, "initialisation"))
     network = networks.channels_last(zoo.build(name)).train()
@@ -150,7 +151,7 @@ def test_refused_by_per_sample_gradients(name):
 @pytest.mark.parametrize("name", zoo.REFUSED)
 def test_refused_before_any_training(name, tmp_path):
     with small_runs.Steps() as steps, pytest.raises(LimitcyclesError, match=zoo.ZOO[name].refused):
-        training.train(dataset(name), run(name), 0, tmp_path / "state", device="cpu")
+        sgd.train(dataset(name), run(name), 0, tmp_path / "state", device="cpu")
     assert len(steps) == 0
     assert not list(tmp_path.iterdir())
 
@@ -158,5 +159,5 @@ def test_refused_before_any_training(name, tmp_path):
 @pytest.mark.parametrize("name", zoo.REFUSED)
 def test_refused_before_any_trajectory(name, tmp_path):
     with pytest.raises(LimitcyclesError, match=zoo.ZOO[name].refused):
-        trajectory.record(dataset(name), run(name), 0, tmp_path / "state")
+        recording.record(dataset(name), run(name), 0, tmp_path / "state")
     assert not list(tmp_path.iterdir())

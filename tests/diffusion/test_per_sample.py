@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from helpers import examples, row_by_row, unsettle
 from torch import nn
 
-from limitcycles import layer_products, networks, per_sample
-from limitcycles.errors import LimitcyclesError
-from limitcycles.first_look import EXAMPLES, BatchCouplingError, spread
-from limitcycles.per_sample import PerSampleGradients
+from limitcycles.diffusion import layer_products, per_sample
+from limitcycles.diffusion.per_sample import PerSampleGradients
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.training import networks
+from limitcycles.training.first_look import EXAMPLES, BatchCouplingError, spread
 
 WIDTH, CLASSES = 6, 3
 

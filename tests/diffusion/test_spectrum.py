@@ -8,10 +8,10 @@ import pytest
 import zarr
 from helpers import gradients, one_thread  # noqa: F401
 
-from limitcycles import gradient_store, spectrum
-from limitcycles.diffusion import Rows, Spectrum, exact
-from limitcycles.files import StorageError
-from limitcycles.krylov import matrix_free
+from limitcycles.diffusion import gradient_store, spectrum
+from limitcycles.diffusion.krylov import matrix_free
+from limitcycles.diffusion.matrix import Rows, Spectrum, exact
+from limitcycles.storage.files import StorageError
 
 EPS32, EPS64 = 2.0**-23, 2.0**-52
 

@@ -8,10 +8,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from limitcycles.batch_noise import batch_noise, predicted_covariance
-from limitcycles.diffusion import Rows, SpectrumError, exact, singular
-from limitcycles.krylov import matrix_free
-from limitcycles.spectrum import summarise
+from limitcycles.diffusion.krylov import matrix_free
+from limitcycles.diffusion.matrix import Rows, SpectrumError, exact, singular
+from limitcycles.diffusion.spectrum import summarise
+from limitcycles.theory.batch_noise import batch_noise, predicted_covariance
 
 LAYOUTS = {
     "C order": np.ascontiguousarray,

@@ -8,10 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from limitcycles import datasets, gradient_store, gradients, store, training
-from limitcycles.errors import LimitcyclesError
-from limitcycles.fused.engine import Engine
-from limitcycles.fused.layers import FusedError
+from limitcycles import datasets
+from limitcycles.diffusion import gradient_store, gradients
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.storage import store
+from limitcycles.training import sgd
+from limitcycles.training.compiled.engine import Engine
+from limitcycles.training.compiled.layers import FusedError
 
 WORDS, LENGTH = 1000, 6  # more than float16 or bfloat16 could tell apart
 
@@ -58,18 +61,18 @@ def test_tokens_stay_whole(dataset, tmp_path):
     assert dataset["train_image"].dims == ("train", "position")
     assert dataset["train_image"].attrs["units"] == "token"
     store.save(dataset, tmp_path / "words.zarr.zip")
-    tokens, labels = training.tensors(store.load(tmp_path / "words.zarr.zip"), "train", "cpu")
+    tokens, labels = sgd.tensors(store.load(tmp_path / "words.zarr.zip"), "train", "cpu")
     assert tokens.dtype == labels.dtype == torch.int64
     np.testing.assert_array_equal(tokens.numpy(), load()[0])
 
 
 def test_an_embedding_is_trained_and_its_gradients_are_those_of_a_loop(dataset, tmp_path):
-    trained = training.train(dataset, run(), 0, tmp_path / "state")
+    trained = sgd.train(dataset, run(), 0, tmp_path / "state")
     assert trained["train_loss"].values[-1] < trained["train_loss"].values[0]
     gradients.write(trained, dataset, 100, tmp_path / "g.zarr", precision="float64")
     rows = gradient_store.open_store(tmp_path / "g.zarr")["gradient"][:]
     network = gradients.snapshot_network(trained, 100, "float64")
-    tokens, labels = training.tensors(dataset, "train", "cpu")
+    tokens, labels = sgd.tensors(dataset, "train", "cpu")
     for row, token, label in zip(rows, tokens, labels, strict=True):
         network.zero_grad()
         nn.functional.cross_entropy(network(token[None]), label[None]).backward()
@@ -80,7 +83,7 @@ def test_an_embedding_is_trained_and_its_gradients_are_those_of_a_loop(dataset, 
 def test_only_images_are_augmented(dataset, tmp_path):
     shifts = run(augmentation={"flip": True, "pad": 1})
     with pytest.raises(LimitcyclesError, match=r"training\.augmentation of words: .* has tokens"):
-        training.train(dataset, shifts, 0, tmp_path / "state", name="words")
+        sgd.train(dataset, shifts, 0, tmp_path / "state", name="words")
     assert not (tmp_path / "state").exists()
 
 
@@ -94,5 +97,5 @@ def test_an_embedding_with_too_few_rows_is_refused_before_training(dataset, tmp_
     small = run()
     small["network"] = small["network"] | {"options": {"words": int(dataset["train_image"].max())}}
     with pytest.raises(LimitcyclesError, match="index out of range"):
-        training.train(dataset, small, 0, tmp_path / "state")
+        sgd.train(dataset, small, 0, tmp_path / "state")
     assert not (tmp_path / "state").exists()

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from helpers import claims, config, context, spectrum
 
-from limitcycles import settings
-from limitcycles.claims import absent, gather, judge, rank
-from limitcycles.claims.entries import statistic
-from limitcycles.claims.result import (
+from limitcycles.configuration import settings
+from limitcycles.judging.judge import absent, gather, judge
+from limitcycles.judging.numbers import statistic
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_TESTED,
     REPRODUCED,
@@ -17,7 +17,8 @@ from limitcycles.claims.result import (
     assemble,
     control,
 )
-from limitcycles.statistics import REAL
+from limitcycles.papers.chaudhari2018.rank import rule as rank
+from limitcycles.statistics.intervals import REAL
 
 ENTRY = claims()["rank-cifar100"]
 LINES = (

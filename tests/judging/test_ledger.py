@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from limitcycles import curvature, ledger, linear_theory, settings
-from limitcycles.claims import EVALUATORS
-from limitcycles.yamlfile import ConfigError
+from limitcycles.configuration import settings
+from limitcycles.configuration.yamlfile import ConfigError
+from limitcycles.diffusion import curvature
+from limitcycles.judging import ledger
+from limitcycles.judging.judge import EVALUATORS
+from limitcycles.theory import linear_theory
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CLAIMS = ROOT / "config/claims.yaml"
 SCHEMA = ROOT / "workflow/schemas/claims.schema.yaml"
 
@@ -177,7 +180,7 @@ def test_the_reason_of_an_untested_claim_names_only_what_is_there(claims):
         for file in re.findall(r"config/\S+\.yaml", entry["not_tested"]):
             assert (ROOT / file).is_file(), (claim, file)
     # The Hessian is there, and so is what else the reason says.
-    assert "limitcycles.curvature" in claims["network-potential-differs"]["not_tested"]
+    assert "limitcycles.diffusion.curvature" in claims["network-potential-differs"]["not_tested"]
     assert callable(curvature.hessian)
     assert callable(linear_theory.decompose)
 

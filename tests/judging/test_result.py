@@ -3,10 +3,9 @@
 import pytest
 from helpers import claims, context, run, spectrum
 
-from limitcycles import files
-from limitcycles.claims import EVALUATORS, gather, judge
-from limitcycles.claims.entries import statistic
-from limitcycles.claims.result import (
+from limitcycles.judging.judge import EVALUATORS, gather, judge
+from limitcycles.judging.numbers import statistic
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     NOT_TESTED,
@@ -19,8 +18,9 @@ from limitcycles.claims.result import (
     control,
     paper_value,
 )
-from limitcycles.errors import LimitcyclesError
-from limitcycles.statistics import POSITIVE, REAL
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.statistics.intervals import POSITIVE, REAL
+from limitcycles.storage import files
 
 ENTRY = {
     "title": "A title",
@@ -184,7 +184,7 @@ class TestJudge:
 
     def test_an_evaluator_that_does_not_exist(self):
         with pytest.raises(
-            LimitcyclesError, match=r"c\.evaluator is 'rnak'; known: .*training-errors, rank"
+            LimitcyclesError, match=r"c\.evaluator is 'rnak'; known: .*rank, .*training-errors"
         ):
             judge("c", ENTRY | {"evaluator": "rnak"}, gather(ENTRY), context())
 

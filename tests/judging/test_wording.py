@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from limitcycles import wording
+from limitcycles.judging import wording
 
 
 @pytest.mark.parametrize(

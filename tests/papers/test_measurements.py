@@ -2,8 +2,8 @@
 
 import pytest
 
-from limitcycles import studies
-from limitcycles.errors import LimitcyclesError
+from limitcycles.judging import studies
+from limitcycles.runtime.errors import LimitcyclesError
 
 
 def test_an_unknown_study_is_named():

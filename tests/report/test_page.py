@@ -13,8 +13,9 @@ import pytest
 import report_case
 import synthetic
 
-from limitcycles import charts, report
-from limitcycles.claims.result import Outcome, assemble
+from limitcycles import charts
+from limitcycles.judging.result import Outcome, assemble
+from limitcycles.report import page as report
 
 META = {"scale": "laptop", "code_version": "0.1.0+src.abcdef", "config_hash": "0123456789ab"}
 

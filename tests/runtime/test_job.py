@@ -11,14 +11,14 @@ import small_disk
 import torch
 
 import limitcycles
-from limitcycles.errors import LimitcyclesError
-from limitcycles.job import logged
-from limitcycles.progress import track
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.job import logged
+from limitcycles.runtime.progress import track
 
 STEP = """
 import sys
-from limitcycles.errors import LimitcyclesError
-from limitcycles.job import logged
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.job import logged
 with logged(sys.argv[1], "train"):
     print("half way", file=sys.stderr)
     {}
@@ -165,8 +165,12 @@ def test_progress_in_a_log_is_whole_lines(tmp_path):
 def test_threads_of_torch_imported_within_the_step(tmp_path):
     code = """
 import sys
-from limitcycles import charts, claims, store
-from limitcycles.job import logged
+from limitcycles import charts
+
+from limitcycles.judging import judge as claims
+
+from limitcycles.storage import store
+from limitcycles.runtime.job import logged
 assert "torch" not in sys.modules  # a second of each job that judges or draws
 with logged(sys.argv[1], "train", 1):
     import torch

@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from limitcycles.parent import NAME
+from limitcycles.runtime.parent import NAME
 
 CHILD = """
 import sys, time
-from limitcycles import stopping
-from limitcycles.parent import end_with_parent
+from limitcycles.runtime import stopping
+from limitcycles.runtime.parent import end_with_parent
 end_with_parent()
 print("begun", flush=True)
 if "saves" in sys.argv:

@@ -3,7 +3,7 @@
 import io
 import sys
 
-from limitcycles.progress import track
+from limitcycles.runtime.progress import track
 
 
 class Terminal(io.StringIO):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from snakemake.scheduling import job_scheduler
 
-RULES = Path(__file__).parents[1] / "rules/common.smk"
+RULES = Path(__file__).parents[2] / "rules/common.smk"
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from limitcycles import stopping
+from limitcycles.runtime import stopping
 
 
 @pytest.mark.parametrize("number", stopping.SIGNALS)

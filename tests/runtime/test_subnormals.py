@@ -10,12 +10,17 @@ import torch
 from numba import njit
 from torch import nn
 
-from limitcycles import gradients, late_noise, networks, training
-from limitcycles.fused import reading, trajectory
-from limitcycles.fused.engine import Descent
-from limitcycles.fused.engines import Engines
-from limitcycles.fused.ensemble import Ensemble
-from limitcycles.subnormals import SubnormalWarning, are_flushed, flushed
+from limitcycles.diffusion import gradients
+from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import (
+    measure as late_noise,
+)
+from limitcycles.runtime.subnormals import SubnormalWarning, are_flushed, flushed
+from limitcycles.training import networks
+from limitcycles.training import sgd as training
+from limitcycles.training.compiled.engine import Descent
+from limitcycles.training.compiled.engines import Engines
+from limitcycles.training.compiled.ensemble import Ensemble
+from limitcycles.training.trajectories import reading, recording
 
 TINY = float(np.finfo(np.float32).tiny)  # the smallest normal number
 
@@ -239,7 +244,7 @@ def test_a_trajectory_ends_with_the_same_bits_in_every_mode_killed_or_not(
 ):
     spec = {"builder": f"{__name__}:vanishing", "options": {"lowest": -2}}
     run = small_runs.run(spec, weight_decay=0.1, epochs=6)
-    train_epoch = trajectory._train
+    train_epoch = recording._train
 
     def killed_at(last):
         def epoch(engine, training, number, *rest):
@@ -251,11 +256,11 @@ def test_a_trajectory_ends_with_the_same_bits_in_every_mode_killed_or_not(
 
     def record(stops, folder):
         for last in stops:
-            monkeypatch.setattr(trajectory, "_train", killed_at(last))
+            monkeypatch.setattr(recording, "_train", killed_at(last))
             with pytest.raises(Killed):
-                trajectory.record(digits, run, 0, folder, block=1)
-        monkeypatch.setattr(trajectory, "_train", train_epoch)
-        return trajectory.record(digits, run, 0, folder, block=1)
+                recording.record(digits, run, 0, folder, block=1)
+        monkeypatch.setattr(recording, "_train", train_epoch)
+        return recording.record(digits, run, 0, folder, block=1)
 
     found = []
     for mode in (False, True):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from limitcycles.series import autocorrelation as ac
-from limitcycles.series import nulls
-from limitcycles.series.blocks import SeriesError
+from limitcycles.statistics import autocorrelation as ac
+from limitcycles.statistics import nulls
+from limitcycles.statistics.blocks import SeriesError
 
 
 def by_sums(series, lag):

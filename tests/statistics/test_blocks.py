@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from limitcycles.series.blocks import SeriesError, blocks, per_weight, series_of
+from limitcycles.statistics.blocks import SeriesError, blocks, per_weight, series_of
 
 
 @pytest.mark.parametrize("wrap", [np.asarray, lambda w: xr.DataArray(w, dims=("epoch", "weight"))])

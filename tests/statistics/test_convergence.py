@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from limitcycles.convergence import ConvergenceError, log_log_slope
+from limitcycles.statistics.convergence import ConvergenceError, log_log_slope
 
 
 @pytest.mark.parametrize("order", [-1, 0.5, 2])

@@ -5,10 +5,10 @@ import pytest
 import scipy.linalg
 import xarray as xr
 
-from limitcycles import linear_theory
-from limitcycles.series import currents
-from limitcycles.series.blocks import SeriesError
-from limitcycles.series.linear_sgd import linear_series
+from limitcycles.statistics import currents
+from limitcycles.statistics.blocks import SeriesError
+from limitcycles.theory import linear_theory
+from limitcycles.theory.linear_sgd import linear_series
 
 PLANE = np.eye(2)
 

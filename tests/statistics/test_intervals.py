@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from limitcycles.statistics import (
+from limitcycles.statistics.intervals import (
     CORRELATION,
     EXPECTED,
     FROM_ONE,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from limitcycles.series import lag_envelopes, nulls
-from limitcycles.series.autocorrelation import lag_profile
-from limitcycles.series.blocks import SeriesError
+from limitcycles.statistics import lag_envelopes, nulls
+from limitcycles.statistics.autocorrelation import lag_profile
+from limitcycles.statistics.blocks import SeriesError
 
 LENGTH = 1000
 CASES = [  # φ, θ: near white noise, short, of the order of the lags, long, longest, walks

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import signal, stats
 
-from limitcycles.series.blocks import SeriesError
-from limitcycles.series.long_run import batch_means, batches_of
+from limitcycles.statistics.blocks import SeriesError
+from limitcycles.statistics.long_run import batch_means, batches_of
 
 
 def test_by_hand():

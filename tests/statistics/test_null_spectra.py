@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import integrate, signal
 
-from limitcycles.series import null_spectra, nulls
-from limitcycles.series.blocks import SeriesError
+from limitcycles.statistics import null_spectra, nulls
+from limitcycles.statistics.blocks import SeriesError
 
 CASES = [(0.0, 0.0), (0.9, 0.0), (0.99, -0.5), (1.0, 0.3), (-0.3, 0.2)]
 

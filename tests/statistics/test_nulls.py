@@ -7,8 +7,8 @@ import pytest
 import scipy.linalg
 import xarray as xr
 
-from limitcycles.series import autocorrelation, nulls, spectra
-from limitcycles.series.blocks import SeriesError
+from limitcycles.statistics import autocorrelation, nulls, spectra
+from limitcycles.statistics.blocks import SeriesError
 
 
 def cube(count, epochs, seed, **parameters):

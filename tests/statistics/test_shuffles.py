@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 
-from limitcycles.series.shuffles import batch_sums
+from limitcycles.statistics.shuffles import batch_sums
 
 
 def test_every_pass_has_every_example_once():

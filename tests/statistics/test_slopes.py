@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from limitcycles.series import currents
-from limitcycles.series.blocks import SeriesError
-from limitcycles.series.linear_sgd import LinearSGD
-from limitcycles.series.long_run import batches_of
-from limitcycles.series.slopes import prediction_slope
+from limitcycles.statistics import currents
+from limitcycles.statistics.blocks import SeriesError
+from limitcycles.statistics.long_run import batches_of
+from limitcycles.statistics.slopes import prediction_slope
+from limitcycles.theory.linear_sgd import LinearSGD
 
 H = np.array([[1.0, 0.3, 0.0], [0.3, 0.6, 0.2], [0.0, 0.2, 0.4]])
 ROOT = np.array([[0.5, 0.0, 0.0], [1.0, 0.3, 0.0], [-1.0, 0.4, 1.2]])

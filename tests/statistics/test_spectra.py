@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from limitcycles.series import nulls, spectra
-from limitcycles.series.blocks import SeriesError, per_weight
+from limitcycles.statistics import nulls, spectra
+from limitcycles.statistics.blocks import SeriesError, per_weight
 
 
 def walk(epochs, weights, seed=0):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from limitcycles.series import nulls, stationarity
-from limitcycles.series.blocks import SeriesError
-from limitcycles.series.linear_sgd import LinearSGD
+from limitcycles.statistics import nulls, stationarity
+from limitcycles.statistics.blocks import SeriesError
+from limitcycles.theory.linear_sgd import LinearSGD
 
 H = np.array([[1.0, 0.3], [0.3, 0.5]])
 D = np.array([[0.4, -0.1], [-0.1, 2.0]])

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from limitcycles.series import nulls
-from limitcycles.series.blocks import SeriesError
-from limitcycles.series.variance_ratio import variance_ratio
+from limitcycles.statistics import nulls
+from limitcycles.statistics.blocks import SeriesError
+from limitcycles.statistics.variance_ratio import variance_ratio
 
 
 def test_against_loops():

@@ -6,16 +6,17 @@ import signal
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 import small_disk
 
-from limitcycles import files
-from limitcycles.files import StorageError, read_json, replacing, write_json, write_text
+from limitcycles.storage import files
+from limitcycles.storage.files import StorageError, read_json, replacing, write_json, write_text
 
 KILLED = """
 import os, signal, sys
-from limitcycles.files import replacing
+from limitcycles.storage.files import replacing
 with replacing(sys.argv[1]) as temporary:
     if sys.argv[2] == "folder":
         temporary.mkdir()
@@ -34,7 +35,7 @@ def write_in_another_process(path, kind="file", then="kill"):
         [sys.executable, "-c", KILLED, str(path), kind, then],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(files.__file__))},
+        env=os.environ | {"PYTHONPATH": str(Path(files.__file__).parents[2])},
     )
 
 

@@ -2,11 +2,12 @@
 
 import re
 
-from limitcycles import __version__, provenance
+from limitcycles import __version__
+from limitcycles.storage import provenance
 
 
 def version_of(folder, monkeypatch):
-    monkeypatch.setattr(provenance, "__file__", str(folder / "provenance.py"))
+    monkeypatch.setattr(provenance, "__file__", str(folder / "storage" / "provenance.py"))
     return provenance.code_version.__wrapped__()
 
 

@@ -9,12 +9,12 @@ import time
 
 import pytest
 
-from limitcycles import sole_writer as module
-from limitcycles.sole_writer import TakenOverError, sole_writer
+from limitcycles.storage import sole_writer as module
+from limitcycles.storage.sole_writer import TakenOverError, sole_writer
 
 HOLD = """
 import sys, time
-from limitcycles.sole_writer import sole_writer
+from limitcycles.storage.sole_writer import sole_writer
 with sole_writer(sys.argv[1], "training") as turn:
     print("mine", flush=True)
     sys.stdin.readline()
@@ -90,7 +90,7 @@ def test_one_that_lost_its_lock_ends_before_it_writes(start, tmp_path, monkeypat
         assert (
             f"TakenOverError: {tmp_path}/state: process {os.getpid()} on {os.uname().nodename} "
             "writes here now"
-        ).removeprefix("TakenOverError") in said.replace("limitcycles.sole_writer.", "")
+        ).removeprefix("TakenOverError") in said.replace("limitcycles.storage.sole_writer.", "")
         turn.check()  # the first one has not removed the mark of the second
     assert list(tmp_path.iterdir()) == []
 

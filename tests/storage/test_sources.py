@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import limitcycles
-from limitcycles import imports
+from limitcycles.storage import sources as source_files
 
 ROOT = Path(limitcycles.__file__).parent
 MODULES = sorted(
@@ -30,7 +30,8 @@ assert not ours, ours
 for module in sys.argv[1:]:
     if os.fork() == 0:
         __import__(module)
-        files = [m.__file__ for n, m in sys.modules.items() if n.split(".")[0] == "limitcycles"]
+        ours = [m for n, m in sys.modules.items() if n.split(".")[0] == "limitcycles"]
+        files = [m.__file__ for m in ours if m.__file__]
         snakemake = any(n.split(".")[0] == "snakemake" for n in sys.modules)
         line = json.dumps({"module": module, "files": sorted(files), "snakemake": snakemake})
         os.write(1, (line + "\\n").encode())
@@ -60,34 +61,34 @@ def test_no_module_of_the_library_needs_snakemake(loaded):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_all_that_python_loads_is_in_the_closure(loaded, module):
-    assert set(loaded[module]["files"]) <= set(map(str, imports.closure(module)))
+    assert set(loaded[module]["files"]) <= set(map(str, source_files.closure(module)))
 
 
 def names(*modules):
-    return {path.name for path in imports.closure(*modules)}
+    return {path.name for path in source_files.closure(*modules)}
 
 
 def test_modules_that_others_import_are_there():
-    found = names("limitcycles.training")
-    assert {"training.py", "networks.py", "plugins.py", "files.py", "errors.py"} <= found
+    found = names("limitcycles.training.sgd")
+    assert {"sgd.py", "networks.py", "plugins.py", "files.py", "errors.py"} <= found
     assert "spectrum.py" not in found
-    assert names("limitcycles.errors") == {"__init__.py", "errors.py"}
-    both = names("limitcycles.errors", "limitcycles.training")
+    assert names("limitcycles.runtime.errors") == {"__init__.py", "errors.py"}
+    both = names("limitcycles.runtime.errors", "limitcycles.training.sgd")
     assert both == found
 
 
 def test_the_report_depends_on_its_templates():
-    templates = {path.name for path in (ROOT / "templates").iterdir()}
+    templates = {path.name for path in (ROOT / "report" / "templates").iterdir()}
     assert len(templates) > 1
-    assert templates <= names("limitcycles.report")
-    assert not templates & names("limitcycles.training")
+    assert templates <= names("limitcycles.report.page")
+    assert not templates & names("limitcycles.training.sgd")
 
 
 def test_paths_are_sorted_and_stable():
-    found = imports.closure("limitcycles.training", "limitcycles.store")
-    assert ROOT / "training.py" in found
+    found = source_files.closure("limitcycles.training.sgd", "limitcycles.storage.store")
+    assert ROOT / "training" / "sgd.py" in found
     assert found == sorted(set(found))
-    assert found == imports.closure("limitcycles.store", "limitcycles.training")
+    assert found == source_files.closure("limitcycles.storage.store", "limitcycles.training.sgd")
     assert all(path.is_file() for path in found)
 
 
@@ -96,14 +97,14 @@ def test_paths_are_sorted_and_stable():
 )
 def test_a_module_that_is_not_there(module):
     with pytest.raises(FileNotFoundError, match=module):
-        imports.closure(module)
+        source_files.closure(module)
 
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A made-up library in the place of ours: file name -> source."""
     root = tmp_path / "limitcycles"
-    monkeypatch.setattr(imports, "ROOT", root)
+    monkeypatch.setattr(source_files, "ROOT", root)
 
     def write(**sources):
         for name, source in {"__init__": "", **sources}.items():
@@ -111,7 +112,7 @@ def package(tmp_path, monkeypatch):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(source)
         return lambda module: [
-            path.relative_to(root).as_posix() for path in imports.closure(module)
+            path.relative_to(root).as_posix() for path in source_files.closure(module)
         ]
 
     return write
@@ -142,8 +143,8 @@ def test_a_digest_changes_with_each_file_of_the_closure_and_with_no_other(tmp_pa
         root.mkdir(parents=True)
         for name, source in sources.items():
             (root / f"{name}.py").write_text(source)
-        monkeypatch.setattr(imports, "ROOT", root)
-        return imports.digest("limitcycles.a")
+        monkeypatch.setattr(source_files, "ROOT", root)
+        return source_files.digest("limitcycles.a")
 
     first = digest("first")
     assert len(first) == 12
@@ -188,10 +189,8 @@ def test_the_library_has_no_relative_import():
 
 
 def test_a_star_stands_for_all_modules_of_a_package():
-    alone, all_of_it = (
-        imports.closure("limitcycles.claims"),
-        imports.closure("limitcycles.claims.*"),
-    )
-    assert ROOT / "claims/rank.py" not in alone
-    assert set((ROOT / "claims").glob("*.py")) <= set(all_of_it)
-    assert ROOT / "diffusion.py" in all_of_it  # what they import
+    alone = source_files.closure("limitcycles.charts")
+    all_of_it = source_files.closure("limitcycles.charts.*")
+    assert ROOT / "charts/parts.py" not in alone
+    assert set((ROOT / "charts").glob("*.py")) <= set(all_of_it)
+    assert ROOT / "diffusion/thresholds.py" in all_of_it  # what they import

@@ -11,9 +11,9 @@ import small_disk
 import xarray as xr
 from zarr.storage import ZipStore
 
-from limitcycles import store
-from limitcycles.files import StorageError
-from limitcycles.provenance import code_version
+from limitcycles.storage import store
+from limitcycles.storage.files import StorageError
+from limitcycles.storage.provenance import code_version
 
 
 def example() -> xr.Dataset:

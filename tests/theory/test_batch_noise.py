@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from limitcycles import batch_noise as noise
-from limitcycles.batch_noise import BatchNoiseError, batch_covariance_by_enumeration
+from limitcycles.theory import batch_noise as noise
+from limitcycles.theory.batch_noise import BatchNoiseError, batch_covariance_by_enumeration
 
 WHOLE = np.array([[3, 0], [-1, 2], [0, 5], [7, -4]])
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import scipy.integrate
 
-from limitcycles import finite_sums as sums
-from limitcycles.batch_noise import SAMPLINGS, BatchNoiseError
-from limitcycles.convergence import log_log_slope
-from limitcycles.finite_sums import FiniteSumError, QuadraticSum, point_moments
+from limitcycles.statistics.convergence import log_log_slope
+from limitcycles.theory import finite_sums as sums
+from limitcycles.theory.batch_noise import SAMPLINGS, BatchNoiseError
+from limitcycles.theory.finite_sums import FiniteSumError, QuadraticSum, point_moments
 
 RATE = 0.2
 

@@ -5,8 +5,8 @@ import pytest
 import sympy as sp
 from scipy.optimize import brentq
 
-from limitcycles import dynamics, systems
-from limitcycles.dynamics import (
+from limitcycles.theory import flows, systems
+from limitcycles.theory.flows import (
     DynamicsError,
     basin_shares,
     closed_orbits,
@@ -61,7 +61,7 @@ def test_bifurcations_of_example_19():
     The end points are off λ = 0, where the wells are nodes with a degenerate tangent.
     """
     focus = brentq(lambda u: wells(u)[3] ** 2 - 4 * wells(u)[4], 0.05, 0.9, xtol=1e-15)
-    changes = dynamics.kind_changes(
+    changes = flows.kind_changes(
         systems.double_well, [0.01, 0.3, 0.7, 1.1, 2.0], SQUARE, tolerance=1e-6, starts=7
     )
     assert [c.after.count("saddle") for c in changes] == [1, 0]
@@ -95,7 +95,7 @@ def test_kinds():
         "centre": [1j, -1j],
         "degenerate": [0, -1],
     }
-    assert {dynamics.kind_of(np.array(v)): v for v in kinds.values()} == kinds
+    assert {flows.kind_of(np.array(v)): v for v in kinds.values()} == kinds
 
 
 @pytest.mark.parametrize(("power", "index"), [(1, 1), (2, 2), (3, 3), (-1, -1), (-2, -2)])
@@ -113,7 +113,7 @@ def test_index_of_a_box(power, index):
 
 def test_return_map_of_a_linear_focus():
     system = systems.slow_spiral(0.05)
-    section = dynamics.ray(SQUARE, np.zeros(2))
+    section = flows.ray(SQUARE, np.zeros(2))
     found = return_map(system.drift, section, [0.1, 1, 2])
     np.testing.assert_allclose(found.arrival / found.start, np.exp(-0.1 * np.pi), rtol=1e-9)
     np.testing.assert_allclose(found.time, 2 * np.pi, rtol=1e-9)
@@ -225,19 +225,19 @@ def test_origin_of_example_19_is_a_weak_focus():
     divergence −3x₁² + 2A x₁x₂ has the mean −A < 0.
     """
     for lam in (0.9, 1.5):
-        assert dynamics.lyapunov_coefficient(systems.double_well(lam), np.zeros(2)) < 0
-    assert dynamics.lyapunov_coefficient(systems.hopf_ring(0, 1), np.zeros(2)) == pytest.approx(-1)
+        assert flows.lyapunov_coefficient(systems.double_well(lam), np.zeros(2)) < 0
+    assert flows.lyapunov_coefficient(systems.hopf_ring(0, 1), np.zeros(2)) == pytest.approx(-1)
     # where the quadratic terms decide, against the return map: 1/r² falls by 2a in a unit of time
     x1, x2 = systems.variables(2)
     bent = systems.make("bent", x=(x1, x2), box=SQUARE, drift=[-x2 + x1**2, x1 + x1**2 + x1 * x2])
-    a = dynamics.lyapunov_coefficient(bent, np.zeros(2))
-    turned = return_map(bent.drift, dynamics.ray(SQUARE, np.zeros(2)), [0.005])
+    a = flows.lyapunov_coefficient(bent, np.zeros(2))
+    turned = return_map(bent.drift, flows.ray(SQUARE, np.zeros(2)), [0.005])
     growth = 1 / turned.start[0] ** 2 - 1 / turned.arrival[0] ** 2
     assert growth / (2 * a * turned.time[0]) == pytest.approx(1, rel=2e-2)
     # the decay r ~ (2|a|t)^{−1/2}: after n turns 1/r² grows by 2|a|·time, in area-true coordinates
     system = systems.double_well(1.5)
-    a = dynamics.lyapunov_coefficient(system, np.zeros(2))
-    section = dynamics.ray(SQUARE, np.zeros(2))
+    a = flows.lyapunov_coefficient(system, np.zeros(2))
+    section = flows.ray(SQUARE, np.zeros(2))
     turned = return_map(system.drift, section, [0.01])
     stretch = _stretch(system, section.direction)
     drop = 1 / (stretch * turned.arrival[0]) ** 2 - 1 / (stretch * turned.start[0]) ** 2
@@ -256,7 +256,7 @@ def _stretch(system, direction):
 
 def test_force_of_example_19_runs_on_circles():
     system = systems.double_well(1.5)
-    starts = dynamics.random_starts(SQUARE, 8, 0)
+    starts = flows.random_starts(SQUARE, 8, 0)
     # j is a circle's tangent times a positive number that is tiny far out: choose starts inside
     starts = starts[np.linalg.norm(starts, axis=-1) < 1.8]
     share, orbits = closed_orbits(system.force, starts, 1e3, 1e-8)
@@ -284,7 +284,7 @@ def test_dulac_says_nothing_where_there_is_a_cycle():
 
 
 def test_a_rotation_closes_and_a_slow_spiral_does_not():
-    starts = dynamics.random_starts(SQUARE, 6, 1)
+    starts = flows.random_starts(SQUARE, 6, 1)
     share, orbits = closed_orbits(systems.rotational_ou(3).force, starts, 20.0)
     assert share == 1
     for orbit in orbits:
@@ -351,7 +351,7 @@ def test_a_fixed_point_is_closed_and_an_escape_is_not():
 
 def test_basins_of_a_gradient_double_well_are_half_planes():
     system = systems.double_well(0)
-    starts = dynamics.random_starts(SQUARE, 120, 5)
+    starts = flows.random_starts(SQUARE, 120, 5)
     search = limit_cycles(system.drift, SQUARE, samples=8)
     ends = basin_shares(system.drift, SQUARE, search=search, starts=starts, max_time=40)
     right = starts[:, 0] > 0
@@ -385,12 +385,12 @@ def test_basins_of_cycles_bands_and_escapes():
         (lambda: limit_cycles(lambda x: x, [(0, 1)] * 3), "2 pairs"),
         (lambda: index_of_box(lambda x: x - 2.5, SQUARE), "vanishes on the edge"),
         (
-            lambda: return_map(lambda x: x, dynamics.ray(SQUARE, np.zeros(2)), [0.0]),
+            lambda: return_map(lambda x: x, flows.ray(SQUARE, np.zeros(2)), [0.0]),
             "above 0",
         ),
-        (lambda: dynamics.ray(SQUARE, np.array([3.0, 0.0])), "inside"),
+        (lambda: flows.ray(SQUARE, np.array([3.0, 0.0])), "inside"),
         (
-            lambda: dynamics.lyapunov_coefficient(systems.double_well(0.5), np.zeros(2)),
+            lambda: flows.lyapunov_coefficient(systems.double_well(0.5), np.zeros(2)),
             "eigenvalues",
         ),
         (lambda: closes(lambda x: x[..., :1], np.ones(2), 1.0), "shape"),

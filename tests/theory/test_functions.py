@@ -4,25 +4,27 @@ import numpy as np
 import pytest
 import torch
 
-from limitcycles import (
-    arguments,
-    batch_noise,
-    curvature,
-    dynamics,
-    jko,
-    linear_theory,
-    training,
+from limitcycles.diffusion import curvature
+from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.noise_temperature import (
+    expected_variance,
 )
-from limitcycles.dynamics.field import jacobian_of
-from limitcycles.errors import LimitcyclesError
-from limitcycles.finite_sums import QuadraticSum, sgd_ensemble
-from limitcycles.fokker_planck import Grid, evolve, generator, steady_state
-from limitcycles.functions import FunctionError, pure
-from limitcycles.jko import Quantiles, jko_flow_1d
-from limitcycles.langevin import histogram_distances, langevin_ensemble, weak_error
-from limitcycles.line_expectations import Interval, LineSum, sde_expectations, sgd_expectations
-from limitcycles.series.blocks import per_weight
-from limitcycles.temperatures import expected_variance
+from limitcycles.runtime import arguments
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.statistics.blocks import per_weight
+from limitcycles.theory import batch_noise, flows, jko, linear_theory
+from limitcycles.theory.finite_sums import QuadraticSum, sgd_ensemble
+from limitcycles.theory.flows.field import jacobian_of
+from limitcycles.theory.fokker_planck import Grid, evolve, generator, steady_state
+from limitcycles.theory.functions import FunctionError, pure
+from limitcycles.theory.jko import Quantiles, jko_flow_1d
+from limitcycles.theory.langevin import histogram_distances, langevin_ensemble, weak_error
+from limitcycles.theory.line_expectations import (
+    Interval,
+    LineSum,
+    sde_expectations,
+    sgd_expectations,
+)
+from limitcycles.training import sgd
 
 GRID = Grid(-5, 7, 600)
 KEYS = {"step": 0.1, "temperature": 0.5}
@@ -110,20 +112,20 @@ def searched(give):
         return jacobian_of(swirl)(x)
 
     box = ((-2, 2), (-2, 2))
-    found = dynamics.limit_cycles(give(swirl), box, jacobian=give(slope), samples=12)
-    basins = dynamics.basin_shares(give(swirl), box, search=found, count=5, max_time=20)
+    found = flows.limit_cycles(give(swirl), box, jacobian=give(slope), samples=12)
+    basins = flows.basin_shares(give(swirl), box, search=found, count=5, max_time=20)
     return found.cycles[0].period, found.cycles[0].multiplier, basins.final
 
 
 def points(give):
-    found = dynamics.fixed_points(give(swirl), ((-2, 2), (-2, 2)))
+    found = flows.fixed_points(give(swirl), ((-2, 2), (-2, 2)))
     return found[0].position, found[0].eigenvalues, jacobian_of(give(swirl))(np.ones(2))
 
 
 def orbit(give):
     start = np.array([1.0, 0.0])
-    found = dynamics.closes(give(swirl), start, 10.0)
-    return found.time, found.distance, start, dynamics.index_of_box(give(swirl), ((-2, 2), (-2, 2)))
+    found = flows.closes(give(swirl), start, 10.0)
+    return found.time, found.distance, start, flows.index_of_box(give(swirl), ((-2, 2), (-2, 2)))
 
 
 def statistic(give):
@@ -278,7 +280,7 @@ def test_a_network_that_works_in_place_leaves_the_images():
     directions = np.eye(15)[:2]
     curvature.whole_batch_diffusion(InPlace(), images, labels, directions)
     curvature.hessian(InPlace(), images, labels, [np.arange(6)], directions)
-    training.evaluate(InPlace().double(), torch.from_numpy(images), torch.from_numpy(labels))
+    sgd.evaluate(InPlace().double(), torch.from_numpy(images), torch.from_numpy(labels))
     np.testing.assert_array_equal(images, given)
 
 
@@ -306,9 +308,9 @@ LINE = LineSum(lambda x: np.stack([x - 0.1, x + 0.1]), [0.5, 0.5])
         ),
         (lambda: histogram_distances([[1.0]], [[1.0]], paths=0, seed=0), "^paths .*not 0"),
         (lambda: histogram_distances([[1.0]], [[1.0]], paths=3, seed=0, level=2), "level"),
-        (lambda: dynamics.closes(swirl, np.ones(2), np.nan), "^max_time must be finite"),
-        (lambda: dynamics.fixed_points(swirl, ((-np.inf, 1), (0, 1))), "^box must be finite"),
-        (lambda: dynamics.random_starts(((0, 1),), -1, 0), "^count .* from 1 on, not -1"),
+        (lambda: flows.closes(swirl, np.ones(2), np.nan), "^max_time must be finite"),
+        (lambda: flows.fixed_points(swirl, ((-np.inf, 1), (0, 1))), "^box must be finite"),
+        (lambda: flows.random_starts(((0, 1),), -1, 0), "^count .* from 1 on, not -1"),
     ],
 )
 def test_numbers_that_would_pass_through(call, message):

@@ -5,9 +5,9 @@ import pytest
 import scipy.optimize
 import scipy.stats
 
-from limitcycles import jko
-from limitcycles.convergence import log_log_slope
-from limitcycles.jko import JkoError, Quantiles, jko_flow_1d, jko_flow_2d, jko_step_1d
+from limitcycles.statistics.convergence import log_log_slope
+from limitcycles.theory import jko
+from limitcycles.theory.jko import JkoError, Quantiles, jko_flow_1d, jko_flow_2d, jko_step_1d
 
 
 def gaussian(mean=0.0, deviation=1.0, cells=400, reach=7.5):

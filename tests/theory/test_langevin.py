@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from limitcycles import langevin
-from limitcycles.convergence import log_log_slope
-from limitcycles.langevin import LangevinError, langevin_ensemble, weak_error
-from limitcycles.linear_theory import stationary_covariance, transition
+from limitcycles.statistics.convergence import log_log_slope
+from limitcycles.theory import langevin
+from limitcycles.theory.langevin import LangevinError, langevin_ensemble, weak_error
+from limitcycles.theory.linear_theory import stationary_covariance, transition
 
 F = np.array([[1.0, 0.8], [-1.2, 1.5]])
 D = np.array([[1.0, 0.4], [0.4, 0.5]])

@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 import scipy.integrate
 
-from limitcycles.errors import LimitcyclesError
-from limitcycles.line_expectations import Interval, LineSum, sde_expectations, sgd_expectations
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.theory.line_expectations import (
+    Interval,
+    LineSum,
+    sde_expectations,
+    sgd_expectations,
+)
 
 FUNCTIONS = [lambda x: x, lambda x: x**3, np.cos]
 

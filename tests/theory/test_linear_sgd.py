@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from limitcycles import linear_theory
-from limitcycles.series import currents
-from limitcycles.series.blocks import SeriesError
-from limitcycles.series.linear_sgd import LinearSGD, linear_series
+from limitcycles.statistics import currents
+from limitcycles.statistics.blocks import SeriesError
+from limitcycles.theory import linear_theory
+from limitcycles.theory.linear_sgd import LinearSGD, linear_series
 
 H = np.array([[1.0, 0.3, 0.0], [0.3, 0.6, 0.2], [0.0, 0.2, 0.4]])
 ROOT = np.array([[0.5, 0.0, 0.0], [1.0, 0.3, 0.0], [-1.0, 0.4, 1.2]])

@@ -5,8 +5,8 @@ import pytest
 import scipy.integrate
 import scipy.linalg
 
-from limitcycles import linear_theory as theory
-from limitcycles.linear_theory import LinearTheoryError, decompose, stationary_covariance
+from limitcycles.theory import linear_theory as theory
+from limitcycles.theory.linear_theory import LinearTheoryError, decompose, stationary_covariance
 
 
 def random_system(seed, d, *, rank=None):

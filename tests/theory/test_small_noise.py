@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from helpers import one_thread  # noqa: F401
 
-from limitcycles import systems
-from limitcycles.fokker_planck import Grid, analysis, extrapolated_steady_state, generator
-from limitcycles.linear_theory import LinearTheoryError
-from limitcycles.small_noise import SmallNoiseError, expand
+from limitcycles.theory import systems
+from limitcycles.theory.fokker_planck import Grid, analysis, extrapolated_steady_state, generator
+from limitcycles.theory.linear_theory import LinearTheoryError
+from limitcycles.theory.small_noise import SmallNoiseError, expand
 
 
 def test_one_dimension_in_closed_form():

@@ -10,8 +10,8 @@ import scipy.linalg
 import scipy.optimize
 import sympy as sp
 
-from limitcycles import systems
-from limitcycles.systems import SYSTEMS, SystemsError, find_zero, ornstein_uhlenbeck
+from limitcycles.theory import systems
+from limitcycles.theory.systems import SYSTEMS, SystemsError, find_zero, ornstein_uhlenbeck
 
 HEAT = sp.Symbol("T", positive=True)
 LAM = sp.Symbol("lam", real=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from limitcycles.augmentation import Copies, augment
+from limitcycles.training.augmentation import Copies, augment
 
 
 def generator(seed=0):

@@ -7,9 +7,9 @@ import pytest
 import small_runs
 import torch
 
-from limitcycles import checkpoint as module
-from limitcycles.checkpoint import Checkpoint, CheckpointError, key
-from limitcycles.files import StorageError
+from limitcycles.storage.files import StorageError
+from limitcycles.training import checkpoint as module
+from limitcycles.training.checkpoint import Checkpoint, CheckpointError, key
 
 CPU = torch.device("cpu")
 STATE = {

@@ -9,11 +9,11 @@ import torch
 import xarray as xr
 from torch import nn
 
-from limitcycles import training
-from limitcycles.errors import LimitcyclesError
-from limitcycles.first_look import EXAMPLES, BatchCouplingError, look, spread
-from limitcycles.networks import NetworkError
-from limitcycles.per_sample import PerSampleGradients
+from limitcycles.diffusion.per_sample import PerSampleGradients
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.training import sgd
+from limitcycles.training.first_look import EXAMPLES, BatchCouplingError, look, spread
+from limitcycles.training.networks import NetworkError
 
 
 def of(name):
@@ -78,7 +78,7 @@ def test_classes_that_only_the_test_set_has(tmp_path):
     digits = digits.assign(test_label=digits["test_label"] + (digits["test_label"] == 9))
     settings = small_runs.run({"builder": "small_runs:linear"})
     with pytest.raises(NetworkError, match=r"10 outputs.*labels.*up to 10: .* 11 outputs"):
-        training.train(digits, settings, 0, tmp_path)
+        sgd.train(digits, settings, 0, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -104,7 +104,7 @@ def test_a_token_that_only_the_test_set_has(tmp_path):
         attrs={"sha256": "made up"},
     )
     with pytest.raises(NetworkError, match=r"in layer 0 \(Embedding\).*out of range"):
-        training.train(data, small_runs.run(network, batch_size=4), 0, tmp_path)
+        sgd.train(data, small_runs.run(network, batch_size=4), 0, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

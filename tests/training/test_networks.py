@@ -6,10 +6,10 @@ import torch
 from helpers import examples, one_thread, settle  # noqa: F401
 from torch import nn
 
-from limitcycles import networks
-from limitcycles.diffusion import Rows, singular
-from limitcycles.networks import NetworkError
-from limitcycles.per_sample import PerSampleGradients
+from limitcycles.diffusion.matrix import Rows, singular
+from limitcycles.diffusion.per_sample import PerSampleGradients
+from limitcycles.training import networks
+from limitcycles.training.networks import NetworkError
 
 SMALL_FC = {"inputs": 49, "hidden": 64, "classes": 10}
 

@@ -17,9 +17,10 @@ import small_runs
 import torch
 from small_runs import EPOCHS, STEPS, Steps
 
-from limitcycles import store, training
-from limitcycles.checkpoint import CheckpointError
-from limitcycles.sole_writer import TakenOverError, Turn
+from limitcycles.storage import store
+from limitcycles.storage.sole_writer import TakenOverError, Turn
+from limitcycles.training import sgd
+from limitcycles.training.checkpoint import CheckpointError
 
 TOTAL = EPOCHS * STEPS
 INTERVAL = 7  # seconds between checkpoints, of a clock that counts steps
@@ -311,7 +312,7 @@ def stop(dataset, run, state, *, times=1, seed=5):
     """Stop a run right after each of its first checkpoints."""
     for _ in range(times):
         with pytest.raises(TimeoutError):
-            training.train(dataset, run, seed, state, limit_seconds=0)
+            sgd.train(dataset, run, seed, state, limit_seconds=0)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -319,10 +320,10 @@ def test_stopped_after_each_step(one_thread, tmp_path, name):
     size, run = RUNS[name]
     run = run | {"training": run["training"] | {"checkpoint_seconds": 0}}
     dataset = small_runs.digits(size)
-    whole = training.train(dataset, run, 5, tmp_path / "whole")
+    whole = sgd.train(dataset, run, 5, tmp_path / "whole")
     with Steps() as steps:
         stop(dataset, run, tmp_path / "parts", times=TOTAL)
-        parts = training.train(dataset, run, 5, tmp_path / "parts")
+        parts = sgd.train(dataset, run, 5, tmp_path / "parts")
     assert len(steps) == TOTAL
     assert parts.identical(whole)
 
@@ -364,9 +365,9 @@ def test_changed_settings_never_continue_another_run(one_thread, digits, tmp_pat
     stop(digits, run, tmp_path / "old", times=3)
     other, dataset, seed = CHANGES[change](run, digits)
     with Steps() as steps:
-        after = training.train(dataset, other, seed, tmp_path / "old")
+        after = sgd.train(dataset, other, seed, tmp_path / "old")
     assert len(steps) == TOTAL  # from the start
-    fresh = training.train(dataset, other, seed, tmp_path / "new")
+    fresh = sgd.train(dataset, other, seed, tmp_path / "new")
     assert after.identical(fresh)
 
 
@@ -381,7 +382,7 @@ def test_a_changed_network_of_the_user_never_continues(one_thread, digits, tmp_p
     assert len(steps) == 2  # it goes on
     file.write_text("from small_runs import linear  # changed\n")
     with Steps() as steps:
-        training.train(digits, run, 5, tmp_path / "state")
+        sgd.train(digits, run, 5, tmp_path / "state")
     assert len(steps) == TOTAL
 
 
@@ -389,7 +390,7 @@ def test_a_continued_run_says_where(one_thread, digits, tmp_path, capsys):
     run = small_runs.run(checkpoint_seconds=0)
     stop(digits, run, tmp_path, times=STEPS + 3)
     capsys.readouterr()
-    training.train(digits, run, 5, tmp_path)
+    sgd.train(digits, run, 5, tmp_path)
     line, bar, *_ = capsys.readouterr().err.splitlines()
     assert line == "run seed 5, continued at epoch 2"
     assert bar.startswith(f"{line}:  20%")
@@ -406,24 +407,24 @@ def test_a_run_that_was_taken_over_writes_nothing(one_thread, digits, tmp_path, 
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     monkeypatch.setattr(Turn, "check", taken)
     with pytest.raises(TakenOverError):
-        training.train(digits, run, 5, tmp_path)
+        sgd.train(digits, run, 5, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_changed_interval_continues(one_thread, digits, tmp_path):
     stop(digits, small_runs.run(checkpoint_seconds=0), tmp_path, times=30)
     with Steps() as steps:
-        training.train(digits, small_runs.run(checkpoint_seconds=60), 5, tmp_path)
+        sgd.train(digits, small_runs.run(checkpoint_seconds=60), 5, tmp_path)
     assert len(steps) == TOTAL - 30
 
 
 def test_a_damaged_checkpoint_stops_the_run_until_it_is_deleted(one_thread, digits, tmp_path):
     run = small_runs.run(checkpoint_seconds=0)
-    whole = training.train(digits, run, 5, tmp_path / "whole")
+    whole = sgd.train(digits, run, 5, tmp_path / "whole")
     stop(digits, run, tmp_path / "state", times=4)
     (path,) = (tmp_path / "state").iterdir()
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="Delete it to train from the start"):
-        training.train(digits, run, 5, tmp_path / "state")
+        sgd.train(digits, run, 5, tmp_path / "state")
     path.unlink()
-    assert training.train(digits, run, 5, tmp_path / "state").identical(whole)
+    assert sgd.train(digits, run, 5, tmp_path / "state").identical(whole)

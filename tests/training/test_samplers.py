@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import stats
 
-from limitcycles.errors import LimitcyclesError
-from limitcycles.samplers import CONTROLS, LIST, SAMPLERS, batches, distinct
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.training.samplers import CONTROLS, LIST, SAMPLERS, batches, distinct
 
 
 def generator(seed=0):

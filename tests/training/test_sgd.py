@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from small_runs import EPOCHS, SNAPSHOT_EPOCHS, STEPS, Steps
 
-from limitcycles import networks, training
-from limitcycles.augmentation import augment
-from limitcycles.errors import LimitcyclesError
-from limitcycles.fused import trajectory
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.training import networks, sgd
+from limitcycles.training.augmentation import augment
+from limitcycles.training.trajectories import recording
 
 LINEAR = {"builder": "small_runs:linear", "weights": 650}
 MOMENTA = [
@@ -48,8 +48,8 @@ def plans(monkeypatch):
         seen.append(training_batches(*arguments))
         return seen[-1]
 
-    training_batches = training.batches
-    monkeypatch.setattr(training, "batches", batches)
+    training_batches = sgd.batches
+    monkeypatch.setattr(sgd, "batches", batches)
     return seen
 
 
@@ -69,7 +69,7 @@ def test_optimizer_follows_the_textbook(momentum, decay):
     module = torch.nn.Module()
     module.x = torch.nn.Parameter(torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64))
     settings = small_runs.run(momentum=momentum, weight_decay=decay)["training"]
-    optimizer = training.make_optimizer(module, settings)
+    optimizer = sgd.make_optimizer(module, settings)
     x, velocity = np.array([1.0, -2.0, 0.5]), np.zeros(3)
     for _ in range(8):
         optimizer.zero_grad()
@@ -94,7 +94,7 @@ def softmax_regression(images, labels, weights):
 def test_whole_runs_of_softmax_regression_by_hand(digits, plans, tmp_path, momentum):
     """Batches, schedule, momentum, decay, snapshots and metrics are put together rightly."""
     settings = small_runs.run(LINEAR, momentum=momentum, weight_decay=0.01)
-    result = training.train(digits, settings, 3, tmp_path)
+    result = sgd.train(digits, settings, 3, tmp_path)
     images = {
         part: digits[f"{part}_image"].values.reshape(-1, 64).astype(float)
         for part in ("train", "test")
@@ -126,9 +126,9 @@ def test_augmentation_by_hand(digits, plans, tmp_path):
     """Each step takes new changes from a stream of their own; metrics are of the images alone."""
     how, momentum = {"flip": True, "pad": 1}, MOMENTA[0]
     settings = small_runs.run(LINEAR, momentum=momentum, epochs=2, snapshots=[0, 100])
-    plain = training.train(digits, settings, 3, tmp_path / "plain")
+    plain = sgd.train(digits, settings, 3, tmp_path / "plain")
     settings["training"]["augmentation"] = how
-    result = training.train(digits, settings, 3, tmp_path / "augmented")
+    result = sgd.train(digits, settings, 3, tmp_path / "augmented")
     orders = [torch.cat(plan) for plan in plans]
     assert all(map(torch.equal, orders[:2], orders[2:]))
     np.testing.assert_array_equal(result["weights"][0], plain["weights"][0])
@@ -136,7 +136,7 @@ def test_augmentation_by_hand(digits, plans, tmp_path):
     images, labels = (digits[f"train_{what}"].values for what in ("image", "label"))
     weights = result["weights"].values[0].astype(float)
     velocity = np.zeros_like(weights)
-    source = torch.Generator().manual_seed(training.stream(3, "augmentation"))
+    source = torch.Generator().manual_seed(sgd.stream(3, "augmentation"))
     for plan, rate in zip(plans[2:], [0.1, 0.02], strict=True):
         for index in plan:
             changed = augment(torch.from_numpy(images)[index], source, **how)
@@ -151,27 +151,27 @@ def test_augmentation_by_hand(digits, plans, tmp_path):
 
 def test_learning_rate_falls_at_the_epochs_of_the_authors():
     schedule = {"start": 0.1, "factor": 0.2, "at": [0.3, 0.6]}
-    rates = [training.learning_rate(schedule, epoch, 100) for epoch in range(100)]
+    rates = [sgd.learning_rate(schedule, epoch, 100) for epoch in range(100)]
     np.testing.assert_allclose(rates, [0.1] * 30 + [0.02] * 30 + [0.004] * 40, rtol=1e-12)
 
 
 def test_learning_rate_in_a_run_and_across_a_resume(digits, tmp_path):
     expected = np.repeat([0.1, 0.1, 0.02, 0.02, 0.004], STEPS)
     with Steps() as steps:
-        training.train(digits, small_runs.run(), 0, tmp_path / "whole")
+        sgd.train(digits, small_runs.run(), 0, tmp_path / "whole")
     resumed = small_runs.run(checkpoint_seconds=0)
     np.testing.assert_allclose(steps.rates, expected, rtol=1e-12)
     with Steps() as steps:
         for _ in range(25):
             with pytest.raises(TimeoutError):
-                training.train(digits, resumed, 0, tmp_path / "parts", limit_seconds=0)
-        training.train(digits, resumed, 0, tmp_path / "parts")
+                sgd.train(digits, resumed, 0, tmp_path / "parts", limit_seconds=0)
+        sgd.train(digits, resumed, 0, tmp_path / "parts")
     np.testing.assert_allclose(steps.rates, expected, rtol=1e-12)
 
 
 def test_snapshots_are_the_weights_after_the_right_epochs(digits, tmp_path):
     with Steps() as steps:
-        result = training.train(digits, small_runs.run(), 0, tmp_path)
+        result = sgd.train(digits, small_runs.run(), 0, tmp_path)
     assert len(steps) == EPOCHS * STEPS
     assert result["percent"].values.tolist() == [0, 20, 40, 100]
     assert result["epoch"].values.tolist() == SNAPSHOT_EPOCHS
@@ -183,7 +183,7 @@ def test_snapshots_are_the_weights_after_the_right_epochs(digits, tmp_path):
 def test_frozen_layers_and_layers_that_nobody_calls(digits, tmp_path, plans):
     spec = {"builder": "small_runs:partly_frozen", "options": {"spare": True}, "weights": 662}
     run = small_runs.run(spec, weight_decay=0.01, momentum={"kind": "none"})
-    result = training.train(digits, run, 0, tmp_path)
+    result = sgd.train(digits, run, 0, tmp_path)
     first, last = result["weights"].values[0], result["weights"].values[-1]
     assert result.sizes["weight"] == 662
     assert result.sizes["buffer"] == 64 * 65
@@ -192,10 +192,10 @@ def test_frozen_layers_and_layers_that_nobody_calls(digits, tmp_path, plans):
 
     network = networks.restore(networks.build(spec), first, result["buffers"].values[0]).double()
     images, labels = (part.double() if part.is_floating_point() else part
-                      for part in training.tensors(digits, "train", "cpu"))  # fmt: skip
+                      for part in sgd.tensors(digits, "train", "cpu"))  # fmt: skip
     moved = [network.b.weight, network.b.bias]
     for epoch, plan in enumerate(plans):
-        rate = training.learning_rate(run["training"]["learning_rate"], epoch, EPOCHS)
+        rate = sgd.learning_rate(run["training"]["learning_rate"], epoch, EPOCHS)
         for index in plan:
             loss = F.cross_entropy(network(images[index]), labels[index])
             with torch.no_grad():
@@ -209,12 +209,12 @@ def test_frozen_layers_and_layers_that_nobody_calls(digits, tmp_path, plans):
 def test_a_network_that_freezes_layers_while_it_runs(digits, tmp_path):
     run = small_runs.run({"builder": "small_runs:freezing", "weights": 650})
     with pytest.raises(networks.NetworkError, match=r"changes requires_grad of b\.weight.*builder"):
-        training.train(digits, run, 0, tmp_path)
+        sgd.train(digits, run, 0, tmp_path)
 
 
 def test_metrics_are_those_of_the_snapshots_in_evaluation_mode(large_digits, tmp_path):
     spec = small_runs.lenet(dropout=0.3)
-    result = training.train(large_digits, small_runs.run(spec), 0, tmp_path)
+    result = sgd.train(large_digits, small_runs.run(spec), 0, tmp_path)
     assert result.sizes["epoch_end"] == EPOCHS + 1
     for part in ("train", "test"):
         images = torch.from_numpy(large_digits[f"{part}_image"].values).double()
@@ -233,7 +233,7 @@ def test_evaluation_changes_nothing(large_digits):
     network = networks.build(small_runs.lenet(dropout=0.3)).train()
     before = {k: v.clone() for k, v in network.state_dict().items()}
     random = torch.get_rng_state()
-    training.evaluate(network, *training.tensors(large_digits, "train", "cpu"))
+    sgd.evaluate(network, *sgd.tensors(large_digits, "train", "cpu"))
     assert network.training
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
@@ -241,13 +241,13 @@ def test_evaluation_changes_nothing(large_digits):
 
 def test_error_percent():
     truth = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7])
-    assert training.error_percent(truth, truth) == 0
-    assert training.error_percent(torch.tensor([0, 1, 2, 9, 9, 9, 6, 7]), truth) == 37.5
-    assert training.error_percent(truth + 1, truth) == 100
+    assert sgd.error_percent(truth, truth) == 0
+    assert sgd.error_percent(torch.tensor([0, 1, 2, 9, 9, 9, 6, 7]), truth) == 37.5
+    assert sgd.error_percent(truth + 1, truth) == 100
 
 
 def test_result_says_what_it_is(digits, tmp_path):
-    result = training.train(digits, small_runs.run(), 7, tmp_path, name="small-fc-text")
+    result = sgd.train(digits, small_runs.run(), 7, tmp_path, name="small-fc-text")
     assert result.attrs["run"] == "small-fc-text"
     assert result.attrs["seed"] == 7
     assert result["weights"].dtype == np.float32
@@ -258,21 +258,21 @@ def test_result_says_what_it_is(digits, tmp_path):
 
 def test_snapshots_on_one_epoch_are_refused(digits, tmp_path):
     with pytest.raises(LimitcyclesError, match=r"training\.snapshots of tiny: \[0, 20, 40, 100\]"):
-        training.train(digits, small_runs.run(epochs=2), 0, tmp_path, name="tiny")
+        sgd.train(digits, small_runs.run(epochs=2), 0, tmp_path, name="tiny")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_seed_decides_everything(digits, tmp_path):
-    first = training.train(digits, small_runs.run(), 0, tmp_path / "first")
+    first = sgd.train(digits, small_runs.run(), 0, tmp_path / "first")
     torch.manual_seed(1234)  # what the caller drew before plays no part
     torch.rand(7)
-    again = training.train(digits, small_runs.run(), 0, tmp_path / "again")
+    again = sgd.train(digits, small_runs.run(), 0, tmp_path / "again")
     assert again.identical(first)
 
 
 def test_seeds_differ_in_weights_and_order(digits, plans, tmp_path):
-    first = training.train(digits, small_runs.run(epochs=1, snapshots=[0]), 0, tmp_path)
-    second = training.train(digits, small_runs.run(epochs=1, snapshots=[0]), 1, tmp_path)
+    first = sgd.train(digits, small_runs.run(epochs=1, snapshots=[0]), 0, tmp_path)
+    second = sgd.train(digits, small_runs.run(epochs=1, snapshots=[0]), 1, tmp_path)
     weights = first["weights"].values[0], second["weights"].values[0]
     assert np.mean(weights[0] == weights[1]) < 0.1  # those of batch normalisation start at 1 and 0
     assert not torch.equal(torch.cat(plans[0]), torch.cat(plans[1]))
@@ -280,10 +280,10 @@ def test_seeds_differ_in_weights_and_order(digits, plans, tmp_path):
 
 def test_dropout_changes_neither_initial_weights_nor_order(large_digits, plans, tmp_path):
     settings = {"epochs": 2, "snapshots": [0, 100]}
-    without = training.train(
+    without = sgd.train(
         large_digits, small_runs.run(small_runs.lenet(0.0), **settings), 0, tmp_path
     )
-    dropped = training.train(
+    dropped = sgd.train(
         large_digits, small_runs.run(small_runs.lenet(0.5), **settings), 0, tmp_path
     )
     np.testing.assert_array_equal(without["weights"][0], dropped["weights"][0])
@@ -296,14 +296,14 @@ def test_dropout_changes_neither_initial_weights_nor_order(large_digits, plans, 
 
 def test_streams_of_a_seed_are_distinct():
     purposes = ("initialisation", "sampler", "dropout", "augmentation")
-    streams = {training.stream(seed, purpose) for seed in range(50) for purpose in purposes}
+    streams = {sgd.stream(seed, purpose) for seed in range(50) for purpose in purposes}
     assert len(streams) == 200
 
 
 @pytest.mark.parametrize("sampler", ["without-replacement", "with-replacement", "index-list"])
 def test_sampler_of_the_settings_is_used(digits, plans, tmp_path, sampler):
     settings = small_runs.run(LINEAR, epochs=2, snapshots=[100], sampler=sampler)
-    training.train(digits, settings, 0, tmp_path)
+    sgd.train(digits, settings, 0, tmp_path)
     each_once = [len(torch.cat(plan).unique()) == 320 for plan in plans]
     assert each_once == [sampler == "without-replacement"] * 2
 
@@ -323,19 +323,19 @@ def finite_or_absent(folder):
 def test_samplers_of_trajectories_are_refused(digits, tmp_path, sampler):
     run = small_runs.run(LINEAR, sampler=sampler)
     with pytest.raises(LimitcyclesError, match=f"sampler {sampler} is for trajectories only"):
-        training.train(digits, run, 0, tmp_path)
+        sgd.train(digits, run, 0, tmp_path)
 
 
 def test_loss_that_overflows_names_epoch_and_step(large_digits, tmp_path):
     rate = {"start": 1e9, "factor": 1, "at": []}
     settings = small_runs.run(small_runs.lenet(0.1), learning_rate=rate, checkpoint_seconds=0)
-    with pytest.raises(training.DivergenceError) as first:
-        training.train(large_digits, settings, 4, tmp_path, name="wild")
+    with pytest.raises(sgd.DivergenceError) as first:
+        sgd.train(large_digits, settings, 4, tmp_path, name="wild")
     assert "wild, seed 4: " in str(first.value)
     assert "training.learning_rate.start" in str(first.value)
     assert finite_or_absent(tmp_path)
-    with pytest.raises(training.DivergenceError) as again:
-        training.train(large_digits, settings, 4, tmp_path, name="wild")
+    with pytest.raises(sgd.DivergenceError) as again:
+        sgd.train(large_digits, settings, 4, tmp_path, name="wild")
     assert str(again.value) == str(first.value)  # found again where it was, after the checkpoint
 
 
@@ -349,10 +349,10 @@ def test_divergence_is_found_at_the_step_where_it_happens(digits, tmp_path, monk
         batches.append(len(target))
         return loss * torch.nan if len(batches) == STEPS + 4 else loss
 
-    monkeypatch.setattr(training.F, "cross_entropy", cross_entropy)
+    monkeypatch.setattr(sgd.F, "cross_entropy", cross_entropy)
     settings = small_runs.run()
-    with pytest.raises(training.DivergenceError, match=r"the loss is nan in epoch 2, step 4\."):
-        training.train(digits, settings, 0, tmp_path)
+    with pytest.raises(sgd.DivergenceError, match=r"the loss is nan in epoch 2, step 4\."):
+        sgd.train(digits, settings, 0, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -363,9 +363,9 @@ def test_weights_spoilt_by_a_step_are_not_kept(digits, tmp_path):
         LINEAR, checkpoint_seconds=0, learning_rate={"start": 3e38, "factor": 1, "at": []}
     )
     with pytest.raises(
-        training.DivergenceError, match=r"a weight is not finite after epoch 1, step 1\."
+        sgd.DivergenceError, match=r"a weight is not finite after epoch 1, step 1\."
     ):
-        training.train(grey, settings, 0, tmp_path)
+        sgd.train(grey, settings, 0, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -374,18 +374,18 @@ def test_a_pixel_that_is_no_number_is_found(digits, tmp_path, part):
     spoilt = digits.copy(deep=True)
     spoilt[f"{part}_image"][5, 0, 3, 3] = np.nan
     with pytest.raises(
-        training.DivergenceError,
+        sgd.DivergenceError,
         match=rf"the {part} loss is nan before epoch 1, step 1\. .*pixels of the dataset",
     ):
-        training.train(spoilt, small_runs.run(), 0, tmp_path)
+        sgd.train(spoilt, small_runs.run(), 0, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_device_that_is_not_there(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(LimitcyclesError, match="use auto or cpu"):
-        training.train(digits, small_runs.run(), 0, tmp_path, device="cuda")
-    assert training.pick_device("auto").type == "cpu"
+        sgd.train(digits, small_runs.run(), 0, tmp_path, device="cuda")
+    assert sgd.pick_device("auto").type == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -406,14 +406,14 @@ def test_where_no_step_can_be_taken(images, changes, words, long, digits, tmp_pa
         small_runs.run(**changes),
     )
     if long and images[1] == 0:
-        trajectory.record(data, run, 0, tmp_path)  # takes no test images
+        recording.record(data, run, 0, tmp_path)  # takes no test images
         return
     with pytest.raises(LimitcyclesError, match=words):
-        (trajectory.record if long else training.train)(data, run, 0, tmp_path)
+        (recording.record if long else sgd.train)(data, run, 0, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_one_image_in_batches_of_one(digits, tmp_path):
     run = small_runs.run(LINEAR, batch_size=1)
-    result = training.train(digits.isel(train=[0]), run, 0, tmp_path)
+    result = sgd.train(digits.isel(train=[0]), run, 0, tmp_path)
     assert np.abs(result["weights"].values[-1] - result["weights"].values[0]).max() > 0

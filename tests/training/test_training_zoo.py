@@ -13,7 +13,11 @@ import xarray as xr
 from helpers import one_thread  # noqa: F401
 from torch import Tensor, nn
 
-from limitcycles import gradients, late_noise, networks, spectrum, training
+from limitcycles.diffusion import gradients, spectrum
+from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import (
+    measure as late_noise,
+)
+from limitcycles.training import networks, sgd
 
 RATE, DECAY, MOMENTUM, BATCH = 0.05, 0.01, 0.5, 5
 
@@ -90,8 +94,8 @@ def plans(monkeypatch) -> list[Tensor]:
         seen.extend(plan)
         return plan
 
-    draw = training.batches
-    monkeypatch.setattr(training, "batches", batches)
+    draw = sgd.batches
+    monkeypatch.setattr(sgd, "batches", batches)
     return seen
 
 
@@ -99,15 +103,15 @@ def plans(monkeypatch) -> list[Tensor]:
 def test_training_and_late_noise(name, plans, tmp_path: Path):
     torch.manual_seed(0)
     inputs, labels = zoo.data(name)
-    result = training.train(dataset(name), settings(name), 0, tmp_path / "whole")
+    result = sgd.train(dataset(name), settings(name), 0, tmp_path / "whole")
     order = list(plans)
 
     parts = settings(name, checkpoint_seconds=0)
     for _ in range(3):
         with pytest.raises(TimeoutError):
-            training.train(dataset(name), parts, 0, tmp_path / "parts", limit_seconds=0)
+            sgd.train(dataset(name), parts, 0, tmp_path / "parts", limit_seconds=0)
     parts["training"]["checkpoint_seconds"] = 1e9
-    again = training.train(dataset(name), parts, 0, tmp_path / "parts")
+    again = sgd.train(dataset(name), parts, 0, tmp_path / "parts")
     for key in ("weights", "buffers", "train_loss", "test_loss"):
         np.testing.assert_array_equal(again[key], result[key])
 
@@ -129,13 +133,13 @@ def test_from_training_to_the_spectrum_of_what_sgd_moves(tmp_path: Path):
     """Softmax regression on what a frozen layer gives: D from its formula, in float64."""
     data = small_runs.digits()
     spec = {"builder": "small_runs:partly_frozen", "weights": 650}
-    run = training.train(data, small_runs.run(spec, momentum={"kind": "none"}), 0, tmp_path)
+    run = sgd.train(data, small_runs.run(spec, momentum={"kind": "none"}), 0, tmp_path)
     gradients.write(run, data, 100, tmp_path / "rows.zarr", precision="float64", device="cpu")
     options = {"exact_up_to": 1000, "leading": 400, "tolerance": 1e-4, "seed": 0}
     found = spectrum.of_gradients(tmp_path / "rows.zarr", options | {"memory_mib": 1024}, "cpu")
 
     network = gradients.snapshot_network(run, 100, "float64")
-    images, labels = training.tensors(data, "train", "cpu")
+    images, labels = sgd.tensors(data, "train", "cpu")
     with torch.no_grad():
         hidden = network.a(images.double().flatten(1)).relu()
         rest = network.b(hidden).softmax(1) - F.one_hot(labels, 10)

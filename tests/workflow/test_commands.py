@@ -7,7 +7,7 @@ import sys
 import pytest
 from checkout import ROOT, Workflow
 
-from limitcycles import ledger
+from limitcycles.judging import ledger
 
 pytestmark = pytest.mark.workflow
 CLAIMS = ledger.load(ROOT / "config/claims.yaml", ROOT / "workflow/schemas/claims.schema.yaml")

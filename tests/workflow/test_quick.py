@@ -5,7 +5,7 @@ import json
 import pytest
 import xarray as xr
 
-from limitcycles import ledger
+from limitcycles.judging import ledger
 
 pytestmark = pytest.mark.workflow
 

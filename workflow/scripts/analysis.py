@@ -4,9 +4,10 @@ gc.disable()  # until `logged`: to look for garbage while importing takes a fift
 
 from pathlib import Path
 
-from limitcycles import analyses, store
-from limitcycles.fused.reading import open_trajectory
-from limitcycles.job import logged
+from limitcycles.runtime.job import logged
+from limitcycles.storage import store
+from limitcycles.training.trajectories import analysis as analyses
+from limitcycles.training.trajectories.reading import open_trajectory
 
 with logged(snakemake.log[0], "analysis", snakemake.threads):
     store.save_parts(

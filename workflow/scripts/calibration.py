@@ -4,9 +4,10 @@ gc.disable()  # until `logged`: to look for garbage while importing takes a fift
 
 from pathlib import Path
 
-from limitcycles import store
-from limitcycles.charts import calibration, files
-from limitcycles.job import logged
+from limitcycles.charts import files
+from limitcycles.papers.chaudhari2018.calibration import charts as calibration
+from limitcycles.runtime.job import logged
+from limitcycles.storage import store
 
 with logged(snakemake.log[0], "calibration", snakemake.threads):
     parts = store.load_parts([snakemake.input.study])

@@ -4,8 +4,9 @@ gc.disable()  # until `logged`: to look for garbage while importing takes a fift
 
 from pathlib import Path
 
-from limitcycles import charts, files, store
-from limitcycles.job import logged
+from limitcycles import charts
+from limitcycles.runtime.job import logged
+from limitcycles.storage import files, store
 
 with logged(snakemake.log[0], "charts", snakemake.threads):
     result = files.read_json(snakemake.input.claim)

@@ -4,9 +4,10 @@ gc.disable()  # until `logged`: to look for garbage while importing takes a fift
 
 from pathlib import Path
 
-from limitcycles import claims, files, store
-from limitcycles.job import logged
-from limitcycles.settings import digest
+from limitcycles.configuration.settings import digest
+from limitcycles.judging import judge as claims
+from limitcycles.runtime.job import logged
+from limitcycles.storage import files, store
 
 with logged(snakemake.log[0], "claim", snakemake.threads):
     entry, runs = snakemake.params.entry, snakemake.params.runs

@@ -4,8 +4,9 @@ gc.disable()  # until `logged`: to look for garbage while importing takes a fift
 
 from pathlib import Path
 
-from limitcycles import gradients, store
-from limitcycles.job import logged
+from limitcycles.diffusion import gradients
+from limitcycles.runtime.job import logged
+from limitcycles.storage import store
 
 with logged(snakemake.log[0], "gradients", snakemake.threads):
     run = store.load(snakemake.input.run)

@@ -4,8 +4,11 @@ gc.disable()  # until `logged`: to look for garbage while importing takes a fift
 
 from pathlib import Path
 
-from limitcycles import late_noise, store
-from limitcycles.job import logged
+from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import (
+    measure as late_noise,
+)
+from limitcycles.runtime.job import logged
+from limitcycles.storage import store
 
 with logged(snakemake.log[0], "late noise", snakemake.threads):
     result = late_noise.measure(

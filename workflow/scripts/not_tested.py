@@ -4,10 +4,10 @@ gc.disable()  # until `logged`: to look for garbage while importing takes a fift
 
 from pathlib import Path
 
-from limitcycles import files
-from limitcycles.claims.result import untested
-from limitcycles.job import logged
-from limitcycles.settings import digest
+from limitcycles.configuration.settings import digest
+from limitcycles.judging.result import untested
+from limitcycles.runtime.job import logged
+from limitcycles.storage import files
 
 with logged(snakemake.log[0], "not_tested"):
     for path in map(Path, snakemake.output.claims):

@@ -4,8 +4,9 @@ gc.disable()  # until `logged`: to look for garbage while importing takes a fift
 
 import sys
 
-from limitcycles import datasets, files
-from limitcycles.job import logged
+from limitcycles import datasets
+from limitcycles.runtime.job import logged
+from limitcycles.storage import files
 
 with logged(snakemake.log[0], "reachable"):
     reason = datasets.unreachable(

@@ -4,8 +4,9 @@ gc.disable()  # until `logged`: to look for garbage while importing takes a fift
 
 from pathlib import Path
 
-from limitcycles import spectrum, store
-from limitcycles.job import logged
+from limitcycles.diffusion import spectrum
+from limitcycles.runtime.job import logged
+from limitcycles.storage import store
 
 with logged(snakemake.log[0], "spectrum", snakemake.threads):
     for percent in snakemake.wildcards.batch.split("-"):

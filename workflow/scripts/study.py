@@ -2,8 +2,9 @@ import gc
 
 gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
 
-from limitcycles import store, studies
-from limitcycles.job import logged
+from limitcycles.judging import studies
+from limitcycles.runtime.job import logged
+from limitcycles.storage import store
 
 with logged(snakemake.log[0], "study", snakemake.threads):
     store.save_parts(

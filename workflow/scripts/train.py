@@ -4,11 +4,12 @@ gc.disable()  # until `logged`: to look for garbage while importing takes a fift
 
 from pathlib import Path
 
-from limitcycles import store, training
-from limitcycles.job import logged
+from limitcycles.runtime.job import logged
+from limitcycles.storage import store
+from limitcycles.training import sgd
 
 with logged(snakemake.log[0], "train", snakemake.threads):
-    run = training.train(
+    run = sgd.train(
         store.load(snakemake.input.dataset),
         snakemake.params.run,
         int(snakemake.wildcards.seed),

@@ -5,14 +5,14 @@ gc.disable()  # until `logged`: to look for garbage while importing takes a fift
 import shutil
 from pathlib import Path
 
-from limitcycles import store
-from limitcycles.fused import trajectory
-from limitcycles.job import logged
+from limitcycles.runtime.job import logged
+from limitcycles.storage import store
+from limitcycles.training.trajectories import recording
 
 with logged(snakemake.log[0], "trajectory", snakemake.threads):
     run, state = snakemake.params.run, Path(snakemake.params.state)
     stores = state / "stores"
-    trajectory.record_seeds(
+    recording.record_seeds(
         store.load(snakemake.input.dataset),
         run,
         {int(seed): stores / f"seed{seed}.zarr" for seed in snakemake.wildcards.seeds.split("-")},

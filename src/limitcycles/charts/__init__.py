@@ -14,38 +14,9 @@ import xarray as xr
 
 from limitcycles.charts.data import ChartDataError
 from limitcycles.charts.files import SUFFIXES, save, scripts
+from limitcycles.judging.ledger import EVALUATORS, PAPER
 
-# evaluator -> module of this package, imported when it is needed
-CHARTED: dict[str, str] = {
-    "noise-covariance-with-replacement": "noise_covariance",
-    "noise-covariance-without-replacement": "noise_covariance",
-    "sde-limit": "sde_limit",
-    "fokker-planck-evolution": "fokker_planck_evolution",
-    "free-energy-decreases": "free_energy_decreases",
-    "energy-entropy-split": "energy_entropy_split",
-    "potential-equals-loss-iff-isotropic": "potential_and_loss",
-    "conservative-force": "conservative_force",
-    "closed-trajectories": "closed_trajectories",
-    "jko-flow": "jko_flow",
-    "linear-decomposition": "linear_decomposition",
-    "most-likely-locations": "most_likely_locations",
-    "potential-independent-of-temperature": "potential_independent",
-    "double-well": "double_well",
-    "out-of-equilibrium-grows": "out_of_equilibrium",
-    "local-entropy": "local_entropy",
-    "training-errors": "training",
-    "rank": "rank",
-    "noise-independent-of-weights": "noise",
-    "diversity-raises-spectrum": "diversity",
-    "spectrum-ranks-architectures": "architectures",
-    "increment-spectrum": "increments",
-    "autocorrelation": "autocorrelation",
-    "gradient-norm": "gradient_norm",
-    "network-currents": "network_currents",
-    "temperature-tracks-mean-eigenvalue": "temperature",
-}
-
-__all__ = ["CHARTED", "SUFFIXES", "ChartDataError", "draw", "names", "save", "scripts"]
+__all__ = ["SUFFIXES", "ChartDataError", "draw", "names", "save", "scripts"]
 
 
 def names(evaluator: str) -> tuple[str, ...]:
@@ -57,11 +28,11 @@ def names(evaluator: str) -> tuple[str, ...]:
 
 
 def _module(evaluator: str) -> ModuleType:
-    if evaluator not in CHARTED:
+    if evaluator not in EVALUATORS:
         raise ChartDataError(
-            f"the evaluator '{evaluator}' has no charts; those that have: {', '.join(CHARTED)}."
+            f"the evaluator '{evaluator}' has no charts; those that have: {', '.join(EVALUATORS)}."
         )
-    return importlib.import_module(f"{__name__}.{CHARTED[evaluator]}")
+    return importlib.import_module(f"{PAPER}.{EVALUATORS[evaluator]}.charts")
 
 
 def draw(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime.errors import LimitcyclesError
 
 LINE_POINTS = 240  # of a line that is read closely
 FAINT_POINTS = 60  # of a line that only shows the spread over seeds

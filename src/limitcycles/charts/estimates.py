@@ -7,8 +7,8 @@ import altair as alt
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, parts
+from limitcycles.judging import wording
 
 
 class Estimates:

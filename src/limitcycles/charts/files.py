@@ -9,7 +9,7 @@ import altair as alt
 import jinja2
 import vl_convert
 
-from limitcycles.files import write_json, write_text
+from limitcycles.storage.files import write_json, write_text
 
 SUFFIXES = (".vl.json", ".html", ".svg")
 OPTIONS = {"actions": {"export": True, "source": True, "editor": False}}
@@ -51,5 +51,7 @@ def save(chart: alt.TopLevelMixin, stem: Path, scripts: str) -> None:
 
 @cache
 def _template() -> jinja2.Template:
-    text = resources.files("limitcycles").joinpath("templates/chart.html.j2").read_text("utf-8")
+    text = (
+        resources.files("limitcycles.charts").joinpath("templates/chart.html.j2").read_text("utf-8")
+    )
     return jinja2.Template(text)

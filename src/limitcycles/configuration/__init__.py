@@ -1,0 +1,1 @@
+"""Settings and the rules they are checked by."""

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from limitcycles.errors import LimitcyclesError
-from limitcycles.yamlfile import ConfigError, read_yaml, repeated_key
+from limitcycles.configuration.yamlfile import ConfigError, read_yaml, repeated_key
+from limitcycles.runtime.errors import LimitcyclesError
 
 _STANDARD = Path("config/config.yaml")
 _FILES = ("--configfile", "--configfiles")

@@ -7,9 +7,9 @@ names the key that a refused value comes from: of a run or trajectory, or of all
 from collections.abc import Mapping
 from typing import Any
 
-from limitcycles.files import StorageError, user_path
-from limitcycles.sizes import most_images
-from limitcycles.validation import Problem, show
+from limitcycles.configuration.sizes import most_images
+from limitcycles.configuration.validation import Problem, show
+from limitcycles.storage.files import StorageError, user_path
 
 TRAJECTORIES_ONLY = ("full-batch", "gaussian")  # values of training.sampler without mini-batches
 

@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from limitcycles import signatures, sizes
-from limitcycles.crosschecks import origin
-from limitcycles.plugins import is_dotted
-from limitcycles.validation import Problem, show
+from limitcycles.configuration import signatures, sizes
+from limitcycles.configuration.crosschecks import origin
+from limitcycles.configuration.plugins import is_dotted
+from limitcycles.configuration.validation import Problem, show
 
 
 def infeasible(config: Mapping[str, Any]) -> list[Problem]:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from limitcycles.validation import resolved
-from limitcycles.yamlfile import ConfigError, read_yaml
+from limitcycles.configuration.validation import resolved
+from limitcycles.configuration.yamlfile import ConfigError, read_yaml
 
 BEGIN, END = "<!-- keys: begin -->", "<!-- keys: end -->"
 

@@ -12,8 +12,8 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
-from limitcycles import imports
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.storage import sources
 
 FOLDER = "LIMITCYCLES_OWN_CODE"  # variable of the environment: one more folder of a user's code
 
@@ -97,7 +97,7 @@ def code(name: str) -> str | None:
         above = module.rpartition(".")[0]
         with contextlib.suppress(SyntaxError, ValueError):  # `resolve` says so
             package = module if files[0].name == "__init__.py" else above
-            waiting += [*filter(None, [above]), *imports.names(found[module], package)]
+            waiting += [*filter(None, [above]), *sources.names(found[module], package)]
     content = "\n".join(f"{m} {hashlib.sha256(found[m]).hexdigest()}" for m in sorted(found))
     return hashlib.sha256(content.encode()).hexdigest()[:12] if found else None
 

@@ -12,16 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from limitcycles import yamlscalars
-from limitcycles.crosschecks import (
+from limitcycles.configuration import yamlscalars
+from limitcycles.configuration.crosschecks import (
     TRAJECTORIES_ONLY,
     augmented,
     misplaced,
     too_many_images,
     unknown_folder,
 )
-from limitcycles.feasibility import infeasible
-from limitcycles.validation import (
+from limitcycles.configuration.feasibility import infeasible
+from limitcycles.configuration.validation import (
     KeyPath,
     Problem,
     Source,
@@ -34,7 +34,7 @@ from limitcycles.validation import (
     show,
     suggestion,
 )
-from limitcycles.yamlfile import ConfigError, read_yaml
+from limitcycles.configuration.yamlfile import ConfigError, read_yaml
 
 __all__ = [
     "TRAJECTORIES_ONLY",

@@ -12,13 +12,13 @@ from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
-from limitcycles import plugins
+from limitcycles.configuration import plugins
 
 # The library's own networks: the names of `networks.BUILDERS`, where they stand.
 BUILDERS = {
-    "small-lenet": "limitcycles.networks:small_lenet",
-    "fc": "limitcycles.networks:fully_connected",
-    "allcnn": "limitcycles.networks:allcnn",
+    "small-lenet": "limitcycles.training.networks:small_lenet",
+    "fc": "limitcycles.training.networks:fully_connected",
+    "allcnn": "limitcycles.training.networks:allcnn",
 }
 _KINDS = {"bool": bool, "int": int, "float": int | float, "str": str}
 

@@ -11,8 +11,8 @@ from typing import Any
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
-from limitcycles import yamlscalars
-from limitcycles.yamlfile import ConfigError
+from limitcycles.configuration import yamlscalars
+from limitcycles.configuration.yamlfile import ConfigError
 
 KeyPath = tuple[str | int, ...]
 Source = tuple[str, Mapping[str, Any]]

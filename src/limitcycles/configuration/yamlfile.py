@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from limitcycles import yamlscalars
-from limitcycles.errors import LimitcyclesError
+from limitcycles.configuration import yamlscalars
+from limitcycles.runtime.errors import LimitcyclesError
 
 _TEXT = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from limitcycles import plugins
+from limitcycles.configuration import plugins
 from limitcycles.datasets import digits, idx, own, specification, transforms, whitening
 from limitcycles.datasets.cache import default_cache, originals
 from limitcycles.datasets.catalogue import CATALOGUES, Catalogue
 from limitcycles.datasets.errors import DatasetError, UnreachableError
 from limitcycles.datasets.sources import Log
-from limitcycles.files import user_path
+from limitcycles.storage.files import user_path
 
 __all__ = ["DatasetError", "build", "default_cache", "unreachable"]
 

@@ -26,16 +26,8 @@ from limitcycles.datasets.errors import (
     SourceError,
     UnreachableError,
 )
-from limitcycles.datasets.sources import (
-    Archive,
-    Folder,
-    Log,
-    Mirror,
-    Npm,
-    PackedFolder,
-    Source,
-)
-from limitcycles.files import StorageError, replacing, user_path
+from limitcycles.datasets.sources import Archive, Folder, Log, Mirror, Npm, PackedFolder, Source
+from limitcycles.storage.files import StorageError, replacing, user_path
 
 _ORIGIN = "origin.json"
 _ELSEWHERE = "The environment variable LIMITCYCLES_CACHE puts the cache into another folder."

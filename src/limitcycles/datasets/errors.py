@@ -1,6 +1,6 @@
 """What can go wrong between a source and a dataset."""
 
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime.errors import LimitcyclesError
 
 
 class DatasetError(LimitcyclesError):

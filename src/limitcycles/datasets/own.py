@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from limitcycles import plugins
+from limitcycles.configuration import plugins
 from limitcycles.datasets.errors import DatasetError
 
 _PARTS = ("train_images", "train_labels", "test_images", "test_labels")

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from limitcycles import plugins
+from limitcycles.configuration import plugins
 from limitcycles.datasets.errors import DatasetError
 from limitcycles.datasets.transforms import PIXELS, RESIZE
 

@@ -11,7 +11,7 @@ import tenacity
 import urllib3
 
 from limitcycles.datasets.errors import ContentError, SourceError
-from limitcycles.progress import track
+from limitcycles.runtime.progress import track
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from limitcycles.progress import track
+from limitcycles.runtime.progress import track
 
 _BLOCK = 2000  # images worked on at a time
 _SLOW_S = 10.0

@@ -1,0 +1,1 @@
+"""Per-sample gradients, the diffusion matrix D and its spectrum; the Hessian."""

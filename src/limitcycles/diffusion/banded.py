@@ -13,7 +13,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from limitcycles.progress import track
+from limitcycles.runtime.progress import track
 
 WIDTH = 96  # sub-diagonals of the band: wide enough for products, narrow enough for what follows
 PANELS = 16  # the lower triangle is updated in so many parts: 17/32 of the work of the whole

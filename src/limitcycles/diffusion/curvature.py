@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp, replace_all_batch_norm_modules_, vmap
 
-from limitcycles.errors import LimitcyclesError
-from limitcycles.fused.engine import Engine
-from limitcycles.networks import trainable
-from limitcycles.series.linear_sgd import Epoch, LinearSGD
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.theory.linear_sgd import Epoch, LinearSGD
+from limitcycles.training.compiled.engine import Engine
+from limitcycles.training.networks import trainable
 
 CHUNK = 2**14  # tangents times examples at once
 MORE = 20  # dimensions of the subspace beyond those that are asked for

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from limitcycles.files import StorageError
-from limitcycles.provenance import code_version
+from limitcycles.storage.files import StorageError
+from limitcycles.storage.provenance import code_version
 
 DEFINITION = (
     "each row is the gradient of the loss of one image, in evaluation mode, not divided by N"

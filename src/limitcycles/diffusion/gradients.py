@@ -11,16 +11,17 @@ import numpy as np
 import torch
 import xarray as xr
 
-from limitcycles import gradient_store, networks
-from limitcycles.augmentation import Copies
-from limitcycles.devices import pick_device
-from limitcycles.errors import LimitcyclesError
-from limitcycles.files import replacing
-from limitcycles.per_sample import BLOCK, PerSampleGradients
-from limitcycles.progress import track
-from limitcycles.seeds import stream
-from limitcycles.subnormals import flushed
-from limitcycles.training import tensors
+from limitcycles.diffusion import gradient_store
+from limitcycles.diffusion.per_sample import BLOCK, PerSampleGradients
+from limitcycles.runtime.devices import pick_device
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.runtime.subnormals import flushed
+from limitcycles.storage.files import replacing
+from limitcycles.training import networks
+from limitcycles.training.augmentation import Copies
+from limitcycles.training.sgd import tensors
 
 SHARD_BYTES = 64 * 2**20
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from limitcycles import arguments
-from limitcycles.diffusion import Rows, Spectrum, SpectrumError, in_units
-from limitcycles.progress import track
+from limitcycles.diffusion.matrix import Rows, Spectrum, SpectrumError, in_units
+from limitcycles.runtime import arguments
+from limitcycles.runtime.progress import track
 
 BLOCK = 96  # columns of one Krylov block: the matrix product runs at nine tenths of its full speed
 PROBES = 16  # random vectors for the part of the Frobenius norm outside the Krylov space

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from limitcycles.networks import channels_last, trainable
-from limitcycles.plain import added
+from limitcycles.training.networks import channels_last, trainable
+from limitcycles.training.plain import added
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 CACHED = 2**19  # bytes of an unfolded input that stay in a processor's cache until they are used

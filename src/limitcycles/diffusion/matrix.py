@@ -2,7 +2,8 @@
 
 g_k are the N per-sample gradients, the rows of G, shape (N, d); ḡ is their mean.
 
-`exact` gives every eigenvalue in float64; `limitcycles.krylov` the leading ones without forming D.
+`exact` gives every eigenvalue in float64; `limitcycles.diffusion.krylov` the leading ones without
+forming D.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limitcycles import band
-from limitcycles.progress import track
-from limitcycles.row_source import Source, SpectrumError
+from limitcycles.diffusion import banded
+from limitcycles.diffusion.row_source import Source, SpectrumError
+from limitcycles.runtime.progress import track
 
 PANELS = 16  # columns of D are formed in so many parts: 17/32 of the work of the full product
 ROWS = 1024  # of a block: few enough that its copies cost little memory
@@ -309,7 +310,7 @@ def in_units(spectrum: Spectrum, unit: float) -> Spectrum:
 
 def _eigvalsh(matrix: Tensor) -> np.ndarray:
     if matrix.device.type == "cpu":  # in place: no second copy of the matrix
-        return band.eigenvalues(matrix)
+        return banded.eigenvalues(matrix)
     return torch.linalg.eigvalsh(matrix).cpu().numpy()
 
 

@@ -4,7 +4,7 @@ Rows are g_k = ∇f_k(x), the gradients that the diffusion matrix averages (Eq. 
 not divided by the number of examples. The network is in evaluation mode: with batch statistics
 the loss of one example depends on the others, and g_k does not exist.
 
-Three methods give the same rows: "layers", products layer by layer (`limitcycles.layer_products`),
+Three methods give the same rows: "layers", products layer by layer (`diffusion.layer_products`),
 which is fast; "vmap", `torch.func.vmap(grad)`, which takes most modules; and "loop", a backward
 pass for each example, which takes all. The first one that agrees with the last on some of the
 examples is taken; the attribute `method` tells which.
@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limitcycles.first_look import EXAMPLES, look, spread
-from limitcycles.layer_products import LayerProducts, Loss
-from limitcycles.networks import trainable
+from limitcycles.diffusion.layer_products import LayerProducts, Loss
+from limitcycles.training.first_look import EXAMPLES, look, spread
+from limitcycles.training.networks import trainable
 
 # Rows of one block: enough to hide the cost of each call, few enough for memory and cache. From 32
 # on the time a row changes by less than a tenth for small-allcnn; small-lenet needs 128.
@@ -44,7 +44,7 @@ class PerSampleGradients:
     Raises
     ------
     BatchCouplingError: an output changes with the rest of the batch.
-    NetworkError: the network cannot be worked with (`limitcycles.first_look`).
+    NetworkError: the network cannot be worked with (`limitcycles.training.first_look`).
 
     Columns are the trainable weights (`networks.trainable`), each flattened in C order; a weight
     without effect on the loss has zeros. `method` is "layers", "vmap" or "loop", and `slow` says

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limitcycles import arguments
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime import arguments
+from limitcycles.runtime.errors import LimitcyclesError
 
 EXACT = 2**53  # whole numbers up to this are floats of 64 bits
 

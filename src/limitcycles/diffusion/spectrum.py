@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from limitcycles import arguments, diffusion, gradient_store, krylov
-from limitcycles.devices import pick_device
-from limitcycles.diffusion import Rows, Spectrum
-from limitcycles.thresholds import paper_threshold
+from limitcycles.diffusion import gradient_store, krylov, matrix
+from limitcycles.diffusion.matrix import Rows, Spectrum
+from limitcycles.diffusion.thresholds import paper_threshold
+from limitcycles.runtime import arguments
+from limitcycles.runtime.devices import pick_device
 
 TAU = np.logspace(-16, -1, 151)
 # Rows left out of products carry this share of the trace, times the tolerance and the threshold of
@@ -30,7 +31,7 @@ AUGMENTED = (
 
 def rank(spectrum: Spectrum, tau: float) -> float:
     """Number of eigenvalues above τ λ_1; NaN where eigenvalues that were not computed may count."""
-    tau = arguments.number("tau", tau, diffusion.SpectrumError, zero=True)
+    tau = arguments.number("tau", tau, matrix.SpectrumError, zero=True)
     if tau * spectrum.eigenvalue[0] < spectrum.floor:
         return float("nan")
     return float(np.sum(spectrum.eigenvalue > tau * spectrum.eigenvalue[0]))
@@ -124,7 +125,7 @@ def summarise(spectrum: Spectrum, **attrs) -> xr.Dataset:
 
 
 def of_gradients(path: Path | str, settings: dict, device: str = "auto") -> xr.Dataset:
-    """Spectrum of D from stored per-sample gradients (`limitcycles.gradients.write`).
+    """Spectrum of D from stored per-sample gradients (`limitcycles.diffusion.gradients.write`).
 
     `settings` are those of `spectrum` in the configuration: exact in float64 where min(N, d) is at
     most `exact_up_to`, else matrix-free with `leading`, `tolerance` and `seed`. Where the latter
@@ -196,4 +197,4 @@ def _of_rows(array, square_norm: np.ndarray, settings: dict, device: str) -> Spe
             print(f"taking the exact method instead: {error}", file=sys.stderr)
     # D is formed in one pass, for which no row need be kept; the Gram matrix takes many.
     keep = settings["memory_mib"] if samples < weights else 0
-    return diffusion.exact(rows(0.0, keep))
+    return matrix.exact(rows(0.0, keep))

@@ -1,0 +1,1 @@
+"""What the rules of all claims share: ledger, evidence, results, words."""

@@ -14,38 +14,9 @@ from collections.abc import Mapping, Sequence
 
 import xarray as xr
 
-from limitcycles.claims.result import Evidence, NotRun, assemble, untested
-from limitcycles.errors import LimitcyclesError
-
-# name in the ledger -> module of this package, imported when it is needed
-EVALUATORS: dict[str, str] = {
-    "noise-covariance-with-replacement": "noise_covariance",
-    "noise-covariance-without-replacement": "noise_covariance",
-    "sde-limit": "sde_limit",
-    "fokker-planck-evolution": "fokker_planck_evolution",
-    "free-energy-decreases": "free_energy_decreases",
-    "energy-entropy-split": "energy_entropy_split",
-    "potential-equals-loss-iff-isotropic": "potential_and_loss",
-    "conservative-force": "conservative_force",
-    "closed-trajectories": "closed_trajectories",
-    "jko-flow": "jko_flow",
-    "linear-decomposition": "linear_decomposition",
-    "most-likely-locations": "most_likely_locations",
-    "potential-independent-of-temperature": "potential_independent",
-    "double-well": "double_well",
-    "out-of-equilibrium-grows": "out_of_equilibrium",
-    "local-entropy": "local_entropy",
-    "training-errors": "training_errors",
-    "rank": "rank",
-    "noise-independent-of-weights": "noise",
-    "diversity-raises-spectrum": "diversity",
-    "spectrum-ranks-architectures": "architectures",
-    "increment-spectrum": "increments",
-    "autocorrelation": "autocorrelation",
-    "gradient-norm": "gradient_norm",
-    "network-currents": "network_currents",
-    "temperature-tracks-mean-eigenvalue": "temperature",
-}
+from limitcycles.judging.ledger import EVALUATORS, PAPER
+from limitcycles.judging.result import Evidence, NotRun, assemble, untested
+from limitcycles.runtime.errors import LimitcyclesError
 
 
 def gather(
@@ -120,7 +91,7 @@ def judge(claim: str, entry: dict, evidence: Evidence, context: dict) -> dict:
             f"config/claims.yaml: {claim}.evaluator is {entry['evaluator']!r}; "
             f"known: {', '.join(EVALUATORS)}"
         )
-    module = importlib.import_module(f"{__name__}.{EVALUATORS[entry['evaluator']]}")
+    module = importlib.import_module(f"{PAPER}.{EVALUATORS[entry['evaluator']]}.rule")
     absent = context.get("absent", {})
     there = {name: its for name, its in entry["arms"].items() if name not in absent}
     if not there:

@@ -4,9 +4,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from limitcycles.settings import resolve_run
-from limitcycles.validation import Problem, fail_on, nearest, problems, show, suggestion
-from limitcycles.yamlfile import read_yaml
+from limitcycles.configuration.settings import resolve_run
+from limitcycles.configuration.validation import (
+    Problem,
+    fail_on,
+    nearest,
+    problems,
+    show,
+    suggestion,
+)
+from limitcycles.configuration.yamlfile import read_yaml
+
+PAPER = "limitcycles.papers.chaudhari2018"
+# name in the ledger -> folder of the claim
+EVALUATORS: dict[str, str] = {
+    name.name.replace("_", "-"): name.name
+    for name in sorted(Path(__file__).parents[1].joinpath("papers", "chaudhari2018").iterdir())
+    if (name / "rule.py").exists() and name.name != "noise_covariance"
+} | {f"noise-covariance-{how}-replacement": "noise_covariance" for how in ("with", "without")}
 
 
 def load(path: Path, schema: Path) -> dict[str, dict[str, Any]]:

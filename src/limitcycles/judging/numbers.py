@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from scipy.special import betaincinv
 
-from limitcycles.statistics import REAL, Scale, estimate
+from limitcycles.statistics.intervals import REAL, Scale, estimate
 
 LARGEST, SMALLEST, MEDIAN = "largest", "smallest", "median"
 SHARE, SLOPE, COMPUTED = "share", "slope", "computed"
@@ -57,7 +57,7 @@ def statistic(
     level: float,
     paper: float | None = None,
 ) -> dict:
-    """The mean over seeds on the scale of the quantity (`limitcycles.statistics`), one value each.
+    """The mean over seeds on the scale of the quantity (`statistics.intervals`), one value each.
 
     Raises ValueError: as `statistics.estimate`.
     """

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import xarray as xr
 
-from limitcycles.errors import LimitcyclesError
-from limitcycles.provenance import code_version
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.storage.provenance import code_version
 
 REPRODUCED = "reproduced"
 WITH_CAVEAT = "reproduced with a caveat"

@@ -2,7 +2,7 @@
 
 A study needs no dataset and no network. It is a module of this package with a function
 `study(settings) -> {part: Dataset}`, `settings` being the section `theory` of the configuration;
-`limitcycles.claims` judges what it returns. Name it in the ledger (`study: <module>`).
+`limitcycles.judging.judge` judges what it returns. Name it in the ledger (`study: <module>`).
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ from pathlib import Path
 
 import xarray as xr
 
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime.errors import LimitcyclesError
+
+PAPER = Path(__file__).parents[1] / "papers" / "chaudhari2018"
 
 
 def run(name: str, settings: dict) -> dict[str, xr.Dataset]:
     """Run one study. Raises LimitcyclesError: there is no study of that name."""
-    known = sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py"))
+    known = sorted(p.parent.name for p in PAPER.glob("*/measure.py"))
     if name not in known:
         raise LimitcyclesError(
             f"config/claims.yaml names the study {name!r}; known: {', '.join(known) or '(none)'}"
         )
-    return importlib.import_module(f"{__name__}.{name}").study(settings)
+    return importlib.import_module(f"limitcycles.papers.chaudhari2018.{name}.measure").study(
+        settings
+    )

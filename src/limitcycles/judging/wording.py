@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from limitcycles.statistics import GEOMETRIC, MEAN
+from limitcycles.statistics.intervals import GEOMETRIC, MEAN
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

@@ -20,16 +20,18 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from limitcycles import charts, wording
+from limitcycles import charts
 from limitcycles.charts import theme
-from limitcycles.claims.result import (
+from limitcycles.judging import wording
+from limitcycles.judging.ledger import EVALUATORS
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     NOT_TESTED,
     REPRODUCED,
     WITH_CAVEAT,
 )
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime.errors import LimitcyclesError
 
 VERDICTS = (REPRODUCED, WITH_CAVEAT, NOT_REPRODUCED, CONTRADICTED, NOT_TESTED)
 COLUMNS = (
@@ -185,7 +187,7 @@ def _ordered(
     result: Mapping[str, Any], specs: Mapping[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """The charts of a claim in the order of its evaluator; any others follow."""
-    listed = charts.names(result["evaluator"]) if result["evaluator"] in charts.CHARTED else ()
+    listed = charts.names(result["evaluator"]) if result["evaluator"] in EVALUATORS else ()
     known = [name for name in listed if name in specs]
     return {name: specs[name] for name in [*known, *(n for n in specs if n not in known)]}
 
@@ -250,7 +252,7 @@ def _setting(value: Any) -> str:
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("limitcycles", "templates"),
+        loader=jinja2.PackageLoader("limitcycles.report", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -289,4 +291,6 @@ def _packed(content) -> str:
 
 
 def _resource(name: str) -> Markup:
-    return Markup(resources.files("limitcycles").joinpath("templates", name).read_text("utf-8"))
+    return Markup(
+        resources.files("limitcycles.report").joinpath("templates", name).read_text("utf-8")
+    )

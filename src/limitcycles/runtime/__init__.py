@@ -1,0 +1,1 @@
+"""What a process needs: errors, progress, memory, devices, random streams."""

@@ -10,7 +10,7 @@ import operator
 
 import numpy as np
 
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime.errors import LimitcyclesError
 
 MOST_STEPS = 10**12  # no run of so many ends
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime.errors import LimitcyclesError
 
 
 def pick_device(name: str) -> torch.device:

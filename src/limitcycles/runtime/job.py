@@ -10,9 +10,9 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from limitcycles.errors import LimitcyclesError
-from limitcycles.memory import keep_freed
-from limitcycles.parent import end_with_parent
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.memory import keep_freed
+from limitcycles.runtime.parent import end_with_parent
 
 _MEMORY = (
     "there is not enough memory for these settings; take fewer images, smaller networks or grids, "
@@ -58,7 +58,7 @@ def logged(log: str | Path, name: str, threads: int = 1) -> Iterator[None]:
 
     An error that a user can mend (LimitcyclesError, too little memory) becomes one sentence, any
     other a traceback; both end the process with exit code 1. It ends with the process that started
-    the workflow, too (`limitcycles.parent`). `threads` sets the threads of torch, which is not
+    the workflow, too (`runtime.parent`). `threads` sets the threads of torch, which is not
     imported here: half of the jobs do without, and it takes a second.
     """
     if "torch" in sys.modules:

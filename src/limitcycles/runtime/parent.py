@@ -17,7 +17,7 @@ def end_with_parent() -> None:
 
     It is looked for by its number, and not as the parent of this one: a shell may stand between
     them, and a parent that has died before it is looked at cannot be told from a first process.
-    What saves its state on SIGTERM (`limitcycles.stopping`) does so; anything else ends at once.
+    What saves its state on SIGTERM (`runtime.stopping`) does so; anything else ends at once.
     """
     number = os.environ.get(NAME, "")
     if number.isdecimal():

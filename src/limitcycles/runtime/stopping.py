@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime.errors import LimitcyclesError
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 

@@ -1,0 +1,1 @@
+"""Intervals, stationarity, spectra and currents of series, and their null models."""

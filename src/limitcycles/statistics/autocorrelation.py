@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, stats
 
-from limitcycles.series.blocks import SeriesError, blocks, probability, series_of
+from limitcycles.statistics.blocks import SeriesError, blocks, probability, series_of
 
 
 def autocorrelation(series, lags) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime.errors import LimitcyclesError
 
 BLOCK = 64  # series at once: those of one chunk of the store; 51 MB for 10⁵ epochs in float64
 

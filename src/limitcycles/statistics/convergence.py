@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime.errors import LimitcyclesError
 
 
 class ConvergenceError(LimitcyclesError):

@@ -19,8 +19,8 @@ import numpy as np
 import scipy.linalg
 from scipy import fft
 
-from limitcycles.series.blocks import SeriesError, probability
-from limitcycles.series.long_run import BATCHES, batch_means
+from limitcycles.statistics.blocks import SeriesError, probability
+from limitcycles.statistics.long_run import BATCHES, batch_means
 
 ROWS = 4096  # epochs projected at once
 

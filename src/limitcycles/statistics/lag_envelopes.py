@@ -27,10 +27,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import signal
 
-from limitcycles.progress import track
-from limitcycles.series.autocorrelation import lagged_products
-from limitcycles.series.blocks import SeriesError
-from limitcycles.series.nulls import Fit, enough, standardised
+from limitcycles.runtime.progress import track
+from limitcycles.statistics.autocorrelation import lagged_products
+from limitcycles.statistics.blocks import SeriesError
+from limitcycles.statistics.nulls import Fit, enough, standardised
 
 STEP = 1.0  # of the grid, in u
 LONGEST = 20  # relaxation times above so many lengths count as that

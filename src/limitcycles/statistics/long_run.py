@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from limitcycles.series.blocks import SeriesError, probability
+from limitcycles.statistics.blocks import SeriesError, probability
 
 BATCHES = 30
 

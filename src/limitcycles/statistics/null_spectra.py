@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft
 
-from limitcycles.series import nulls
-from limitcycles.series.spectra import power_ratios, ratios_of, welch
+from limitcycles.statistics import nulls
+from limitcycles.statistics.spectra import power_ratios, ratios_of, welch
 
 LOOKS = ("periodogram", "welch")
 # Of log((1 + φ)/(1 − φ)), about the log of twice the relaxation time, and the same for θ. Only the

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, signal
 
-from limitcycles.series.blocks import SeriesError, blocks, probability
+from limitcycles.statistics.blocks import SeriesError, blocks, probability
 
 NULLS = ("white-noise", "random-walk", "ornstein-uhlenbeck", "epoch-noise")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from limitcycles.series.blocks import SeriesError, probability
+from limitcycles.statistics.blocks import SeriesError, probability
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, signal, stats
 
-from limitcycles.series.blocks import SeriesError, blocks, per_weight, probability, series_of
-from limitcycles.statistics import EXPECTED, mean_interval
+from limitcycles.statistics.blocks import SeriesError, blocks, per_weight, probability, series_of
+from limitcycles.statistics.intervals import EXPECTED, mean_interval
 
 
 @dataclass(frozen=True)

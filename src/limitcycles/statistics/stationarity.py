@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from limitcycles.series.blocks import SeriesError, probability
-from limitcycles.series.long_run import BATCHES, batch_means, batches_of
+from limitcycles.statistics.blocks import SeriesError, probability
+from limitcycles.statistics.long_run import BATCHES, batch_means, batches_of
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from limitcycles.series.blocks import series_of
+from limitcycles.statistics.blocks import series_of
 
 POINTS, LAG = 1000, 10
 

@@ -15,7 +15,7 @@ def code_version() -> str:
 
     The digest changes with any byte of any module, committed or not.
     """
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode())

@@ -18,8 +18,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from limitcycles.errors import LimitcyclesError
-from limitcycles.files import StorageError
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.storage.files import StorageError
 
 POLL = 0.5  # seconds between tries of one that waits
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT.name
 
 
@@ -42,10 +42,13 @@ def closure(*modules: str) -> list[Path]:
         if path not in found:
             found.add(path)
             waiting.extend(_imported(path))
-            if "." in module:  # Python runs the __init__.py of the package above first
-                waiting.append(module.rpartition(".")[0])
-    if found & {ROOT / "report.py", ROOT / "charts" / "files.py"}:
-        found.update((ROOT / "templates").glob("*"))
+            # Python runs the __init__.py of the packages above first, where they have one.
+            above = module.rpartition(".")[0]
+            while above and not _exists(above):
+                above = above.rpartition(".")[0]
+            waiting.extend([above] if above else [])
+    for folder in {path.parent / "templates" for path in found}:
+        found.update(folder.glob("*"))
     return sorted(found)
 
 

@@ -14,8 +14,8 @@ import xarray as xr
 from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore, ZipStore
 
-from limitcycles.files import check_zip, replacing, unreadable
-from limitcycles.provenance import code_version
+from limitcycles.storage.files import check_zip, replacing, unreadable
+from limitcycles.storage.provenance import code_version
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal data give equal files
 

@@ -1,0 +1,1 @@
+"""Systems, flows, the Fokker–Planck equation, Langevin paths, linear theory."""

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from limitcycles import arguments
-from limitcycles.errors import LimitcyclesError
-from limitcycles.progress import track
-from limitcycles.statistics import EXPECTED, estimate
+from limitcycles.runtime import arguments
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.progress import track
+from limitcycles.statistics.intervals import EXPECTED, estimate
 
 SAMPLINGS = ("with-replacement", "without-replacement")
 MOST_BATCHES = 2_000_000  # about a minute

@@ -24,12 +24,12 @@ from functools import reduce
 import numpy as np
 import scipy.linalg
 
-from limitcycles import arguments
-from limitcycles.batch_noise import check_batch, draw_batches
-from limitcycles.errors import LimitcyclesError
-from limitcycles.functions import pure
-from limitcycles.linear_theory import transition
-from limitcycles.progress import track
+from limitcycles.runtime import arguments
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.progress import track
+from limitcycles.theory.batch_noise import check_batch, draw_batches
+from limitcycles.theory.functions import pure
+from limitcycles.theory.linear_theory import transition
 
 SHUFFLED = "shuffled-epochs"
 LARGEST_OPERATOR = 4096  # rows; 128 MiB

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from limitcycles.arguments import check_filled
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime.arguments import check_filled
+from limitcycles.runtime.errors import LimitcyclesError
 
 
 class FunctionError(LimitcyclesError):

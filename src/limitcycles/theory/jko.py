@@ -25,10 +25,10 @@ import numpy as np
 import scipy.linalg
 from scipy.interpolate import PchipInterpolator
 
-from limitcycles import arguments
-from limitcycles.errors import LimitcyclesError
-from limitcycles.functions import pure
-from limitcycles.progress import track
+from limitcycles.runtime import arguments
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.progress import track
+from limitcycles.theory.functions import pure
 
 NEWTON_STEPS = 200
 POINTS, WEIGHTS = (v / 2 for v in np.polynomial.legendre.leggauss(3))

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from limitcycles import arguments
-from limitcycles.errors import LimitcyclesError
-from limitcycles.functions import pure
-from limitcycles.progress import track
+from limitcycles.runtime import arguments
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.progress import track
+from limitcycles.theory.functions import pure
 
 NEGATIVE = 1e-10  # relative; a smaller negative eigenvalue of D(x) is rounding and counts as zero
 READINGS = ("ito", "stratonovich")

@@ -16,9 +16,9 @@ from functools import cached_property
 import numpy as np
 import scipy.linalg
 
-from limitcycles import arguments
-from limitcycles.errors import LimitcyclesError
-from limitcycles.functions import pure
+from limitcycles.runtime import arguments
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.theory.functions import pure
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from limitcycles.line_expectations import LineSum
+from limitcycles.theory.line_expectations import LineSum
 
 TEMPERATURE = 0.01  # η/(2b)
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -19,8 +19,8 @@ import numpy as np
 import scipy.linalg
 from scipy import signal
 
-from limitcycles.series import currents
-from limitcycles.series.blocks import SeriesError
+from limitcycles.statistics import currents
+from limitcycles.statistics.blocks import SeriesError
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class LinearSGD:
 
         `rest` R (d, d), nats² per weight², adds δ_ij R/b_i: noise that shuffling does not cancel.
         There is none where a batch's gradient is the mean of its examples'; with batch
-        normalisation it is not (`limitcycles.curvature`). `last` describes the step of a last,
+        normalisation it is not (`diffusion.curvature`). `last` describes the step of a last,
         smaller batch if it has a Hessian and a D of its own, as with batch normalisation too: D for
         its own variance, while its covariance with the others is taken from `self`.
 
@@ -146,7 +146,7 @@ class LinearSGD:
 
     def sizes(self, examples: int) -> list[int]:
         """Sizes of the batches of an epoch: a last one of a single example is left out, as in
-        `limitcycles.samplers`."""
+        `limitcycles.training.samplers`."""
         whole, left = divmod(examples, self.batch)
         return [self.batch] * whole + [left] * (left > 1)
 
@@ -160,7 +160,7 @@ class LinearSGD:
         batches of `sizes(N)`. Starts at x = v = 0: the first epochs, some relaxation times, are not
         stationary. Raises SeriesError: examples that do not fit.
         """
-        from limitcycles.series.shuffles import batch_sums  # loads a compiler
+        from limitcycles.statistics.shuffles import batch_sums
 
         examples = np.ascontiguousarray(examples, dtype=np.float64)
         count = len(examples)

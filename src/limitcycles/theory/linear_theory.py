@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from limitcycles import arguments
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime import arguments
+from limitcycles.runtime.errors import LimitcyclesError
 
 ROUNDING = 1e-12  # relative; below it a singular value or a sum of eigenvalues counts as zero
 

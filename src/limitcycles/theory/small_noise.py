@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import sympy as sp
 
-from limitcycles import linear_theory
-from limitcycles.errors import LimitcyclesError
-from limitcycles.systems import System
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.theory import linear_theory
+from limitcycles.theory.systems import System
 
 
 class SmallNoiseError(LimitcyclesError):

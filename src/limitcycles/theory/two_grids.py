@@ -11,8 +11,8 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline, make_interp_spline
 from scipy.optimize import root
 
-from limitcycles.fokker_planck import Generator, Grid, analysis, generator, steady_state
-from limitcycles.systems import System
+from limitcycles.theory.fokker_planck import Generator, Grid, analysis, generator, steady_state
+from limitcycles.theory.systems import System
 
 Box = Sequence[Sequence[float]]
 WINDOW = 6  # cells to each side of a mode through which its spline goes

@@ -1,0 +1,1 @@
+"""Networks and their training; `compiled` has loops for small ones, `trajectories` keeps every epoch."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from limitcycles import plugins
-from limitcycles.errors import LimitcyclesError
-from limitcycles.files import check_zip, replacing
-from limitcycles.provenance import code_version
-from limitcycles.settings import digest, identity
+from limitcycles.configuration import plugins
+from limitcycles.configuration.settings import digest, identity
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.storage.files import check_zip, replacing
+from limitcycles.storage.provenance import code_version
 
 
 class CheckpointError(LimitcyclesError):

@@ -2,7 +2,7 @@
 
 What SGD, per-sample gradients and snapshots take for granted is tried out on copies: that the
 network can be copied, runs on the images, gives logits, treats each example by itself, answers
-twice in the same way, and is all there in its parameters and buffers. `limitcycles.suitability`
+twice in the same way, and is all there in its parameters and buffers. `training.suitability`
 has what can be said without running it.
 """
 
@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from limitcycles import networks
-from limitcycles.networks import NetworkError
-from limitcycles.suitability import check_parts, copied
+from limitcycles.training import networks
+from limitcycles.training.networks import NetworkError
+from limitcycles.training.suitability import check_parts, copied
 
 EXAMPLES = 8
 

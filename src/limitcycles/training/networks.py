@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from limitcycles.errors import LimitcyclesError
-from limitcycles.plain import why_not_plain
-from limitcycles.plugins import resolve
+from limitcycles.configuration.plugins import resolve
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.training.plain import why_not_plain
 
 
 class NetworkError(LimitcyclesError):

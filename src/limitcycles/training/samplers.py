@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime.errors import LimitcyclesError
 
 LIST = 2**20  # entries of the authors' list of indices
 
@@ -98,7 +98,7 @@ def gaussian_weights(steps: int, examples: int, batch_size: int, generator: Gene
     return z.mul_((batch_size * examples) ** -0.5).add_(1 / examples)
 
 
-# Of trajectories only: see `limitcycles.fused`. None stands for equal weights.
+# Of trajectories only: see `limitcycles.training.compiled`. None stands for equal weights.
 CONTROLS: dict[str, Callable[[int, int, int, Generator], Tensor | None]] = {
     "full-batch": equal_weights,
     "gaussian": gaussian_weights,

@@ -20,17 +20,18 @@ import torch.nn.functional as F
 import xarray as xr
 from torch import Tensor, nn
 
-from limitcycles import networks, stopping
-from limitcycles.augmentation import augment
-from limitcycles.checkpoint import Checkpoint, key
-from limitcycles.devices import pick_device
-from limitcycles.errors import LimitcyclesError
-from limitcycles.first_look import look
-from limitcycles.progress import track
-from limitcycles.samplers import batches
-from limitcycles.seeds import stream
-from limitcycles.sole_writer import Turn, sole_writer
-from limitcycles.subnormals import flushed
+from limitcycles.runtime import stopping
+from limitcycles.runtime.devices import pick_device
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.runtime.subnormals import flushed
+from limitcycles.storage.sole_writer import Turn, sole_writer
+from limitcycles.training import networks
+from limitcycles.training.augmentation import augment
+from limitcycles.training.checkpoint import Checkpoint, key
+from limitcycles.training.first_look import look
+from limitcycles.training.samplers import batches
 
 EVALUATED = 200  # images at a time: their activations stay in the cache
 STEPS_BETWEEN_CHECKS = 50  # steps between looks at the loss; each look waits for the device
@@ -150,7 +151,7 @@ def train(
     Parameters
     ----------
     dataset: as `limitcycles.datasets.build` returns it.
-    run: resolved settings of the run (`limitcycles.settings.resolve_run`).
+    run: resolved settings of the run (`limitcycles.configuration.settings.resolve_run`).
     seed: all random streams (initialisation, sampler, dropout, augmentation) derive from it.
     state: folder of the checkpoint, of this run alone; it may be deleted when the result is safe.
         The call waits while another process writes there.
@@ -168,7 +169,7 @@ def train(
     ------
     DivergenceError: a loss or a weight is NaN or infinite; names epoch and step. Nothing of it is
         in the checkpoint.
-    NetworkError: the network cannot be trained on these images (`limitcycles.first_look`), which is
+    NetworkError: the network cannot be trained on these images (`training.first_look`), which is
         found before anything is written; or it changes which of its parameters require a gradient.
     LimitcyclesError: no step can be taken (`check_possible`).
     StoppedError: SIGTERM or SIGUSR1 asked the process to end; the next call continues.

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from limitcycles import networks
-from limitcycles.networks import NetworkError
-from limitcycles.plain import overlapping
+from limitcycles.training import networks
+from limitcycles.training.networks import NetworkError
+from limitcycles.training.plain import overlapping
 
 
 def check_parts(network: nn.Module, wanted: torch.dtype | None) -> None:

@@ -10,16 +10,16 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.analyses._autocorrelation import QUANTILES
-from limitcycles.claims import autocorrelation as claim
-from limitcycles.claims import gather, judge
-from limitcycles.claims.result import (
+from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     NOT_TESTED,
     REPRODUCED,
     WITH_CAVEAT,
 )
+from limitcycles.papers.chaudhari2018.autocorrelation import rule as claim
+from limitcycles.papers.chaudhari2018.autocorrelation.envelopes import QUANTILES
 
 NAME = "autocorrelation"
 ENTRY = claims()[NAME]

@@ -7,13 +7,14 @@ import pytest
 import xarray as xr
 from helpers import one_thread  # noqa: F401
 
-from limitcycles import analyses, store
-from limitcycles.analyses import autocorrelation
-from limitcycles.fused.reading import open_trajectory
-from limitcycles.fused.trajectory import record
-from limitcycles.series import nulls
-from limitcycles.series.autocorrelation import autocorrelation as by_fft
-from limitcycles.series.blocks import SeriesError
+from limitcycles.papers.chaudhari2018.autocorrelation import measure as autocorrelation
+from limitcycles.statistics import nulls
+from limitcycles.statistics.autocorrelation import autocorrelation as by_fft
+from limitcycles.statistics.blocks import SeriesError
+from limitcycles.storage import store
+from limitcycles.training.trajectories import analysis as analyses
+from limitcycles.training.trajectories.reading import open_trajectory
+from limitcycles.training.trajectories.recording import record
 
 EPOCHS, COUNT = 1000, 60
 

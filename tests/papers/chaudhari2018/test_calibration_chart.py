@@ -5,7 +5,7 @@ import pytest
 import vl_convert
 import xarray as xr
 
-from limitcycles.charts import calibration
+from limitcycles.papers.chaudhari2018.calibration import charts as calibration
 
 
 def made_up() -> tuple[xr.Dataset, xr.Dataset]:

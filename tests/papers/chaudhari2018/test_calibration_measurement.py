@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from limitcycles import linear_theory, studies
-from limitcycles.series import calibration, currents
-from limitcycles.studies import calibration as study
+from limitcycles.judging import studies
+from limitcycles.papers.chaudhari2018.calibration import measure as study
+from limitcycles.papers.chaudhari2018.calibration import processes as calibration
+from limitcycles.statistics import currents
+from limitcycles.theory import linear_theory
 
 SETTINGS = {"seed": 0, "calibration_runs": 20}
 

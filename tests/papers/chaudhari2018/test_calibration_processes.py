@@ -5,10 +5,11 @@ from functools import partial
 import numpy as np
 import pytest
 
-from limitcycles import linear_theory
-from limitcycles.series import calibration, currents
-from limitcycles.series.autocorrelation import autocorrelation
-from limitcycles.series.blocks import SeriesError
+from limitcycles.papers.chaudhari2018.calibration import processes as calibration
+from limitcycles.statistics import currents
+from limitcycles.statistics.autocorrelation import autocorrelation
+from limitcycles.statistics.blocks import SeriesError
+from limitcycles.theory import linear_theory
 
 STATIONARY = [name for name in calibration.NULLS if name != "random walk"]
 

@@ -5,10 +5,11 @@ import pytest
 from helpers import one_thread  # noqa: F401
 from scipy.integrate import solve_ivp
 
-from limitcycles import studies, systems
-from limitcycles.errors import LimitcyclesError
-from limitcycles.studies import _frequencies as frequencies
-from limitcycles.studies import closed_trajectories as study
+from limitcycles.judging import studies
+from limitcycles.papers.chaudhari2018.closed_trajectories import frequencies
+from limitcycles.papers.chaudhari2018.closed_trajectories import measure as study
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.theory import systems
 
 SETTINGS = {"seed": 5, "systems": 4}
 OPEN = ("torus-flow", "two-rotations", "coupled-oscillators")

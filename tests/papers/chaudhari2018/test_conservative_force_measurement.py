@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from helpers import one_thread  # noqa: F401
 
-from limitcycles import systems
-from limitcycles.studies import conservative_force as study
+from limitcycles.papers.chaudhari2018.conservative_force import measure as study
+from limitcycles.theory import systems
 
 SETTINGS = {"seed": 3, "systems": 3, "paths": 1000, "cells": 64}
 

@@ -6,15 +6,17 @@ import vl_convert
 from helpers import claims, context, one_thread, spectrum  # noqa: F401
 
 from limitcycles import charts
-from limitcycles.claims import _diversity_rule, diversity, gather, judge
-from limitcycles.claims.result import (
+from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     NOT_TESTED,
     REPRODUCED,
     WITH_CAVEAT,
 )
-from limitcycles.errors import LimitcyclesError
+from limitcycles.papers.chaudhari2018.diversity_raises_spectrum import pairs
+from limitcycles.papers.chaudhari2018.diversity_raises_spectrum import rule as diversity
+from limitcycles.runtime.errors import LimitcyclesError
 
 CLAIM = "diversity-raises-spectrum"
 ENTRY = claims()[CLAIM]
@@ -243,15 +245,13 @@ class TestControls:
 
     @pytest.mark.parametrize(("broken", "kind"), [(1, "negative"), (-1, "positive")])
     def test_broken_code_cannot_give_a_clear_verdict(self, monkeypatch, broken, kind):
-        monkeypatch.setattr(_diversity_rule, "sign", lambda values, parameters: broken)
+        monkeypatch.setattr(pairs, "sign", lambda values, parameters: broken)
         result = decide()
         assert kind in [c["kind"] for c in result["controls"] if not c["passed"]]
         assert result["verdict"] == NOT_REPRODUCED
 
     def test_a_rule_that_forgets_the_interval_lets_exchanges_pass(self, monkeypatch):
-        monkeypatch.setattr(
-            _diversity_rule, "sign", lambda values, parameters: int(np.sign(np.mean(values)))
-        )
+        monkeypatch.setattr(pairs, "sign", lambda values, parameters: int(np.sign(np.mean(values))))
         flat = {name: UP[name] for name in ("mnist", "cifar10")}
         result = decide(flat | {n: 1 for n in NAMES if n not in flat}, absent=NAMES[2:])
         (negative,) = [c for c in result["controls"] if c["kind"] == "negative"]

@@ -5,9 +5,9 @@ import pytest
 from helpers import one_thread  # noqa: F401
 from scipy import integrate
 
-from limitcycles import studies
-from limitcycles.errors import LimitcyclesError
-from limitcycles.studies import double_well as study
+from limitcycles.judging import studies
+from limitcycles.papers.chaudhari2018.double_well import measure as study
+from limitcycles.runtime.errors import LimitcyclesError
 
 SETTINGS = {"seed": 1, "cells": 80, "paths": 3000, "systems": 3}
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from claims.free_energies import CELLS, made_up
+from free_energies import CELLS, made_up
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.claims import gather, judge
-from limitcycles.claims.energy_entropy_split import spread
-from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.papers.chaudhari2018.energy_entropy_split.rule import spread
 
 NAME = "energy-entropy-split"
 ENTRY = claims()[NAME]

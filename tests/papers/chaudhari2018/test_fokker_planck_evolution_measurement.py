@@ -6,9 +6,10 @@ import scipy.linalg
 from helpers import one_thread  # noqa: F401
 from scipy import stats
 
-from limitcycles import studies, systems
-from limitcycles.errors import LimitcyclesError
-from limitcycles.studies import fokker_planck_evolution as study
+from limitcycles.judging import studies
+from limitcycles.papers.chaudhari2018.fokker_planck_evolution import measure as study
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.theory import systems
 
 # The smallest grids do for what is tested here.
 pytestmark = pytest.mark.filterwarnings(

@@ -1,12 +1,12 @@
 """The verdict on Theorem 5 from made-up studies."""
 
 import pytest
-from claims.free_energies import made_up
+from free_energies import made_up
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.claims import gather, judge
-from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 NAME = "free-energy-decreases"
 ENTRY = claims()[NAME]

@@ -6,10 +6,10 @@ import scipy.integrate
 import scipy.linalg
 from helpers import one_thread  # noqa: F401
 
-from limitcycles import studies
-from limitcycles.errors import LimitcyclesError
-from limitcycles.fokker_planck import Grid, generator
-from limitcycles.studies import free_energy as study
+from limitcycles.judging import studies
+from limitcycles.papers.chaudhari2018.free_energy_decreases import measure as study
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.theory.fokker_planck import Grid, generator
 
 SETTINGS = {"seed": 0, "cells": 64, "paths": 1000, "systems": 3}
 

@@ -9,16 +9,17 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.claims import gather, gradient_falls, judge
-from limitcycles.claims import gradient_norm as claim
-from limitcycles.claims.result import (
+from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     NOT_TESTED,
     REPRODUCED,
     WITH_CAVEAT,
 )
-from limitcycles.errors import LimitcyclesError
+from limitcycles.papers.chaudhari2018.gradient_norm import falls as gradient_falls
+from limitcycles.papers.chaudhari2018.gradient_norm import rule as claim
+from limitcycles.runtime.errors import LimitcyclesError
 
 NAME = "gradient-norm"
 ENTRY = claims()[NAME]

@@ -7,11 +7,12 @@ import torch.nn.functional as F
 import xarray as xr
 from helpers import one_thread  # noqa: F401
 
-from limitcycles import analyses, networks
-from limitcycles.analyses import gradient_norm as analysis
-from limitcycles.errors import LimitcyclesError
-from limitcycles.files import StorageError
-from limitcycles.fused import reading, trajectory
+from limitcycles.papers.chaudhari2018.gradient_norm import measure as analysis
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.storage.files import StorageError
+from limitcycles.training import networks
+from limitcycles.training.trajectories import analysis as analyses
+from limitcycles.training.trajectories import reading, recording
 
 EXAMPLES, EPOCHS, WEIGHTS = 72, 30, 917
 SETTINGS = {"seed": 0, "calibration_runs": 20}
@@ -51,7 +52,7 @@ def data():
 def record(folder, data, rate=0.1, every=2):
     run = RUN | {"training": RUN["training"] | {"learning_rate": {"start": rate, "factor": 0.1,
                                                                   "at": [0.2]}}}  # fmt: skip
-    path = trajectory.record(data, run, 3, folder, gradient_every=every, name="tiny")
+    path = recording.record(data, run, 3, folder, gradient_every=every, name="tiny")
     return reading.open_trajectory(path)
 
 
@@ -185,7 +186,7 @@ def test_gradients_that_are_missing_or_too_few(stored, data, tmp_path):
 @pytest.mark.parametrize("name", ["gradient_evaluation", "loss_training", "error_evaluation"])
 def test_a_damaged_chunk_is_no_number(name, data, tmp_path):
     stored = record(tmp_path, data)
-    (file, *_) = (p for p in (tmp_path / trajectory.NAME / name / "c").rglob("*") if p.is_file())
+    (file, *_) = (p for p in (tmp_path / recording.NAME / name / "c").rglob("*") if p.is_file())
     content = bytearray(file.read_bytes())
     content[3] ^= 0x80
     file.write_bytes(content)

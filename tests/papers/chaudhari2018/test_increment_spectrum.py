@@ -10,11 +10,11 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.analyses import increments
-from limitcycles.claims import gather, judge
-from limitcycles.claims import increments as claim
-from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
-from limitcycles.errors import LimitcyclesError
+from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.papers.chaudhari2018.increment_spectrum import measure as increments
+from limitcycles.papers.chaudhari2018.increment_spectrum import rule as claim
+from limitcycles.runtime.errors import LimitcyclesError
 
 NAME = "increment-spectrum"
 ENTRY = claims()[NAME]

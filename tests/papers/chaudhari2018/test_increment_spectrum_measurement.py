@@ -7,10 +7,10 @@ import pytest
 import xarray as xr
 from scipy import fft
 
-from limitcycles import analyses
-from limitcycles.analyses import increments
-from limitcycles.files import StorageError
-from limitcycles.series import nulls
+from limitcycles.papers.chaudhari2018.increment_spectrum import measure as increments
+from limitcycles.statistics import nulls
+from limitcycles.storage.files import StorageError
+from limitcycles.training.trajectories import analysis as analyses
 
 EPOCHS, FIRST = 1000, 100
 SETTINGS = {"seed": 0, "calibration_runs": 10}

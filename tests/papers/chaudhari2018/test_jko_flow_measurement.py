@@ -5,8 +5,8 @@ import pytest
 from helpers import one_thread  # noqa: F401
 from scipy import stats
 
-from limitcycles import studies
-from limitcycles.studies import jko_flow as study
+from limitcycles.judging import studies
+from limitcycles.papers.chaudhari2018.jko_flow import measure as study
 
 SETTINGS = {"seed": 0, "cells": 48, "paths": 1000, "systems": 3}
 

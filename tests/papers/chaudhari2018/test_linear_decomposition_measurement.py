@@ -6,8 +6,8 @@ import scipy.linalg
 from helpers import one_thread  # noqa: F401
 from scipy import stats
 
-from limitcycles import studies
-from limitcycles.studies import linear_decomposition as study
+from limitcycles.judging import studies
+from limitcycles.papers.chaudhari2018.linear_decomposition import measure as study
 
 SETTINGS = {"seed": 3, "systems": 3, "paths": 4000, "cells": 64}
 

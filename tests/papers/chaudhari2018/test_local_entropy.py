@@ -6,8 +6,9 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.claims import gather, judge, local_entropy
-from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.papers.chaudhari2018.local_entropy import rule as local_entropy
 
 NAME = "local-entropy"
 ENTRY = claims()[NAME]

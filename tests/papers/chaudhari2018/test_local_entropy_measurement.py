@@ -5,9 +5,9 @@ import pytest
 from helpers import one_thread  # noqa: F401
 from scipy import integrate
 
-from limitcycles import studies
-from limitcycles.errors import LimitcyclesError
-from limitcycles.studies import local_entropy as study
+from limitcycles.judging import studies
+from limitcycles.papers.chaudhari2018.local_entropy import measure as study
+from limitcycles.runtime.errors import LimitcyclesError
 
 SETTINGS = {"seed": 0, "cells": 72}
 

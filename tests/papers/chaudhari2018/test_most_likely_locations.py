@@ -6,8 +6,8 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.claims import gather, judge
-from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 NAME = "most-likely-locations"
 ENTRY = claims()[NAME]
@@ -105,7 +105,7 @@ def test_contradicted_where_nothing_moves():
     # The positive control does not pass either: a broken instrument.
     assert result["verdict"] == NOT_REPRODUCED
     assert "controls did not behave" in result["caveat"]
-    from limitcycles.claims import most_likely_locations
+    from limitcycles.papers.chaudhari2018.most_likely_locations import rule as most_likely_locations
 
     evidence = gather(ENTRY, study=found)
     assert most_likely_locations.evaluate(ENTRY, evidence).verdict == CONTRADICTED

@@ -5,13 +5,13 @@ import pytest
 from helpers import one_thread  # noqa: F401
 from scipy.optimize import fsolve
 
-from limitcycles.studies import _grids
-from limitcycles.studies import most_likely_locations as study
+from limitcycles.papers.chaudhari2018.most_likely_locations import measure as study
+from limitcycles.theory import two_grids
 
 
 def located(name, cells=96):
     build, box = study.SYSTEMS[name]
-    return study.locate(build(), box, *_grids.pair(build(), cells, box))
+    return study.locate(build(), box, *two_grids.pair(build(), cells, box))
 
 
 def test_example_19_has_the_known_shift():

@@ -14,10 +14,10 @@ from helpers import claims, context
 from scipy import stats
 
 from limitcycles import charts
-from limitcycles.claims import _currents_rule as rule
-from limitcycles.claims import _planted_currents as planted
-from limitcycles.claims import gather, judge
-from limitcycles.claims.result import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.result import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, WITH_CAVEAT
+from limitcycles.papers.chaudhari2018.network_currents import planes as rule
+from limitcycles.papers.chaudhari2018.network_currents import planted
 
 NAME = "network-currents"
 ENTRY = claims()[NAME]
@@ -257,7 +257,7 @@ def test_the_planted_systems():
 @pytest.fixture
 def calibrated(monkeypatch):
     """Another module draws the calibration: here its place is taken."""
-    module = types.ModuleType("limitcycles.charts.calibration")
+    module = types.ModuleType("limitcycles.papers.chaudhari2018.calibration.charts")
     module.chart = lambda rates, power, *asked: (
         alt.Chart(alt.InlineData(values=[{}]))
         .mark_point()
@@ -265,7 +265,7 @@ def calibrated(monkeypatch):
             title="Calibration", description="Stands for the chart of the calibration here."
         )
     )
-    monkeypatch.setitem(sys.modules, "limitcycles.charts.calibration", module)
+    monkeypatch.setitem(sys.modules, "limitcycles.papers.chaudhari2018.calibration.charts", module)
     monkeypatch.setattr(charts, "calibration", module, raising=False)
 
 

@@ -9,12 +9,14 @@ import torch
 import xarray as xr
 from helpers import claims, one_thread  # noqa: F401
 
-from limitcycles import analyses, curvature, networks
-from limitcycles.analyses import currents as module
-from limitcycles.claims._currents_rule import gated, slope
-from limitcycles.errors import LimitcyclesError
-from limitcycles.series import currents
-from limitcycles.series.stationarity import halves
+from limitcycles.diffusion import curvature
+from limitcycles.papers.chaudhari2018.network_currents import measure as module
+from limitcycles.papers.chaudhari2018.network_currents.planes import gated, slope
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.statistics import currents
+from limitcycles.statistics.stationarity import halves
+from limitcycles.training import networks
+from limitcycles.training.trajectories import analysis as analyses
 
 PARAMETERS = claims()["network-currents"]["rule_parameters"]
 SETTINGS = {"seed": 0, "calibration_runs": 2000}

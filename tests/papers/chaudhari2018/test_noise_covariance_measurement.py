@@ -5,8 +5,9 @@ import pytest
 import torch
 from helpers import one_thread  # noqa: F401
 
-from limitcycles import batch_noise, studies
-from limitcycles.studies import noise_covariance as study
+from limitcycles.judging import studies
+from limitcycles.papers.chaudhari2018.noise_covariance import measure as study
+from limitcycles.theory import batch_noise
 
 SETTINGS = {"seed": 3, "systems": 3, "paths": 1000, "cells": 64}
 

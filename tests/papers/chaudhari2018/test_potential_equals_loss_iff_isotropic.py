@@ -6,8 +6,8 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.claims import gather, judge
-from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 NAME = "potential-equals-loss-iff-isotropic"
 ENTRY = claims()[NAME]

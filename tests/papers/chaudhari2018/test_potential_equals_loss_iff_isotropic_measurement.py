@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from helpers import one_thread  # noqa: F401
 
-from limitcycles import studies
-from limitcycles.studies import potential_and_loss as study
+from limitcycles.judging import studies
+from limitcycles.papers.chaudhari2018.potential_equals_loss_iff_isotropic import measure as study
 
 SETTINGS = {"seed": 3, "systems": 3, "paths": 1000, "cells": 64}
 

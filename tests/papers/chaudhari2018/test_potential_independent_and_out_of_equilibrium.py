@@ -6,8 +6,8 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.claims import gather, judge
-from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 SAME, GROWS = "potential-independent-of-temperature", "out-of-equilibrium-grows"
 LEDGER = claims()
@@ -92,7 +92,9 @@ class TestPotential:
 
     def test_contradicted_and_not_reproduced(self):
         # With `linear` among the arms the positive control fails too, and that comes first.
-        from limitcycles.claims import potential_independent
+        from limitcycles.papers.chaudhari2018.potential_independent_of_temperature import (
+            rule as potential_independent,
+        )
 
         def verdict(value):
             evidence = gather(LEDGER[SAME], study=study(differences=all_but(value)))

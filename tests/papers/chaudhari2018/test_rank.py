@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from helpers import claims, context, one_thread, spectrum  # noqa: F401
 
-from limitcycles import wording
-from limitcycles.claims import _rank_checks, gather, judge, rank
-from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging import wording
+from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.papers.chaudhari2018.rank import checks
+from limitcycles.papers.chaudhari2018.rank import rule as rank
 
 ENTRY = claims()["rank-small-lenet"]
 PAPER, PAPER_MEAN = 1.8, 0.3e-3
@@ -172,13 +174,13 @@ class TestCaption:
 
     def test_an_impossible_caption(self):
         stored = spectrum("small-fc-text", weights=3978, eigenvalue=[0.6])
-        check = _rank_checks.caption_arithmetic(claims()["rank-small-fc"], {"text": [stored]})
+        check = checks.caption_arithmetic(claims()["rank-small-fc"], {"text": [stored]})
         assert "above: no spectrum has these numbers; measured within it: no arm" in check["detail"]
         assert check["holds"]
 
     def test_figure_2a(self):
         stored = spectrum("allcnn-text", weights=26982, eigenvalue=[5.0])
-        check = _rank_checks.caption_arithmetic(claims()["rank-cifar10"], {"text": [stored]})
+        check = checks.caption_arithmetic(claims()["rank-cifar10"], {"text": [stored]})
         assert (
             "the eigenvalues below the threshold on average at 57 % of it or more"
             in check["detail"]

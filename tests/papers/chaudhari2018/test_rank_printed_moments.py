@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog, minimize
 
-from limitcycles import captions
-from limitcycles.captions import READINGS, Caption
+from limitcycles.papers.chaudhari2018.rank import printed_moments
+from limitcycles.papers.chaudhari2018.rank.printed_moments import READINGS, Caption
 
 FIGURES = {
     "1a": (13338, 1.8, 0.3e-3, 2.11e-3),
@@ -68,7 +68,7 @@ class TestSquareSums:
             values = averaged(large, small, tau, reading)
             caption = Caption(weights, rank, values.mean(), values.std(), tau)
             top = large[0] * rng.uniform(0.8, 1.2)
-            least, most = captions.square_sums(caption, reading, top)
+            least, most = printed_moments.square_sums(caption, reading, top)
             box, total = bounds(caption, reading, top), values.sum()
             if not box[:, 0].sum() <= values.sum() <= box[:, 1].sum():
                 assert np.isnan([least, most]).all()
@@ -90,15 +90,15 @@ class TestSquareSums:
     def test_by_hand(self):
         # Four eigenvalues with λ_max = 1 and c = 0.5, two above c; sum 2.
         caption = Caption(4, 2, 0.5, 1.0, 0.5)
-        least, most = captions.square_sums(caption, "all", 1.0)
+        least, most = printed_moments.square_sums(caption, "all", 1.0)
         assert least == pytest.approx(1 + 0.25 + 2 * 0.25**2)  # 0.5 and twice 0.25
         assert most == pytest.approx(2)  # 1 and twice 0
-        least, most = captions.square_sums(Caption(4, 2, 0.75, 1.0, 0.5), "clipped", 1.0)
+        least, most = printed_moments.square_sums(Caption(4, 2, 0.75, 1.0, 0.5), "clipped", 1.0)
         assert (least, most) == (pytest.approx(2.5), pytest.approx(2.5))  # 1 too, twice c
 
     def test_an_unknown_reading(self):
         with pytest.raises(KeyError):
-            captions.square_sums(Caption(4, 2, 0.5, 1.0, 0.5), "some", 1.0)
+            printed_moments.square_sums(Caption(4, 2, 0.5, 1.0, 0.5), "some", 1.0)
 
 
 class TestLargestEigenvalue:
@@ -108,8 +108,8 @@ class TestLargestEigenvalue:
         for large, small in spectra(weights, rank, tau, 60):
             values = averaged(large, small, tau, reading)
             caption = Caption(weights, rank, values.mean(), values.std(), tau)
-            assert captions.possible(caption, reading, large[0])
-            low, high = captions.largest_eigenvalue(caption, reading)
+            assert printed_moments.possible(caption, reading, large[0])
+            low, high = printed_moments.largest_eigenvalue(caption, reading)
             assert low * (1 - 1e-6) <= large[0] <= high * (1 + 1e-6)
 
     @pytest.mark.parametrize("reading", READINGS)
@@ -118,10 +118,10 @@ class TestLargestEigenvalue:
         for large, small in spectra(weights, rank, tau, 8, seed=2):
             values = averaged(large, small, tau, reading)
             caption = Caption(weights, rank, values.mean(), values.std(), tau)
-            ends = captions.largest_eigenvalue(caption, reading)
+            ends = printed_moments.largest_eigenvalue(caption, reading)
             scan = np.geomspace(large[0] / 50, large[0] * 50, 200_001)
-            inside = scan[captions.possible(caption, reading, scan)]
-            assert captions.possible(caption, reading, ends).all()
+            inside = scan[printed_moments.possible(caption, reading, scan)]
+            assert printed_moments.possible(caption, reading, ends).all()
             # A single possible point is met by no scan. Outside the ends there is none, but for
             # rounding: at a double root a slack of 1e-9 in the squares is 3e-5 in λ_max.
             assert (inside >= ends[0] * (1 - 1e-4)).all()
@@ -129,13 +129,13 @@ class TestLargestEigenvalue:
 
     def test_means_by_hand(self):
         # Only one eigenvalue above: it is the mean, and has no spread.
-        assert captions.largest_eigenvalue(Caption(9, 1, 2.0, 0.0, 0.1), "above") == (2, 2)
-        assert captions.largest_eigenvalue(Caption(9, 1, 2.0, 0.1, 0.1), "above") is None
+        assert printed_moments.largest_eigenvalue(Caption(9, 1, 2.0, 0.0, 0.1), "above") == (2, 2)
+        assert printed_moments.largest_eigenvalue(Caption(9, 1, 2.0, 0.1, 0.1), "above") is None
         # Clipped with no spread: only c itself can be counted, and λ_max is not.
-        assert captions.largest_eigenvalue(Caption(9, 2, 1.0, 0.0, 0.1), "clipped") is None
+        assert printed_moments.largest_eigenvalue(Caption(9, 2, 1.0, 0.0, 0.1), "clipped") is None
         # One above c: mean (L + (d − 1) c)/d gives L = d m/(1 + (d − 1) τ).
         clipped = np.array([1.0] + [0.1] * 8)
-        ends = captions.largest_eigenvalue(
+        ends = printed_moments.largest_eigenvalue(
             Caption(9, 1, clipped.mean(), clipped.std(), 0.1), "clipped"
         )
         assert ends == pytest.approx((1, 1), rel=1e-6)
@@ -160,30 +160,30 @@ def relaxed_program(caption, top, points=4001):
 class TestThePapersCaptions:
     @pytest.mark.parametrize("figure", FIGURES)
     def test_rank_and_threshold(self, figure):
-        caption = captions.of_paper(*FIGURES[figure])
+        caption = printed_moments.of_paper(*FIGURES[figure])
         assert caption.rank == {"1a": 240, "1b": 24, "2a": 92, "2b": 138, "2c": 86}[figure]
         assert caption.threshold == pytest.approx(caption.weights * 2.0**-23)
 
     def test_figure_1b_cannot_mean_the_eigenvalues_above_the_threshold(self):
         """Its std is 20.6 times its mean; r values ≥ 0 reach √(r − 1) = 4.8 times at most."""
         numbers = FIGURES["1b"]
-        assert captions.range_of_paper(*numbers, "above") is None
-        caption = captions.of_paper(*numbers)
+        assert printed_moments.range_of_paper(*numbers, "above") is None
+        caption = printed_moments.of_paper(*numbers)
         for top in np.geomspace(caption.mean, caption.rank * caption.mean, 12):
             assert not relaxed_program(caption, top)
 
     @pytest.mark.parametrize("figure", ["1a", "2a", "2b", "2c"])
     def test_the_linear_program_finds_the_others_possible(self, figure):
-        caption = captions.of_paper(*FIGURES[figure])
-        low, high = captions.largest_eigenvalue(caption, "above")
+        caption = printed_moments.of_paper(*FIGURES[figure])
+        low, high = printed_moments.largest_eigenvalue(caption, "above")
         assert relaxed_program(caption, np.sqrt(low * high))
         assert not relaxed_program(caption, 1.02 * high)
         assert not relaxed_program(caption, 0.9 * low)
 
     @pytest.mark.parametrize("figure", ["2a", "2b", "2c"])
     def test_clipped_means_of_figure_2_are_almost_the_threshold(self, figure):
-        caption = captions.of_paper(*FIGURES[figure])
-        low, high = captions.largest_eigenvalue(caption, "clipped")
+        caption = printed_moments.of_paper(*FIGURES[figure])
+        low, high = printed_moments.largest_eigenvalue(caption, "clipped")
         assert caption.threshold * low > 0.8 * caption.mean
         assert caption.threshold * high < caption.mean
 
@@ -192,11 +192,13 @@ class TestThePapersCaptions:
     def test_all_that_rounds_to_the_caption_lies_within(self, figure, reading):
         weights, *printed = FIGURES[figure]
         halves = {"1a": (0.05, 5e-5, 5e-6), "1b": (0.05, 5e-5, 5e-5)}.get(figure, (0.005,) * 3)
-        ends = captions.range_of_paper(weights, *printed, reading)
+        ends = printed_moments.range_of_paper(weights, *printed, reading)
         rng = np.random.default_rng(0)
         for _ in range(8):
             numbers = np.array(printed) + rng.uniform(-1, 1, 3) * halves
-            found = captions.largest_eigenvalue(captions.of_paper(weights, *numbers), reading)
+            found = printed_moments.largest_eigenvalue(
+                printed_moments.of_paper(weights, *numbers), reading
+            )
             if found is not None:
                 assert ends[0] * (1 - 1e-3) <= found[0] <= found[1] <= ends[1] * (1 + 1e-3)
             assert (found is None) == (ends is None)
@@ -208,7 +210,7 @@ class TestLeastShare:
         for large, small in spectra(weights, rank, tau, 60, seed=3):
             values = np.concatenate([large, small])
             caption = Caption(weights, rank, values.mean(), values.std(), tau)
-            share = captions.least_share_of_threshold(caption)
+            share = printed_moments.least_share_of_threshold(caption)
             assert small.mean() / (tau * large[0]) >= share * (1 - 1e-3) - 1e-3
 
     def test_it_is_attained(self):
@@ -216,13 +218,15 @@ class TestLeastShare:
         large, small, tau = np.array([10.0, 3, 3, 3]), np.full(50, 0.35), 0.04
         values = np.concatenate([large, small])
         caption = Caption(54, 4, values.mean(), values.std(), tau)
-        share = captions.least_share_of_threshold(caption)
-        ends = captions.largest_eigenvalue(caption, "all")
+        share = printed_moments.least_share_of_threshold(caption)
+        ends = printed_moments.largest_eigenvalue(caption, "all")
         assert share <= 0.35 / 0.4 * (1 + 1e-6)
         assert share > 0.35 / (tau * ends[1]) * 0.7
 
     def test_figure_2a_needs_the_others_near_the_threshold(self):
-        assert captions.least_share_of_threshold(captions.of_paper(*FIGURES["2a"])) > 0.5
+        assert (
+            printed_moments.least_share_of_threshold(printed_moments.of_paper(*FIGURES["2a"])) > 0.5
+        )
 
     def test_none_where_the_caption_is_impossible(self):
-        assert captions.least_share_of_threshold(Caption(9, 2, 1.0, 99.0, 0.1)) is None
+        assert printed_moments.least_share_of_threshold(Caption(9, 2, 1.0, 99.0, 0.1)) is None

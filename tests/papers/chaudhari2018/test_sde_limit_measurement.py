@@ -5,8 +5,8 @@ import pytest
 import scipy.integrate
 from helpers import one_thread  # noqa: F401
 
-from limitcycles import studies
-from limitcycles.studies import sde_limit as study
+from limitcycles.judging import studies
+from limitcycles.papers.chaudhari2018.sde_limit import measure as study
 
 SETTINGS = {"seed": 3, "systems": 3, "paths": 2000, "cells": 64}
 

@@ -5,11 +5,14 @@ import pytest
 from helpers import claims, config, context, run, spectrum
 from scipy.stats import kendalltau
 
-from limitcycles import settings
-from limitcycles.claims import _rank_correlation as correlation
-from limitcycles.claims import architectures, gather, judge
-from limitcycles.claims.result import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, WITH_CAVEAT
-from limitcycles.errors import LimitcyclesError
+from limitcycles.configuration import settings
+from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.result import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, WITH_CAVEAT
+from limitcycles.papers.chaudhari2018.spectrum_ranks_architectures import (
+    rank_correlation as correlation,
+)
+from limitcycles.papers.chaudhari2018.spectrum_ranks_architectures import rule as architectures
+from limitcycles.runtime.errors import LimitcyclesError
 
 LEDGER = claims()["spectrum-ranks-architectures"]
 PARAMETERS = LEDGER["rule_parameters"] | {"permutations": 60}

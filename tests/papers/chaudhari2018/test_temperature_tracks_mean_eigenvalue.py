@@ -9,17 +9,25 @@ import vl_convert
 import xarray as xr
 from helpers import claims, context, one_thread  # noqa: F401
 
-from limitcycles import charts, wording
-from limitcycles.claims import gather, judge, temperature, temperature_theory
-from limitcycles.claims.result import (
+from limitcycles import charts
+from limitcycles.judging import wording
+from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     NOT_TESTED,
     REPRODUCED,
     WITH_CAVEAT,
 )
-from limitcycles.errors import LimitcyclesError
-from limitcycles.temperatures import equal_rate, matched_rates
+from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import (
+    predictions as temperature_theory,
+)
+from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import rule as temperature
+from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.noise_temperature import (
+    equal_rate,
+    matched_rates,
+)
+from limitcycles.runtime.errors import LimitcyclesError
 
 CLAIM = "temperature-tracks-mean-eigenvalue"
 ENTRY = claims()[CLAIM]

@@ -12,9 +12,13 @@ import torch.nn.functional as F
 from helpers import examples, one_thread, row_by_row, settle, spectrum  # noqa: F401
 from torch.nn.utils import parameters_to_vector
 
-from limitcycles import late_noise, networks, store, training
-from limitcycles.errors import LimitcyclesError
-from limitcycles.stopping import StoppedError
+from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import (
+    measure as late_noise,
+)
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.stopping import StoppedError
+from limitcycles.storage import store
+from limitcycles.training import networks, sgd
 
 SETTINGS = {"steps": 120, "batch_size": 8, "learning_rate": 0.05}
 MEANS = {"wide": 4e-3, "narrow": 1e-3, "plain": 2e-3}
@@ -39,7 +43,7 @@ def runs(data, tmp_path_factory):
     for name, network in specs.items():
         settings = small_runs.run(network) | {"dataset_name": "digits"}
         state = tmp_path_factory.mktemp(name)
-        found[name] = training.train(data, settings, 0, state, name=name, device="cpu")
+        found[name] = sgd.train(data, settings, 0, state, name=name, device="cpu")
     return found
 
 

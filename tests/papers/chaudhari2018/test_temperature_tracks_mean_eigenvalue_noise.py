@@ -5,15 +5,15 @@ import pytest
 import torch
 from helpers import one_thread  # noqa: F401
 
-from limitcycles.errors import LimitcyclesError
-from limitcycles.series.linear_sgd import LinearSGD, linear_series
-from limitcycles.temperatures import (
+from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.noise_temperature import (
     Moments,
     diffusive_variance,
     equal_rate,
     expected_variance,
     matched_rates,
 )
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.theory.linear_sgd import LinearSGD, linear_series
 
 
 def moments(path) -> Moments:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from helpers import claims, context, run
 
-from limitcycles.claims import gather, judge, training_errors
-from limitcycles.claims.result import NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
-from limitcycles.errors import LimitcyclesError
+from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.result import NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.papers.chaudhari2018.training_errors import rule as training_errors
+from limitcycles.runtime.errors import LimitcyclesError
 
 ENTRY = claims()["training-errors"]
 GOOD, BAD = (0.7, 0.75, 0.8), (0.01, 0.02, 0.03)

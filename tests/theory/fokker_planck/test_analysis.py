@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import sympy
-from fokker_planck.cases import (
+from fokker_planck_cases import (
     OrnsteinUhlenbeck,
     X,
     Y,
@@ -14,8 +14,8 @@ from fokker_planck.cases import (
     steady_drift,
 )
 
-from limitcycles.fokker_planck import Grid, evolve, generator, steady_state
-from limitcycles.fokker_planck import analysis as an
+from limitcycles.theory.fokker_planck import Grid, evolve, generator, steady_state
+from limitcycles.theory.fokker_planck import analysis as an
 
 FULL = np.array([[2.0, 0.9], [0.9, 1.0]])
 SPIN = np.array([[0.0, 1.0], [-1.0, 0.0]])

@@ -4,10 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
-from fokker_planck.cases import OrnsteinUhlenbeck, gaussian, orders
+from fokker_planck_cases import OrnsteinUhlenbeck, gaussian, orders
 from scipy.linalg import expm
 
-from limitcycles.fokker_planck import (
+from limitcycles.theory.fokker_planck import (
     EdgeMassWarning,
     EvolutionError,
     Grid,
@@ -17,7 +17,7 @@ from limitcycles.fokker_planck import (
     generator,
     steady_state,
 )
-from limitcycles.fokker_planck.analysis import free_energy, total_variation
+from limitcycles.theory.fokker_planck.analysis import free_energy, total_variation
 
 # Small grids do for what is tested here.
 pytestmark = pytest.mark.filterwarnings("ignore:the cell P.clet number:UserWarning")

@@ -4,10 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
-from fokker_planck.cases import OrnsteinUhlenbeck, X, Y, function, on_grid, orders, steady_drift
+from fokker_planck_cases import OrnsteinUhlenbeck, X, Y, function, on_grid, orders, steady_drift
 
-from limitcycles.fokker_planck import Grid, GridWarning, generator
-from limitcycles.fokker_planck.generator import GeneratorError, bernoulli
+from limitcycles.theory.fokker_planck import Grid, GridWarning, generator
+from limitcycles.theory.fokker_planck.generator import GeneratorError, bernoulli
 
 
 def is_markov(matrix):

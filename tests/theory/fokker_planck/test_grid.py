@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from limitcycles.fokker_planck.grid import EdgeMassWarning, Grid, GridError
+from limitcycles.theory.fokker_planck.grid import EdgeMassWarning, Grid, GridError
 
 
 def test_geometry():

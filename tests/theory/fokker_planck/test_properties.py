@@ -6,7 +6,7 @@ import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limitcycles.fokker_planck import Grid, SteadyStateError, evolve, generator, steady_state
+from limitcycles.theory.fokker_planck import Grid, SteadyStateError, evolve, generator, steady_state
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::limitcycles.fokker_planck.GridWarning"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from limitcycles.fokker_planck.selling import decompose
+from limitcycles.theory.fokker_planck.selling import decompose
 
 
 def rotated(condition, angle):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import sympy
-from fokker_planck.cases import (
+from fokker_planck_cases import (
     OrnsteinUhlenbeck,
     X,
     Y,
@@ -17,7 +17,7 @@ from fokker_planck.cases import (
     steady_drift,
 )
 
-from limitcycles.fokker_planck import (
+from limitcycles.theory.fokker_planck import (
     EdgeMassWarning,
     Grid,
     GridWarning,
@@ -26,8 +26,8 @@ from limitcycles.fokker_planck import (
     generator,
     steady_state,
 )
-from limitcycles.fokker_planck.analysis import total_variation
-from limitcycles.fokker_planck.factors import Factors, dissection
+from limitcycles.theory.fokker_planck.analysis import total_variation
+from limitcycles.theory.fokker_planck.factors import Factors, dissection
 
 FULL = np.array([[2.0, 0.9], [0.9, 1.0]])
 SPIN = np.array([[0.0, 1.0], [-1.0, 0.0]])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import limitcycles
 
-PROGRAM = "from limitcycles.fused.layers import padded; print(padded(3))"
+PROGRAM = "from limitcycles.training.compiled.layers import padded; print(padded(3))"
 
 
 def run(source: Path, **variables) -> str:
@@ -33,7 +33,7 @@ class TestCompiled:
     def test_a_change_in_another_file_compiles_anew(self, tmp_path):
         source = copied(tmp_path)
         assert run(source) == "16"
-        simd = source / "limitcycles" / "fused" / "simd.py"
+        simd = source / "limitcycles" / "training" / "compiled" / "simd.py"
         text = simd.read_text(encoding="utf-8")
         assert text.count("LANES = 16") == 1
         simd.write_text(text.replace("LANES = 16", "LANES = 32"), encoding="utf-8")
@@ -43,7 +43,10 @@ class TestCompiled:
         source = copied(tmp_path / "source")
         for variables in ({}, {"NUMBA_CACHE_DIR": str(tmp_path / "kept")}):
             run(source, **variables)
-        for place in (source / "limitcycles" / "fused" / "__pycache__", tmp_path / "kept"):
+        for place in (
+            source / "limitcycles" / "training" / "compiled" / "__pycache__",
+            tmp_path / "kept",
+        ):
             kept = list(place.glob("compiled-*/**/layers.padded-*.nbc"))
             assert len(kept) == 1
             before = kept[0].stat().st_mtime_ns

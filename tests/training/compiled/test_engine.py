@@ -15,11 +15,11 @@ from numba import njit
 from scipy import stats
 from torch import nn
 
-from limitcycles import networks
-from limitcycles.fused import kernels, simd
-from limitcycles.fused.engine import Descent, Engine
-from limitcycles.fused.layers import FusedError, Layers
-from limitcycles.samplers import gaussian_weights
+from limitcycles.training import networks
+from limitcycles.training.compiled import kernels, simd
+from limitcycles.training.compiled.engine import Descent, Engine
+from limitcycles.training.compiled.layers import FusedError, Layers
+from limitcycles.training.samplers import gaussian_weights
 
 
 def torch_epoch(network, images, labels, order, batch, rate, momentum, decay, frozen):
@@ -214,8 +214,10 @@ def test_equal_steps_give_equal_bits_and_examples_of_one_are_left_out():
 DIGEST = """
 import hashlib
 import numpy as np, torch
-from limitcycles import networks
-from limitcycles.fused.engine import Descent, Engine
+from limitcycles.training import networks
+from limitcycles.training.compiled.engine import Descent
+
+from limitcycles.training.compiled.engine import Engine
 torch.manual_seed(0)
 rng = np.random.default_rng(0)
 images, labels = rng.random((100, 49), dtype=np.float32), rng.integers(0, 5, 100)

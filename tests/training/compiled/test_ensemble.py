@@ -6,11 +6,11 @@ import torch
 from fused_problem import CLOSE, EXAMPLES, fully_connected, problem
 from helpers import one_thread  # noqa: F401
 
-from limitcycles import networks
-from limitcycles.fused.engine import Descent
-from limitcycles.fused.engines import Engines
-from limitcycles.fused.ensemble import Ensemble
-from limitcycles.fused.layers import FusedError
+from limitcycles.training import networks
+from limitcycles.training.compiled.engine import Descent
+from limitcycles.training.compiled.engines import Engines
+from limitcycles.training.compiled.ensemble import Ensemble
+from limitcycles.training.compiled.layers import FusedError
 
 MEMBERS = 3
 DEVICES = ["cpu", *["cuda"] * torch.cuda.is_available()]
@@ -78,7 +78,7 @@ def test_gradients_are_those_of_the_engines(frozen, device):
 def test_a_full_gradient_in_parts_is_that_of_all(device, monkeypatch):
     ensemble, _ = both((49, 16, 5), True, device)
     whole = ensemble.full_gradient()
-    monkeypatch.setattr("limitcycles.fused.ensemble.FULL_BATCH", 32)
+    monkeypatch.setattr("limitcycles.training.compiled.ensemble.FULL_BATCH", 32)
     for mine, theirs in zip(ensemble.full_gradient(), whole, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-7)
 
@@ -128,7 +128,7 @@ class Replayed:
 
 
 def test_steps_that_are_replayed_are_those_that_are_computed(device, monkeypatch):
-    monkeypatch.setattr("limitcycles.fused.ensemble._Captured", Replayed)
+    monkeypatch.setattr("limitcycles.training.compiled.ensemble._Captured", Replayed)
     one, _ = both((49, 16, 5), True, device)
     other, _ = both((49, 16, 5), True, device)
     one._captures, other._captures = False, True

@@ -14,10 +14,10 @@ from helpers import one_thread  # noqa: F401
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from limitcycles import networks
-from limitcycles.fused.engine import Engine
-from limitcycles.fused.ensemble import Ensemble
-from limitcycles.fused.layers import FusedError, Layers
+from limitcycles.training import networks
+from limitcycles.training.compiled.engine import Engine
+from limitcycles.training.compiled.ensemble import Ensemble
+from limitcycles.training.compiled.layers import FusedError, Layers
 
 MACHINES = {
     "compiled": Engine,

@@ -16,15 +16,15 @@ import xarray as xr
 from helpers import one_thread  # noqa: F401
 
 import limitcycles
-from limitcycles import networks
-from limitcycles.errors import LimitcyclesError
-from limitcycles.files import StorageError
-from limitcycles.fused import reading, trajectory
-from limitcycles.fused.engine import Descent, Engine
-from limitcycles.fused.layers import FusedError
-from limitcycles.samplers import gaussian_weights, without_replacement
-from limitcycles.seeds import stream
-from limitcycles.training import DivergenceError
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.seeds import stream
+from limitcycles.storage.files import StorageError
+from limitcycles.training import networks
+from limitcycles.training.compiled.engine import Descent, Engine
+from limitcycles.training.compiled.layers import FusedError
+from limitcycles.training.samplers import gaussian_weights, without_replacement
+from limitcycles.training.sgd import DivergenceError
+from limitcycles.training.trajectories import reading, recording
 
 EXAMPLES, EPOCHS, BLOCK = 100, 37, 8
 
@@ -64,7 +64,7 @@ def run(epochs=EPOCHS, **training) -> dict:
 
 
 def record(folder, *, seed=3, data=None, settings=None, **options) -> xr.Dataset:
-    path = trajectory.record(
+    path = recording.record(
         data or dataset(), settings or run(), seed, folder, block=BLOCK, gradient_every=10,
         windows=((4, 2),), **options
     )  # fmt: skip
@@ -75,8 +75,8 @@ SEEDS = (3, 4, 5)
 
 
 def record_ensemble(folder, *, device="cpu", settings=None, **options) -> list[xr.Dataset]:
-    stores = {seed: folder / f"seed{seed}" / trajectory.NAME for seed in SEEDS}
-    paths = trajectory.record_seeds(
+    stores = {seed: folder / f"seed{seed}" / recording.NAME for seed in SEEDS}
+    paths = recording.record_seeds(
         dataset(), settings or run(), stores, folder, device=device, block=BLOCK,
         gradient_every=10, windows=((4, 2),), **options
     )  # fmt: skip
@@ -161,7 +161,7 @@ def test_one_weight_and_one_epoch_are_read_alone(whole):
 
 def files(folder: Path) -> dict[str, bytes]:
     """Of all stores below the folder."""
-    stores = folder.rglob(trajectory.NAME)
+    stores = folder.rglob(recording.NAME)
     found = [p for store in stores for p in store.rglob("*") if p.is_file()]
     return {str(p.relative_to(folder)): p.read_bytes() for p in found}
 
@@ -174,8 +174,8 @@ sys.path[:0] = json.loads(sys.argv[2])
 import torch
 torch.set_num_threads(1)
 import test_trajectory as case
-from limitcycles.fused.engine import Engine
-from limitcycles.fused.ensemble import Ensemble
+from limitcycles.training.compiled.engine import Engine
+from limitcycles.training.compiled.ensemble import Ensemble
 def slow(real):
     def method(self, *arguments, **options):
         if arguments[1] > 0:  # the rate, which is 0 where the first step is checked
@@ -225,7 +225,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(
 def begin(folder, function, settings, number=signal.SIGTERM, at=0) -> subprocess.Popen:
     """A process that is about to record slowly; it gets a signal in its epoch `at`, from 1."""
     places = [str(Path(limitcycles.__file__).parents[1]), str(Path(__file__).parent),
-              str(Path(__file__).parents[1])]  # fmt: skip
+              str(Path(__file__).parents[2])]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(folder), json.dumps(places), function,
          json.dumps(settings), str(int(number)), str(at)],
@@ -266,7 +266,7 @@ def test_asked_to_end_it_saves_the_block_that_it_is_in(function, number, tmp_pat
 def test_a_finished_trajectory_is_not_made_again(tmp_path):
     record(tmp_path)
     before = files(tmp_path)
-    times = {p: p.stat().st_mtime_ns for p in (tmp_path / trajectory.NAME).rglob("c/*")}
+    times = {p: p.stat().st_mtime_ns for p in (tmp_path / recording.NAME).rglob("c/*")}
     record(tmp_path)
     after = files(tmp_path)
     assert [name for name in after if after[name] != before.get(name)] == []
@@ -296,7 +296,7 @@ def test_a_changed_network_of_the_user_never_continues(tmp_path, monkeypatch, fi
     sources = {
         "users_net.py": "from users_layers import network\n\n\n"
         "def build():\n    made = network()\n    made[-1].weight.data *= 1\n    return made\n",
-        "users_layers.py": "from limitcycles import networks\n\n\ndef network():\n"
+        "users_layers.py": "from limitcycles.training import networks\n\n\ndef network():\n"
         "    made = networks.fully_connected(49, 16, 5)\n"
         "    made[-1].weight.data *= 1\n    return made\n",
     }
@@ -305,7 +305,7 @@ def test_a_changed_network_of_the_user_never_continues(tmp_path, monkeypatch, fi
         sys.modules.pop(name.removesuffix(".py"), None)
     settings = run() | {"network": {"builder": "users_net:build", "options": {}, "weights": 917}}
     with monkeypatch.context() as patch:
-        patch.setattr(trajectory.Checkpoint, "save", killed_after(2))
+        patch.setattr(recording.Checkpoint, "save", killed_after(2))
         with pytest.raises(Killed):
             record(tmp_path / "state", settings=settings)
     before = np.linalg.norm(stored(tmp_path / "state")[0])
@@ -319,7 +319,7 @@ def test_a_changed_network_of_the_user_never_continues(tmp_path, monkeypatch, fi
 
 
 def killed_after(times):
-    saved, left = trajectory.Checkpoint.save, list(range(times))
+    saved, left = recording.Checkpoint.save, list(range(times))
 
     def save(self, state):
         if not left:
@@ -331,14 +331,14 @@ def killed_after(times):
 
 
 def stored(folder):
-    return xr.open_zarr(folder / trajectory.NAME)["weights"].values
+    return xr.open_zarr(folder / recording.NAME)["weights"].values
 
 
 def test_a_continued_one_says_where(tmp_path, monkeypatch, capsys):
     record(tmp_path)
     assert "continued" not in capsys.readouterr().err
     with monkeypatch.context() as patch:
-        patch.setattr(trajectory.Checkpoint, "save", killed_after(2))
+        patch.setattr(recording.Checkpoint, "save", killed_after(2))
         with pytest.raises(Killed):
             record(tmp_path, seed=4)
     capsys.readouterr()
@@ -357,7 +357,7 @@ class Killed(BaseException):
 def test_an_old_checkpoint_does_not_meet_a_new_store(before, whole, tmp_path, monkeypatch):
     record(tmp_path)
     if before == "finished":
-        (tmp_path / trajectory.NAME).rename(tmp_path / "moved away")
+        (tmp_path / recording.NAME).rename(tmp_path / "moved away")
     else:
         record(tmp_path, settings=run(weight_decay=0.1))
 
@@ -365,7 +365,7 @@ def test_an_old_checkpoint_does_not_meet_a_new_store(before, whole, tmp_path, mo
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(trajectory.Writer, "write", killed)
+        patch.setattr(recording.Writer, "write", killed)
         with pytest.raises(Killed):
             record(tmp_path)
     xr.testing.assert_identical(record(tmp_path).load(), whole.load())
@@ -428,7 +428,7 @@ def test_every_variable_has_a_checksum(name, tmp_path):
 
 
 def test_a_damaged_chunk_to_which_rows_are_added(tmp_path, monkeypatch):
-    real = trajectory.Writer.write
+    real = recording.Writer.write
 
     def write(self, rows):
         if rows.start:
@@ -436,10 +436,10 @@ def test_a_damaged_chunk_to_which_rows_are_added(tmp_path, monkeypatch):
         real(self, rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trajectory.Writer, "write", write)
+        patch.setattr(recording.Writer, "write", write)
         with pytest.raises(Killed):
             record(tmp_path)
-    change(shards(tmp_path / trajectory.NAME, "loss_training")[0], 2, 1)
+    change(shards(tmp_path / recording.NAME, "loss_training")[0], 2, 1)
     with pytest.raises(StorageError, match=r"is damaged .* Delete it and start again"):
         record(tmp_path)
 
@@ -448,7 +448,7 @@ def test_a_damaged_chunk_to_which_rows_are_added(tmp_path, monkeypatch):
 def test_a_full_disk_is_said_and_the_run_goes_on(size, whole, tmp_path):
     with pytest.raises(StorageError) as caught, small_disk.files_of_at_most(size):
         record(tmp_path)
-    path = tmp_path / trajectory.NAME
+    path = tmp_path / recording.NAME
     assert str(caught.value).startswith(f"cannot write {path}: File too large. Free space")
     xr.testing.assert_identical(record(tmp_path).load(), whole.load())
 
@@ -474,7 +474,7 @@ def test_divergence_names_the_epoch(tmp_path):
 
 def test_windows_outside_are_refused(tmp_path):
     with pytest.raises(LimitcyclesError, match="must lie within 1 and 37"):
-        trajectory.record(dataset(), run(), 0, tmp_path, windows=((37, 2),))
+        recording.record(dataset(), run(), 0, tmp_path, windows=((37, 2),))
 
 
 def test_what_is_no_trajectory_is_said(tmp_path):

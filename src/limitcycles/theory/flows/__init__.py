@@ -1,8 +1,8 @@
 """The deterministic part ẋ = b(x): fixed points, return maps, limit cycles, closed orbits."""
 
-from limitcycles.dynamics.basins import Basins, basin_shares
-from limitcycles.dynamics.certificates import Dulac, dulac, lyapunov_coefficient
-from limitcycles.dynamics.cycles import (
+from limitcycles.theory.flows.basins import Basins, basin_shares
+from limitcycles.theory.flows.certificates import Dulac, dulac, lyapunov_coefficient
+from limitcycles.theory.flows.cycles import (
     Cycle,
     CycleSearch,
     ReturnMap,
@@ -11,9 +11,9 @@ from limitcycles.dynamics.cycles import (
     ray,
     return_map,
 )
-from limitcycles.dynamics.field import DynamicsError, Field
-from limitcycles.dynamics.orbits import Orbit, closed_orbits, closes, random_starts
-from limitcycles.dynamics.points import (
+from limitcycles.theory.flows.field import DynamicsError, Field
+from limitcycles.theory.flows.orbits import Orbit, closed_orbits, closes, random_starts
+from limitcycles.theory.flows.points import (
     Change,
     FixedPoint,
     fixed_points,

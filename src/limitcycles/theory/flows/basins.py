@@ -10,15 +10,15 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.linalg import solve_continuous_lyapunov
 
-from limitcycles import arguments
-from limitcycles.dynamics.cycles import (
+from limitcycles.runtime import arguments
+from limitcycles.theory.flows.cycles import (
     CycleSearch,
     Section,
     distance_to_loop,
     limit_cycles,
     one_turn,
 )
-from limitcycles.dynamics.field import (
+from limitcycles.theory.flows.field import (
     CYCLE_POINTS,
     GUARD,
     SMALL,
@@ -28,9 +28,9 @@ from limitcycles.dynamics.field import (
     bounds_of,
     jacobian_of,
 )
-from limitcycles.dynamics.orbits import random_starts
-from limitcycles.dynamics.points import FixedPoint
-from limitcycles.functions import pure
+from limitcycles.theory.flows.orbits import random_starts
+from limitcycles.theory.flows.points import FixedPoint
+from limitcycles.theory.functions import pure
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import sympy as sp
 
-from limitcycles.dynamics.field import DynamicsError
-from limitcycles.dynamics.points import kind_of
-from limitcycles.systems import System, gradient, vector_divergence
+from limitcycles.theory.flows.field import DynamicsError
+from limitcycles.theory.flows.points import kind_of
+from limitcycles.theory.systems import System, gradient, vector_divergence
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import numpy as np
 from scipy.integrate import solve_ivp, trapezoid
 from scipy.optimize import brentq, minimize_scalar
 
-from limitcycles import arguments
-from limitcycles.dynamics.field import (
+from limitcycles.runtime import arguments
+from limitcycles.theory.flows.field import (
     CYCLE_POINTS,
     GUARD,
     SMALL,
@@ -28,8 +28,8 @@ from limitcycles.dynamics.field import (
     bounds_of,
     jacobian_of,
 )
-from limitcycles.dynamics.points import FixedPoint, fixed_points, index_of_box
-from limitcycles.functions import pure
+from limitcycles.theory.flows.points import FixedPoint, fixed_points, index_of_box
+from limitcycles.theory.functions import pure
 
 RAY_ANGLE = 0.37  # radians: off the axes, on which symmetric systems have their separatrices
 BISECTIONS = 36  # of a gap: 1e-11 of its width

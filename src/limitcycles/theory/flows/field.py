@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.differentiate import jacobian as numerical_jacobian
 
-from limitcycles import arguments
-from limitcycles.errors import LimitcyclesError
-from limitcycles.functions import pure
+from limitcycles.runtime import arguments
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.theory.functions import pure
 
 Field = Callable[[np.ndarray], np.ndarray]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from limitcycles import arguments
-from limitcycles.dynamics.field import DynamicsError, Field, bounds_of, evaluated
-from limitcycles.functions import pure
+from limitcycles.runtime import arguments
+from limitcycles.theory.flows.field import DynamicsError, Field, bounds_of, evaluated
+from limitcycles.theory.functions import pure
 
 
 @dataclass(frozen=True)

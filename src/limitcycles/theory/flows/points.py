@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import root
 
-from limitcycles import arguments
-from limitcycles.dynamics.field import (
+from limitcycles.runtime import arguments
+from limitcycles.theory.flows.field import (
     SMALL,
     TURN,
     DynamicsError,
@@ -19,8 +19,8 @@ from limitcycles.dynamics.field import (
     evaluated,
     jacobian_of,
 )
-from limitcycles.functions import pure
-from limitcycles.systems import System
+from limitcycles.theory.functions import pure
+from limitcycles.theory.systems import System
 
 STARTS = {1: 401, 2: 21, 3: 9}  # Newton starts for each axis; 5 in higher dimensions
 

@@ -4,15 +4,20 @@
 `evolve` solve it, and the functions of `analysis` take the results apart.
 """
 
-from limitcycles.fokker_planck.evolution import (
+from limitcycles.theory.fokker_planck.evolution import (
     Evolution,
     EvolutionError,
     evolve,
     extrapolated_evolve,
 )
-from limitcycles.fokker_planck.generator import Generator, GeneratorError, GridWarning, generator
-from limitcycles.fokker_planck.grid import EdgeMassWarning, Grid, GridError
-from limitcycles.fokker_planck.steady import (
+from limitcycles.theory.fokker_planck.generator import (
+    Generator,
+    GeneratorError,
+    GridWarning,
+    generator,
+)
+from limitcycles.theory.fokker_planck.grid import EdgeMassWarning, Grid, GridError
+from limitcycles.theory.fokker_planck.steady import (
     SteadyStateError,
     extrapolated_steady_state,
     steady_state,

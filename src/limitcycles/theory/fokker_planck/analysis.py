@@ -13,9 +13,9 @@ import itertools
 import numpy as np
 from scipy.special import entr
 
-from limitcycles.errors import LimitcyclesError
-from limitcycles.fokker_planck.generator import SINGULAR, Generator
-from limitcycles.fokker_planck.grid import Grid
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.theory.fokker_planck.generator import SINGULAR, Generator
+from limitcycles.theory.fokker_planck.grid import Grid
 
 SERIES = 1e-2  # |r| below which (1 + r) log(1 + r) − r is summed as a series
 NET_FLUX = 1e-8  # through a periodic axis, relative to the mean of |J|, that counts as none

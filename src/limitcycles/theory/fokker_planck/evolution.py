@@ -16,14 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse
 
-from limitcycles import arguments
-from limitcycles.errors import LimitcyclesError
-from limitcycles.fokker_planck.extrapolation import LEAST, extrapolated, half, restricted
-from limitcycles.fokker_planck.factors import Factors, dissection
-from limitcycles.fokker_planck.generator import Generator
-from limitcycles.fokker_planck.generator import generator as make_generator
-from limitcycles.fokker_planck.grid import EDGE_TOLERANCE
-from limitcycles.progress import track
+from limitcycles.runtime import arguments
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.progress import track
+from limitcycles.theory.fokker_planck.extrapolation import LEAST, extrapolated, half, restricted
+from limitcycles.theory.fokker_planck.factors import Factors, dissection
+from limitcycles.theory.fokker_planck.generator import Generator
+from limitcycles.theory.fokker_planck.generator import generator as make_generator
+from limitcycles.theory.fokker_planck.grid import EDGE_TOLERANCE
 
 GAMMA = 0.25
 ORDER = 4

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from limitcycles.fokker_planck.grid import Grid
+from limitcycles.theory.fokker_planck.grid import Grid
 
 NODES = 6  # of the interpolation
 MOST = 1 / 3  # that log ρ is changed by at most, in far tails

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 
-from limitcycles.fokker_planck.grid import Grid
+from limitcycles.theory.fokker_planck.grid import Grid
 
 LEAF = 16  # cells in a block that is not cut further
 PANEL = 4  # columns that SuperLU eliminates at once: its default of 20 is slower by a fifth here

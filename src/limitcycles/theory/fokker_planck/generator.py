@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse
 
-from limitcycles import arguments
-from limitcycles.errors import LimitcyclesError
-from limitcycles.fokker_planck.grid import Grid
-from limitcycles.fokker_planck.selling import decompose
-from limitcycles.functions import pure
+from limitcycles.runtime import arguments
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.theory.fokker_planck.grid import Grid
+from limitcycles.theory.fokker_planck.selling import decompose
+from limitcycles.theory.functions import pure
 
 SYMMETRY = 1e-10  # |D − Dᵀ| and negative eigenvalues, relative to the largest entry, let through
 SINGULAR = 1e-9  # an eigenvalue of D, relative to the largest at that point, that counts as zero

@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from limitcycles import arguments
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime import arguments
+from limitcycles.runtime.errors import LimitcyclesError
 
 MASS_TOLERANCE = 1e-6  # of a density that is given: |Σρ·volume − 1|
 EDGE_TOLERANCE = 1e-5  # mass in the outermost cells of one side: about that of the tail cut off

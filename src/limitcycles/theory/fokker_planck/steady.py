@@ -8,12 +8,12 @@ import numpy as np
 import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 
-from limitcycles.errors import LimitcyclesError
-from limitcycles.fokker_planck.extrapolation import LEAST, extrapolated, half
-from limitcycles.fokker_planck.factors import Factors, dissection
-from limitcycles.fokker_planck.generator import Generator
-from limitcycles.fokker_planck.generator import generator as make_generator
-from limitcycles.fokker_planck.grid import EDGE_TOLERANCE
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.theory.fokker_planck.extrapolation import LEAST, extrapolated, half
+from limitcycles.theory.fokker_planck.factors import Factors, dissection
+from limitcycles.theory.fokker_planck.generator import Generator
+from limitcycles.theory.fokker_planck.generator import generator as make_generator
+from limitcycles.theory.fokker_planck.grid import EDGE_TOLERANCE
 
 COARSE_CELLS = 48  # along each axis, of the chain in which the mode is looked for
 SHIFT = 1e-12  # of the inverse iteration on that chain, relative to its largest rate

@@ -1,6 +1,6 @@
 """Test systems dx = b(x) dt + √(2 T D(x)) dW (Itô), exact in sympy and fast in NumPy."""
 
-from limitcycles.systems.catalogue import (
+from limitcycles.theory.systems.catalogue import (
     SYSTEMS,
     coupled_oscillators,
     hopf_ring,
@@ -21,8 +21,13 @@ from limitcycles.systems.catalogue import (
     two_rotations,
     van_der_pol,
 )
-from limitcycles.systems.constructors import from_potential, make, ornstein_uhlenbeck, variables
-from limitcycles.systems.system import (
+from limitcycles.theory.systems.constructors import (
+    from_potential,
+    make,
+    ornstein_uhlenbeck,
+    variables,
+)
+from limitcycles.theory.systems.system import (
     Box,
     Expression,
     Finding,
@@ -35,7 +40,7 @@ from limitcycles.systems.system import (
     tensor_divergence,
     vector_divergence,
 )
-from limitcycles.systems.wells import (
+from limitcycles.theory.systems.wells import (
     WELLS_BOX,
     anisotropic_equilibrium,
     double_well,

@@ -7,9 +7,21 @@ from collections.abc import Callable
 import numpy as np
 import sympy as sp
 
-from limitcycles.systems.constructors import from_potential, make, ornstein_uhlenbeck, variables
-from limitcycles.systems.system import Expression, System, SystemsError, compiled, exact, gradient
-from limitcycles.systems.wells import (
+from limitcycles.theory.systems.constructors import (
+    from_potential,
+    make,
+    ornstein_uhlenbeck,
+    variables,
+)
+from limitcycles.theory.systems.system import (
+    Expression,
+    System,
+    SystemsError,
+    compiled,
+    exact,
+    gradient,
+)
+from limitcycles.theory.systems.wells import (
     anisotropic_equilibrium,
     double_well,
     gradient_double_well,

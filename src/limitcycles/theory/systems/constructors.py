@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import sympy as sp
 
-from limitcycles.systems.system import (
+from limitcycles.theory.systems.system import (
     Expression,
     Symbols,
     System,

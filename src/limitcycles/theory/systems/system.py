@@ -21,7 +21,7 @@ from functools import cached_property
 import numpy as np
 import sympy as sp
 
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime.errors import LimitcyclesError
 
 Expression = sp.Expr | float | int
 Box = tuple[tuple[float, float], ...]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import sympy as sp
 
-from limitcycles.systems.constructors import from_potential, make, variables
-from limitcycles.systems.system import Expression, System, SystemsError, exact, gradient
+from limitcycles.theory.systems.constructors import from_potential, make, variables
+from limitcycles.theory.systems.system import Expression, System, SystemsError, exact, gradient
 
 WELLS_BOX = ((-3.5, 3.5), (-6.0, 6.0))
 

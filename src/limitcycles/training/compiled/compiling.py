@@ -13,7 +13,7 @@ from pathlib import Path
 import platformdirs
 from numba import config, njit
 
-from limitcycles import imports
+from limitcycles.storage import sources
 
 # No fast mathematics: code from the cache may be optimised otherwise than code compiled just now,
 # and must give the same bits. Where a product and a sum are to be fused, it is written so.
@@ -39,7 +39,7 @@ def _folder() -> Path | None:
     the user's cache."""
     beside = Path(__file__).parent / "__pycache__"
     places = [Path(config.CACHE_DIR)] if config.CACHE_DIR else [beside]
-    source = imports.digest("limitcycles.fused.loops")
+    source = sources.digest("limitcycles.training.compiled.loops")
     for place in [*places, platformdirs.user_cache_path("limitcycles") / "compiled"]:
         folder = place / f"compiled-{source}"
         try:

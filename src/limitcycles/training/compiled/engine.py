@@ -14,12 +14,12 @@ from functools import cached_property
 import numpy as np
 from torch import nn
 
-from limitcycles.fused import loops
-from limitcycles.fused.first_step import States, check_first_step
-from limitcycles.fused.layers import FusedError, Layers
-from limitcycles.fused.loops import BATCH, FROZEN, TRACKED
-from limitcycles.networks import trainable
-from limitcycles.subnormals import flushed
+from limitcycles.runtime.subnormals import flushed
+from limitcycles.training.compiled import loops
+from limitcycles.training.compiled.first_step import States, check_first_step
+from limitcycles.training.compiled.layers import FusedError, Layers
+from limitcycles.training.compiled.loops import BATCH, FROZEN, TRACKED
+from limitcycles.training.networks import trainable
 
 NONE = np.empty(0, np.float32)
 FULL_BATCH = 256  # examples at a time where nothing depends on the batch: they stay in the cache
@@ -27,7 +27,7 @@ FULL_BATCH = 256  # examples at a time where nothing depends on the batch: they 
 
 @dataclass(frozen=True)
 class Descent:
-    """Options of SGD: see `limitcycles.training.make_optimizer`."""
+    """Options of SGD: see `limitcycles.training.sgd.sgd.make_optimizer`."""
 
     momentum: float = 0.0
     nesterov: bool = False
@@ -56,7 +56,7 @@ class Engine:
     images: (examples, ...) float32, flattened to pixels; labels: (examples,) integers.
     batch: size of the mini-batches.
 
-    Subnormal numbers are taken as zero (`limitcycles.subnormals`).
+    Subnormal numbers are taken as zero (`limitcycles.runtime.subnormals`).
 
     Raises FusedError: see `Layers.of`; images of another size, labels that are no classes of the
     network, a batch of one example with batch normalisation; a first step that is not PyTorch's

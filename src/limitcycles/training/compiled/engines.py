@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
-from limitcycles.fused.engine import Descent, Engine
+from limitcycles.training.compiled.engine import Descent, Engine
 
 
 class Engines:

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from limitcycles.fused.engine import BATCH, FROZEN, TRACKED, Descent, Engine, _flat
-from limitcycles.fused.first_step import States, check_first_step
-from limitcycles.fused.layers import FusedError, Layers
-from limitcycles.networks import trainable
-from limitcycles.subnormals import flushed
+from limitcycles.runtime.subnormals import flushed
+from limitcycles.training.compiled.engine import BATCH, FROZEN, TRACKED, Descent, Engine, _flat
+from limitcycles.training.compiled.first_step import States, check_first_step
+from limitcycles.training.compiled.layers import FusedError, Layers
+from limitcycles.training.networks import trainable
 
 FULL_BATCH = 1024  # examples at a time where nothing depends on the batch
 

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limitcycles.fused.layers import FusedError
-from limitcycles.networks import trainable
+from limitcycles.training.compiled.layers import FusedError
+from limitcycles.training.networks import trainable
 
 # Differences that are no error, in parts of the largest entry and of the rounding error that
 # PyTorch's own step has in float32; ours is like it, and another network is off by 1e-2 or more.

@@ -12,8 +12,8 @@ import math
 
 import numpy as np
 
-from limitcycles.fused.compiling import compiled
-from limitcycles.fused.simd import (
+from limitcycles.training.compiled.compiling import compiled
+from limitcycles.training.compiled.simd import (
     LANES,
     first,
     floor,

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from limitcycles.errors import LimitcyclesError
-from limitcycles.fused.compiling import compiled
-from limitcycles.fused.simd import LANES
-from limitcycles.plain import why_not_plain
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.training.compiled.compiling import compiled
+from limitcycles.training.compiled.simd import LANES
+from limitcycles.training.plain import why_not_plain
 
 
 @compiled
@@ -101,7 +101,7 @@ class Layers:
 
     @classmethod
     def of(cls, network: nn.Module) -> Layers:
-        """Read the shape off a plain sequence (`limitcycles.plain`) of float32 layers.
+        """Read the shape off a plain sequence (`limitcycles.training.plain`) of float32 layers.
 
         Raises FusedError: any other network; names the first layer that is not as it must be.
         """

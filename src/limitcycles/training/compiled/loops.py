@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from limitcycles.fused import kernels
-from limitcycles.fused.compiling import compiled
-from limitcycles.fused.kernels import ONE
-from limitcycles.fused.layers import Layers, padded
+from limitcycles.training.compiled import kernels
+from limitcycles.training.compiled.compiling import compiled
+from limitcycles.training.compiled.kernels import ONE
+from limitcycles.training.compiled.layers import Layers, padded
 
 FROZEN, BATCH, TRACKED = 0, 1, 2  # batch normalisation: running moments; the batch's; and note them
 

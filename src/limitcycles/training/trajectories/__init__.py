@@ -1,0 +1,1 @@
+"""Trajectories: the weights after every epoch, on disk."""

@@ -2,7 +2,7 @@
 
 An analysis is a module of this package with a function
 `analyse(trajectory, dataset, settings) -> {part: Dataset}`: `trajectory` the opened store that
-`limitcycles.fused.trajectory.record` wrote, `dataset` what it was trained on, `settings` the
+`training.trajectories.recording.record` wrote, `dataset` what it was trained on, `settings` the
 section `series` of the configuration. Name it in the ledger (`analysis: <module>`).
 """
 
@@ -14,7 +14,9 @@ from pathlib import Path
 
 import xarray as xr
 
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime.errors import LimitcyclesError
+
+PAPER = Path(__file__).parents[2] / "papers" / "chaudhari2018"
 
 
 def run(
@@ -24,12 +26,12 @@ def run(
 
     Raises LimitcyclesError: there is no analysis of that name.
     """
-    known = sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py"))
+    known = sorted(p.parent.name for p in PAPER.glob("*/measure.py"))
     if name not in known:
         raise LimitcyclesError(
             f"config/claims.yaml names the analysis {name!r}; known: {', '.join(known) or '(none)'}"
         )
-    module = importlib.import_module(f"{__name__}.{name}")
+    module = importlib.import_module(f"limitcycles.papers.chaudhari2018.{name}.measure")
     attrs = {"trajectory": trajectory.attrs["run"], "seed": int(trajectory.attrs["seed"])}
     parts = module.analyse(trajectory, dataset, settings)
     return {part: found.assign_attrs(attrs) for part, found in parts.items()}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from limitcycles.files import StorageError
+from limitcycles.storage.files import StorageError
 
 UNREADABLE = (OSError, KeyError, ValueError, RuntimeError)  # what zarr raises on a damaged store
 

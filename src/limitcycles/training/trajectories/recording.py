@@ -15,22 +15,23 @@ import numpy as np
 import torch
 import xarray as xr
 
-from limitcycles import networks, stopping
-from limitcycles.checkpoint import Checkpoint, key
-from limitcycles.devices import pick_device
-from limitcycles.first_look import look
-from limitcycles.fused.engine import Descent
-from limitcycles.fused.engines import Engines
-from limitcycles.fused.ensemble import Ensemble
-from limitcycles.fused.layers import FusedError
-from limitcycles.fused.writing import Writer
-from limitcycles.progress import track
-from limitcycles.provenance import code_version
-from limitcycles.samplers import CONTROLS, SAMPLERS
-from limitcycles.seeds import stream
-from limitcycles.sole_writer import Turn, sole_writer
-from limitcycles.subnormals import flushed
-from limitcycles.training import DivergenceError, check_possible, learning_rate, tensors
+from limitcycles.runtime import stopping
+from limitcycles.runtime.devices import pick_device
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.runtime.subnormals import flushed
+from limitcycles.storage.provenance import code_version
+from limitcycles.storage.sole_writer import Turn, sole_writer
+from limitcycles.training import networks
+from limitcycles.training.checkpoint import Checkpoint, key
+from limitcycles.training.compiled.engine import Descent
+from limitcycles.training.compiled.engines import Engines
+from limitcycles.training.compiled.ensemble import Ensemble
+from limitcycles.training.compiled.layers import FusedError
+from limitcycles.training.first_look import look
+from limitcycles.training.samplers import CONTROLS, SAMPLERS
+from limitcycles.training.sgd import DivergenceError, check_possible, learning_rate, tensors
+from limitcycles.training.trajectories.writing import Writer
 
 BLOCK = 1024  # epochs in a shard: some seconds of work
 NAME = "trajectory.zarr"
@@ -62,7 +63,7 @@ def record_seeds(
     Parameters
     ----------
     dataset: as `limitcycles.datasets.build` returns it; the training part is used.
-    run: resolved settings of the run (`limitcycles.settings.resolve_run`); `snapshots` and
+    run: resolved settings of the run (`settings.resolve_run`); `snapshots` and
         `checkpoint_seconds` of its `training` are not used.
     stores: the path of the store of each seed. All random streams (initialisation, sampler) derive
         from the seed, the same ones on all devices.
@@ -91,7 +92,7 @@ def record_seeds(
     Raises
     ------
     DivergenceError: a loss is no longer finite; names seed and epoch. What was written stays.
-    NetworkError: the network cannot be trained on these images (`limitcycles.first_look`).
+    NetworkError: the network cannot be trained on these images (`limitcycles.training.first_look`).
     FusedError: a network or a sampler that the device cannot take, or augmentation.
     LimitcyclesError: no step can be taken (`training.check_possible`).
     StoppedError: SIGTERM or SIGUSR1 asked the process to end; the next call continues.

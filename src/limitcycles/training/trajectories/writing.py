@@ -1,4 +1,4 @@
-"""The stores of trajectories while they grow: see `limitcycles.fused.trajectory`."""
+"""The stores of trajectories while they grow: see `limitcycles.training.trajectories.recording`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import zarr
 from zarr.codecs import Crc32cCodec
 from zarr.errors import ZarrUserWarning
 
-from limitcycles.errors import LimitcyclesError
-from limitcycles.files import StorageError
-from limitcycles.fused.engines import Engines
-from limitcycles.fused.ensemble import Ensemble
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.storage.files import StorageError
+from limitcycles.training.compiled.engines import Engines
+from limitcycles.training.compiled.ensemble import Ensemble
 
 CHUNK = (512, 64)  # (epochs, weights) that are read at once: between one weight and one epoch
 

@@ -6,10 +6,10 @@ import altair as alt
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import CATEGORY, dressed
-from limitcycles.claims.autocorrelation import (
+from limitcycles.judging import wording
+from limitcycles.papers.chaudhari2018.autocorrelation.rule import (
     BEYOND,
     BOTH,
     BOTH_SUMS,

@@ -6,12 +6,12 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from limitcycles.progress import track
-from limitcycles.series import lag_envelopes, nulls
-from limitcycles.series.autocorrelation import paper_autocorrelation
-from limitcycles.series.blocks import blocks, per_weight
-from limitcycles.series.stationarity import halves
-from limitcycles.series.variance_ratio import variance_ratio
+from limitcycles.runtime.progress import track
+from limitcycles.statistics import lag_envelopes, nulls
+from limitcycles.statistics.autocorrelation import paper_autocorrelation
+from limitcycles.statistics.blocks import blocks, per_weight
+from limitcycles.statistics.stationarity import halves
+from limitcycles.statistics.variance_ratio import variance_ratio
 
 LEVEL = 0.99  # of bands and envelopes: the paper's
 REPLICATES = 999  # the fewest of which ten lie outside; of the random walk,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from limitcycles.analyses import after_transient
-from limitcycles.analyses._autocorrelation import examine
-from limitcycles.fused.reading import read
-from limitcycles.progress import track
-from limitcycles.seeds import stream
+from limitcycles.papers.chaudhari2018.autocorrelation.envelopes import examine
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.training.trajectories.analysis import after_transient
+from limitcycles.training.trajectories.reading import read
 
 ROWS = 4096  # epochs that are read at once
 

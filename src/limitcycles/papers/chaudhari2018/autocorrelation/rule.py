@@ -9,10 +9,9 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from limitcycles import wording
-from limitcycles.analyses._autocorrelation import examine
-from limitcycles.claims.entries import statistic
-from limitcycles.claims.result import (
+from limitcycles.judging import wording
+from limitcycles.judging.numbers import statistic
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
@@ -23,9 +22,10 @@ from limitcycles.claims.result import (
     control,
     some_run,
 )
-from limitcycles.errors import LimitcyclesError
-from limitcycles.series import nulls
-from limitcycles.statistics import PERCENT
+from limitcycles.papers.chaudhari2018.autocorrelation.envelopes import examine
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.statistics import nulls
+from limitcycles.statistics.intervals import PERCENT
 
 DECIDING = ("text", "code")
 WALK, OU, NOISE = "random-walk", "ornstein-uhlenbeck", "epoch-noise"

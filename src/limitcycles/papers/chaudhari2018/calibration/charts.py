@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
-from limitcycles.series import calibration
+from limitcycles.judging import wording
+from limitcycles.papers.chaudhari2018.calibration import processes as calibration
 
 KINDS = {
     "gated": "interval, of runs that pass the gate",

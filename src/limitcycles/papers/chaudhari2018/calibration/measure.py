@@ -1,6 +1,6 @@
 """How often the detector of currents is right, on processes whose answer is known.
 
-The detector is that of `limitcycles.series.calibration`: a gate of equal halves, then the interval
+The detector is that of `calibration.processes`: a gate of equal halves, then the interval
 of the area rate. A claim asks for a place outside the envelope of surrogates as well, which can
 only take away from what the interval finds; that share is kept beside the others.
 """
@@ -13,11 +13,18 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from limitcycles.progress import track
-from limitcycles.seeds import stream
-from limitcycles.series import calibration
-from limitcycles.series.calibration import RELAXATION, STEPS, STRENGTH, Detection, Rates, Share
-from limitcycles.series.long_run import BATCHES
+from limitcycles.papers.chaudhari2018.calibration import processes as calibration
+from limitcycles.papers.chaudhari2018.calibration.processes import (
+    RELAXATION,
+    STEPS,
+    STRENGTH,
+    Detection,
+    Rates,
+    Share,
+)
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.statistics.long_run import BATCHES
 
 DRIVEN = "driven OU"
 LEVEL = 0.95  # of the detector, and of the intervals of its rates

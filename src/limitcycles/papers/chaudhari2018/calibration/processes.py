@@ -12,13 +12,13 @@ import numpy as np
 import scipy.linalg
 from scipy import stats
 
-from limitcycles import linear_theory
-from limitcycles.progress import track
-from limitcycles.series import currents
-from limitcycles.series.blocks import SeriesError, probability
-from limitcycles.series.linear_sgd import LinearSGD, linear_series
-from limitcycles.series.long_run import BATCHES
-from limitcycles.series.stationarity import halves
+from limitcycles.runtime.progress import track
+from limitcycles.statistics import currents
+from limitcycles.statistics.blocks import SeriesError, probability
+from limitcycles.statistics.long_run import BATCHES
+from limitcycles.statistics.stationarity import halves
+from limitcycles.theory import linear_theory
+from limitcycles.theory.linear_sgd import LinearSGD, linear_series
 
 STEPS = 20_000  # of a run, if nothing else is said
 Process = Callable[[np.random.Generator, int], np.ndarray]

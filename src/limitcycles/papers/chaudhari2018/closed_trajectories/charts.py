@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import CATEGORY, dressed
+from limitcycles.judging import wording
 
 NAMES = ("share-closed", "returns", "orbits-3d")
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import brentq
 
-from limitcycles import systems
-from limitcycles.systems import coupled_oscillators
+from limitcycles.theory import systems
+from limitcycles.theory.systems import coupled_oscillators
 
 LEFT = 1.0  # time in which every orbit here has left its start
 RESOLUTION = 2e-3  # time between the points at which distances are taken

@@ -15,11 +15,11 @@ import numpy as np
 import xarray as xr
 from scipy.integrate import solve_ivp
 
-from limitcycles import dynamics, systems
-from limitcycles.errors import LimitcyclesError
-from limitcycles.progress import track
-from limitcycles.seeds import stream
-from limitcycles.studies import _frequencies as frequencies
+from limitcycles.papers.chaudhari2018.closed_trajectories import frequencies
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.theory import flows, systems
 
 TIME, LONG = 100.0, 200.0
 STRICT, LOOSE = 1e-6, 1e-3
@@ -41,7 +41,7 @@ class Case:
     second: Callable[[systems.System, np.ndarray, np.ndarray, float], np.ndarray] | None = None
 
     @property
-    def field(self) -> dynamics.Field:
+    def field(self) -> flows.Field:
         """j, or for a control the drift itself."""
         return self.system.drift if self.of_drift else self.system.force
 
@@ -98,7 +98,7 @@ def study(settings: dict) -> dict[str, xr.Dataset]:
         rng = np.random.default_rng(stream(settings["seed"], f"trajectories {name}"))
         starts = case.starts(rng, count)
         first[name] = starts[0]
-        orbits = [dynamics.closes(case.field, s, TIME, STRICT, rtol=RTOL) for s in starts]
+        orbits = [flows.closes(case.field, s, TIME, STRICT, rtol=RTOL) for s in starts]
         for k, orbit in enumerate(orbits):
             found["strict"][i, k] = orbit.relative
             found["loose"][i, k] = first_within(orbit.profile, LOOSE)
@@ -139,7 +139,7 @@ def first_within(profile: np.ndarray, tolerance: float) -> float:
     return float(relative[close[0]] if close.size else relative.min())
 
 
-def _speed(orbit: dynamics.Orbit) -> float:
+def _speed(orbit: flows.Orbit) -> float:
     """Mean speed, length over time; NaN without a return."""
     return orbit.length / orbit.time if orbit.time > 0 else np.nan
 
@@ -162,7 +162,7 @@ def _ring(rng: np.random.Generator, count: int) -> np.ndarray:
 
 def _returns(fields: dict) -> xr.Dataset:
     profiles = {
-        name: dynamics.closes(field, start, LONG, 0.0, rtol=RTOL, max_returns=MOST_TURNS).profile
+        name: flows.closes(field, start, LONG, 0.0, rtol=RTOL, max_returns=MOST_TURNS).profile
         for name, (field, start) in fields.items()
     }
     most = max(len(profile) for profile in profiles.values())

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from limitcycles import systems
-from limitcycles.fokker_planck import analysis
-from limitcycles.progress import track
-from limitcycles.seeds import stream
-from limitcycles.studies import _grids
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.theory import systems, two_grids
+from limitcycles.theory.fokker_planck import analysis
 
 SIDE = {3: 48, 4: 26}  # points a side of the sums over known fields; d = 2: `cells`
 BOX = {  # of its own box, as long as the density needs
@@ -140,7 +139,7 @@ def measure(fields: Fields, rng: np.random.Generator) -> dict[str, float]:
     }
 
 
-def known_fields(system: systems.System, side: int, box: _grids.Box) -> Fields:
+def known_fields(system: systems.System, side: int, box: two_grids.Box) -> Fields:
     """From the closed form of Φ, on `side` points along each axis of the box."""
     axes = [low + (np.arange(side) + 0.5) * (high - low) / side for low, high in box]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, system.dimension)
@@ -165,7 +164,7 @@ def _matrix(system: systems.System, symbol, points: np.ndarray) -> np.ndarray:
     return system.compile(symbol)(points).reshape(len(points), d, d)
 
 
-def grid_fields(system: systems.System, found: _grids.Steady) -> Fields:
+def grid_fields(system: systems.System, found: two_grids.Steady) -> Fields:
     """From the steady state on a grid; j = J/ρ, derivatives by central differences."""
     grid = found.grid
     force = analysis.force_from_current(found.generator, found.density)
@@ -191,12 +190,12 @@ def _one(system: systems.System, settings: dict, name: str) -> dict:
     seed = stream(settings["seed"], f"waves for {name}")
     still = bool(system.force_vanishes)
     row = {"dimension": d}
-    box = _grids.widened(system.box, BOX.get(name, 1.0))
+    box = two_grids.widened(system.box, BOX.get(name, 1.0))
     known = system.potential is not None
     missing = dict.fromkeys(NUMBERS, np.nan)
     fine = coarse = missing
     if d == 2 and not still and name not in UNRESOLVED:
-        fields = [grid_fields(system, found) for found in _grids.pair(system, cells, box)]
+        fields = [grid_fields(system, found) for found in two_grids.pair(system, cells, box)]
         fine, coarse = (measure(f, np.random.default_rng(seed)) for f in fields)
     if still:
         numbers, force = dict.fromkeys(NUMBERS, 0.0), 0.0
@@ -210,7 +209,7 @@ def _one(system: systems.System, settings: dict, name: str) -> dict:
         row |= {
             key: numbers[key],
             f"{key}_grid": fine[key],
-            f"{key}_error": float(_grids.error(fine[key], coarse[key])),
+            f"{key}_error": float(two_grids.error(fine[key], coarse[key])),
         }
     row["divergence_free"] = _held(system.divergence_free)
     row["orthogonal"] = _held(system.orthogonal)

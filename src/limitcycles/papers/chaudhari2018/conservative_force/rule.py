@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from limitcycles.claims.entries import largest
-from limitcycles.claims.result import (
+from limitcycles.judging.numbers import largest
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
@@ -17,7 +17,7 @@ from limitcycles.claims.result import (
     control,
     paper_value,
 )
-from limitcycles.wording import listed
+from limitcycles.judging.wording import listed
 
 NAMES = {
     "cosine": "mean |cos(j, ∇Φ)|",

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from limitcycles.claims.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
-from limitcycles.errors import LimitcyclesError
-from limitcycles.statistics import REAL, estimate
+from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.statistics.intervals import REAL, estimate
 
 # (less diverse, more diverse): arms of the ledger
 FIRST = (("mnist", "cifar10"), ("cifar10", "cifar100"), ("cifar10", "cifar10-augmented"))

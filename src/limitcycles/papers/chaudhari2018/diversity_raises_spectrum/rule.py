@@ -8,7 +8,21 @@ import numpy as np
 import torch
 import xarray as xr
 
-from limitcycles.claims._diversity_rule import (
+from limitcycles.diffusion.matrix import Rows, exact
+from limitcycles.diffusion.spectrum import summarise
+from limitcycles.judging.numbers import statistic
+from limitcycles.judging.result import (
+    CONTRADICTED,
+    REPRODUCED,
+    WITH_CAVEAT,
+    Evidence,
+    NotRun,
+    Outcome,
+    arm,
+    control,
+    paper_value,
+)
+from limitcycles.papers.chaudhari2018.diversity_raises_spectrum.pairs import (
     FIRST,
     SECOND,
     Logs,
@@ -20,21 +34,7 @@ from limitcycles.claims._diversity_rule import (
     sign,
     signs,
 )
-from limitcycles.claims.entries import statistic
-from limitcycles.claims.result import (
-    CONTRADICTED,
-    REPRODUCED,
-    WITH_CAVEAT,
-    Evidence,
-    NotRun,
-    Outcome,
-    arm,
-    control,
-    paper_value,
-)
-from limitcycles.diffusion import Rows, exact
-from limitcycles.spectrum import summarise
-from limitcycles.statistics import POSITIVE, REAL, estimate
+from limitcycles.statistics.intervals import POSITIVE, REAL, estimate
 
 PAPER = {
     "mnist": "mean eigenvalue on MNIST",

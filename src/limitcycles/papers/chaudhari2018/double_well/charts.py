@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, parts
-from limitcycles.charts.double_well_fields import figure_4, orbits
 from limitcycles.charts.theme import CATEGORY, dressed
+from limitcycles.judging import wording
+from limitcycles.papers.chaudhari2018.double_well.fields import figure_4, orbits
 
 NAMES = ("figure-4", "orbits", "bifurcations", "return-map")
 KINDS = ("stable node", "stable focus", "weak focus", "saddle")

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data
 from limitcycles.charts.theme import CATEGORY, dressed
+from limitcycles.judging import wording
 
 ARROW = "M0,-1L0.35,-0.35L0.09,-0.35L0.09,1L-0.09,1L-0.09,-0.35L-0.35,-0.35Z"
 FLOOR = -6.0  # of log(ρ/max ρ) in the colours

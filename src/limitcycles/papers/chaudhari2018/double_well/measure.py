@@ -12,13 +12,8 @@ import numpy as np
 import sympy as sp
 import xarray as xr
 
-from limitcycles import dynamics, systems
-from limitcycles.errors import LimitcyclesError
-from limitcycles.fokker_planck import analysis
-from limitcycles.progress import track
-from limitcycles.seeds import stream
-from limitcycles.studies._double_well_pictures import pictures
-from limitcycles.studies._double_well_steady import (
+from limitcycles.papers.chaudhari2018.double_well.pictures import pictures
+from limitcycles.papers.chaudhari2018.double_well.steady_densities import (
     LEVEL,
     exact_rate,
     on_grids,
@@ -26,6 +21,12 @@ from limitcycles.studies._double_well_steady import (
     simulated_rate,
     solved,
 )
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.theory import flows as dynamics
+from limitcycles.theory import systems
+from limitcycles.theory.fokker_planck import analysis
 
 LAMBDAS = (0.0, 0.5, 1.5)  # the paper's
 LARGEST, MOST_LAMBDAS = 2.0, 41  # of the bifurcation diagram

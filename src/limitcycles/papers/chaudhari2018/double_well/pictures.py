@@ -7,7 +7,7 @@ import xarray as xr
 from scipy.integrate import solve_ivp
 from scipy.interpolate import RegularGridInterpolator
 
-from limitcycles import systems
+from limitcycles.theory import systems
 
 HALF = 2.0  # of the square that is drawn
 PIXELS, ARROWS = 32, 13

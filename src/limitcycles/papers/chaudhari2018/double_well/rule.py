@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from limitcycles import wording
-from limitcycles.claims.entries import counted, result_entry, single
-from limitcycles.claims.result import (
+from limitcycles.judging import wording
+from limitcycles.judging.numbers import counted, result_entry, single
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
@@ -17,7 +17,7 @@ from limitcycles.claims.result import (
     arm,
     control,
 )
-from limitcycles.statistics import MEAN, REAL
+from limitcycles.statistics.intervals import MEAN, REAL
 
 ARMS = {"lambda-0": 0.0, "lambda-0.5": 0.5, "lambda-1.5": 1.5}
 

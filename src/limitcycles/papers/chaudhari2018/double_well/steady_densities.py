@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr
 
-from limitcycles import fokker_planck, systems
-from limitcycles.fokker_planck import analysis
-from limitcycles.langevin import langevin_ensemble
-from limitcycles.seeds import stream
-from limitcycles.statistics import REAL, estimate
+from limitcycles.runtime.seeds import stream
+from limitcycles.statistics.intervals import REAL, estimate
+from limitcycles.theory import fokker_planck, systems
+from limitcycles.theory.fokker_planck import analysis
+from limitcycles.theory.langevin import langevin_ensemble
 
 LEVEL = 0.95
 STEP, SETTLE, MEASURE = 0.01, 8.0, 4.0  # of the ensembles, in units of time

@@ -6,10 +6,10 @@ import altair as alt
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
-from limitcycles.claims.energy_entropy_split import spreads
+from limitcycles.judging import wording
+from limitcycles.papers.chaudhari2018.energy_entropy_split.rule import spreads
 
 NAMES = ("terms", "spread")
 LEAST = 1e-16

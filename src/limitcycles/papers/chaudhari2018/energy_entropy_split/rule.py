@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from limitcycles import wording
-from limitcycles.claims.entries import largest, single
-from limitcycles.claims.free_energy_decreases import given, order
-from limitcycles.claims.result import (
+from limitcycles.judging import wording
+from limitcycles.judging.numbers import largest, single
+from limitcycles.judging.result import (
     CONTRADICTED,
     WITH_CAVEAT,
     Evidence,
@@ -17,6 +16,7 @@ from limitcycles.claims.result import (
     by_agreement,
     control,
 )
+from limitcycles.papers.chaudhari2018.free_energy_decreases.rule import given, order
 
 ROUNDING = 1e-12  # a smaller spread has no order
 IDENTITY = {

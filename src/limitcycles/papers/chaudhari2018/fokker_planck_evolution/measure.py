@@ -12,18 +12,18 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from limitcycles import linear_theory, systems
-from limitcycles.errors import LimitcyclesError
-from limitcycles.fokker_planck import Grid, evolve, generator
-from limitcycles.langevin import (
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.theory import linear_theory, systems
+from limitcycles.theory.fokker_planck import Grid, evolve, generator
+from limitcycles.theory.langevin import (
     HistogramDistances,
     cell_shares,
     histogram_distances,
     langevin_ensemble,
 )
-from limitcycles.progress import track
-from limitcycles.seeds import stream
-from limitcycles.systems import System
+from limitcycles.theory.systems import System
 
 LEVEL = 0.95
 TIMES = (0.1, 0.2, 0.4, 0.8)  # intervals are multiples of all time steps

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import xarray as xr
 
-from limitcycles import wording
-from limitcycles.claims.entries import largest
-from limitcycles.claims.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
+from limitcycles.judging import wording
+from limitcycles.judging.numbers import largest
+from limitcycles.judging.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
 
 SMALL = 0.25  # of the envelope: an error that adds 3 % to it in quadrature
 

@@ -12,11 +12,18 @@ import warnings
 import numpy as np
 import xarray as xr
 
-from limitcycles import linear_theory, systems
-from limitcycles.errors import LimitcyclesError
-from limitcycles.fokker_planck import Generator, Grid, analysis, evolve, generator, steady_state
-from limitcycles.progress import track
-from limitcycles.systems import System
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.progress import track
+from limitcycles.theory import linear_theory, systems
+from limitcycles.theory.fokker_planck import (
+    Generator,
+    Grid,
+    analysis,
+    evolve,
+    generator,
+    steady_state,
+)
+from limitcycles.theory.systems import System
 
 END = 16.0  # the slowest mode, of the wells, has then fallen by more than e^{-20}
 TOLERANCE = 1e-5  # of a step, in total variation

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from limitcycles import wording
-from limitcycles.claims.entries import largest
-from limitcycles.claims.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
-from limitcycles.convergence import log_log_slope
+from limitcycles.judging import wording
+from limitcycles.judging.numbers import largest
+from limitcycles.judging.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
+from limitcycles.statistics.convergence import log_log_slope
 
 ORDER = 1.5  # least power of the spacing with which an error of discretisation falls (theory: 2)
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, estimates, parts
 from limitcycles.charts.theme import dressed
-from limitcycles.claims.gradient_falls import NAME
-from limitcycles.claims.gradient_norm import DECIDE
+from limitcycles.judging import wording
+from limitcycles.papers.chaudhari2018.gradient_norm.falls import NAME
+from limitcycles.papers.chaudhari2018.gradient_norm.rule import DECIDE
 
 NAMES = ("gradient-norm-paper", "gradient-norm-arms", "gradient-fall")
 KINDS = {

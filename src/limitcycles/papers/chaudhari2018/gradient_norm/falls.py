@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from limitcycles.claims.entries import statistic
-from limitcycles.errors import LimitcyclesError
-from limitcycles.statistics import POSITIVE
+from limitcycles.judging.numbers import statistic
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.statistics.intervals import POSITIVE
 
 NAME = "fall of the gradient norm"  # in the ledger
 SMALLEST = float(np.finfo(np.float32).tiny)  # a gradient of exactly 0 counts as this

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from limitcycles.analyses import after_transient, training_of
-from limitcycles.errors import LimitcyclesError
-from limitcycles.fused.reading import read, values
-from limitcycles.progress import track
-from limitcycles.seeds import stream
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.training.trajectories.analysis import after_transient, training_of
+from limitcycles.training.trajectories.reading import read, values
 
 MODES = ("evaluation", "training")  # stored with the trajectory
 KINDS = (*MODES, "shuffled")
@@ -97,8 +97,8 @@ class _Shuffled:
 
     def __init__(self, trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict):
         # Imported here: a claim, which takes `norm` from this module, needs no compiler.
-        from limitcycles import networks
-        from limitcycles.fused.engine import Engine
+        from limitcycles.training import networks
+        from limitcycles.training.compiled.engine import Engine
 
         run = json.loads(trajectory.attrs["settings"])
         images, labels = dataset["train_image"].values, dataset["train_label"].values

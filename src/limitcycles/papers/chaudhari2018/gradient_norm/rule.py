@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from limitcycles import wording
-from limitcycles.analyses.gradient_norm import MODES, norm
-from limitcycles.claims.entries import statistic
-from limitcycles.claims.gradient_falls import NAME, SMALLEST, agrees, ends, measured, trend
-from limitcycles.claims.result import (
+from limitcycles.judging import wording
+from limitcycles.judging.numbers import statistic
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
@@ -23,7 +21,16 @@ from limitcycles.claims.result import (
     paper_value,
     some_run,
 )
-from limitcycles.statistics import POSITIVE, estimate
+from limitcycles.papers.chaudhari2018.gradient_norm.falls import (
+    NAME,
+    SMALLEST,
+    agrees,
+    ends,
+    measured,
+    trend,
+)
+from limitcycles.papers.chaudhari2018.gradient_norm.measure import MODES, norm
+from limitcycles.statistics.intervals import POSITIVE, estimate
 
 DECIDE = ("text", "code")
 SHARES = (0.1, 1.0, 5.0, 10.0)  # percent of the epochs in a window, beside the rule's

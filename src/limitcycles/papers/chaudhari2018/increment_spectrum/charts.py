@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import CATEGORY, dressed
-from limitcycles.claims.increments import DECIDING, PICTURE
+from limitcycles.judging import wording
+from limitcycles.papers.chaudhari2018.increment_spectrum.rule import DECIDING, PICTURE
 
 NAMES = ("spectrum-paper", "spectrum-full", "power-ratios")
 NULLS = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from limitcycles.analyses import after_transient
-from limitcycles.fused.reading import read
-from limitcycles.progress import track
-from limitcycles.seeds import stream
-from limitcycles.series import null_spectra, nulls, spectra, stationarity
-from limitcycles.series.blocks import blocks
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.statistics import null_spectra, nulls, spectra, stationarity
+from limitcycles.statistics.blocks import blocks
+from limitcycles.training.trajectories.analysis import after_transient
+from limitcycles.training.trajectories.reading import read
 
 NULLS = ("random-walk", "ornstein-uhlenbeck", "epoch-noise")
 ENDS = ("low", "high")

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from limitcycles import wording
-from limitcycles.analyses import increments
-from limitcycles.claims.entries import statistic
-from limitcycles.claims.result import (
+from limitcycles.judging import wording
+from limitcycles.judging.numbers import statistic
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
@@ -22,9 +21,10 @@ from limitcycles.claims.result import (
     control,
     some_run,
 )
-from limitcycles.errors import LimitcyclesError
-from limitcycles.series.spectra import ratios_of
-from limitcycles.statistics import PERCENT, POSITIVE, REAL
+from limitcycles.papers.chaudhari2018.increment_spectrum import measure as increments
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.statistics.intervals import PERCENT, POSITIVE, REAL
+from limitcycles.statistics.spectra import ratios_of
 
 DECIDING = ("text", "code")
 MAIN = "weights above all nulls, both ratios"

@@ -6,10 +6,10 @@ import altair as alt
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
-from limitcycles.claims.jko_flow import given
+from limitcycles.judging import wording
+from limitcycles.papers.chaudhari2018.jko_flow.rule import given
 
 NAMES = ("distance-by-step",)
 RIGHT, WRONG = "JKO steps", "with twice the temperature (control)"

@@ -13,10 +13,10 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from limitcycles import systems
-from limitcycles.fokker_planck import Grid, evolve, generator
-from limitcycles.jko import Quantiles, jko_flow_1d, jko_flow_2d
-from limitcycles.progress import track
+from limitcycles.runtime.progress import track
+from limitcycles.theory import systems
+from limitcycles.theory.fokker_planck import Grid, evolve, generator
+from limitcycles.theory.jko import Quantiles, jko_flow_1d, jko_flow_2d
 
 TIMES = (0.16, 0.48)  # intervals are multiples of the longest step
 STEPS = (0.16, 0.08, 0.04, 0.16 / 6, 0.01)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from limitcycles import wording
-from limitcycles.claims.entries import largest, sloped
-from limitcycles.claims.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
-from limitcycles.convergence import Slope, log_log_slope
+from limitcycles.judging import wording
+from limitcycles.judging.numbers import largest, sloped
+from limitcycles.judging.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
+from limitcycles.statistics.convergence import Slope, log_log_slope
 
 SMALL = 0.5  # of the distance, that a coarser grid or more blur may change in it
 

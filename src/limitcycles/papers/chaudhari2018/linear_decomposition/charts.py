@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
+from limitcycles.judging import wording
 
 NAMES = ("covariance-ratio", "residuals")
 

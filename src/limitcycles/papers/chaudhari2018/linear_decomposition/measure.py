@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from limitcycles import linear_theory
-from limitcycles.progress import track
-from limitcycles.seeds import stream
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.theory import linear_theory
 
 DIMENSIONS = (2, 4, 8)
 LEVEL = 0.95

@@ -6,9 +6,9 @@ import math
 
 import xarray as xr
 
-from limitcycles.claims.entries import largest, statistic
-from limitcycles.claims.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
-from limitcycles.statistics import EXPECTED
+from limitcycles.judging.numbers import largest, statistic
+from limitcycles.judging.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
+from limitcycles.statistics.intervals import EXPECTED
 
 
 def evaluate(entry: dict, evidence: Evidence) -> Outcome:

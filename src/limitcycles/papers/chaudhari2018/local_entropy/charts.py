@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import CATEGORY, dressed
+from limitcycles.judging import wording
 
 NAMES = ("sharp-to-wide", "sections", "saddle")
 SHOWN = (0.0, 0.01, 0.1, 1.0)  # γ

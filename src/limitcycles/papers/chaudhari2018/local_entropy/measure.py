@@ -13,10 +13,10 @@ import scipy.fft
 import xarray as xr
 from scipy.special import ndtr
 
-from limitcycles import systems
-from limitcycles.convergence import log_log_slope
-from limitcycles.errors import LimitcyclesError
-from limitcycles.progress import track
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.progress import track
+from limitcycles.statistics.convergence import log_log_slope
+from limitcycles.theory import systems
 
 RATIOS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # curvature of the sharp well over that of the wide one
 GAMMAS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from limitcycles import wording
-from limitcycles.claims.entries import single, sloped
-from limitcycles.claims.result import (
+from limitcycles.judging import wording
+from limitcycles.judging.numbers import single, sloped
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,

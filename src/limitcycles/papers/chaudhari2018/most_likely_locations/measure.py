@@ -10,13 +10,12 @@ import xarray as xr
 from scipy.interpolate import RectBivariateSpline
 from scipy.optimize import root
 
-from limitcycles import systems
-from limitcycles.dynamics import fixed_points
-from limitcycles.fokker_planck import analysis
-from limitcycles.linear_theory import LinearTheoryError
-from limitcycles.progress import track
-from limitcycles.small_noise import SmallNoiseError, expand
-from limitcycles.studies import _grids
+from limitcycles.runtime.progress import track
+from limitcycles.theory import systems, two_grids
+from limitcycles.theory.flows import fixed_points
+from limitcycles.theory.fokker_planck import analysis
+from limitcycles.theory.linear_theory import LinearTheoryError
+from limitcycles.theory.small_noise import SmallNoiseError, expand
 
 LEAST_CELLS = 256  # the rule asks for shifts of ten spacings; box and T are chosen for that
 LEAST_HEIGHT = 1e-2  # of the highest mode: lower maxima are not counted
@@ -77,7 +76,7 @@ def study(settings: dict) -> dict[str, xr.Dataset]:
     rows, pictures = [], []
     for name, (build, box) in track(SYSTEMS.items(), unit="system", what="modes"):
         system = build()
-        fine, coarse = _grids.pair(system, cells, box)
+        fine, coarse = two_grids.pair(system, cells, box)
         rows.append(locate(system, box, fine, coarse))
         if name in DRAWN:
             pictures.append(_picture(fine))
@@ -107,7 +106,7 @@ def study(settings: dict) -> dict[str, xr.Dataset]:
 
 
 def locate(
-    system: systems.System, box: _grids.Box, fine: _grids.Steady, coarse: _grids.Steady
+    system: systems.System, box: two_grids.Box, fine: two_grids.Steady, coarse: two_grids.Steady
 ) -> dict[str, np.ndarray]:
     """All numbers of one system; see `study`."""
     zeros = fixed_points(system.drift, box, jacobian=system.jacobian, starts=STARTS)
@@ -123,7 +122,7 @@ def locate(
     residuals = [analysis.residual_of_19(s.generator, s.density)[1] for s in (fine, coarse)]
     row = {
         "residual": np.array(residuals[0]),
-        "residual_error": _grids.error(*residuals),
+        "residual_error": two_grids.error(*residuals),
         "force": np.array(_force(fine)),
         "known": np.array(int(system.potential is not None)),
         "gradient": np.array(int(bool(system.drift_is_gradient))),
@@ -146,7 +145,7 @@ def locate(
         mode, rough = _nearest(found, point), _nearest(rougher, point)
         row["predicted"][k], row["mode"][k] = point, mode
         row["distance"][k], row["spacings"][k] = _apart(mode, critical, fine)
-        row["distance_error"][k] = _grids.error(
+        row["distance_error"][k] = two_grids.error(
             row["distance"][k], _apart(rough, critical, fine)[0]
         )
         expected = _apart(point, critical, fine)
@@ -156,7 +155,7 @@ def locate(
     return row
 
 
-def minima(system: systems.System, box: _grids.Box) -> np.ndarray:
+def minima(system: systems.System, box: two_grids.Box) -> np.ndarray:
     """Minima (n, d) of the known Φ."""
     slope = system.potential_gradient_symbol
     d = system.dimension
@@ -171,7 +170,7 @@ def minima(system: systems.System, box: _grids.Box) -> np.ndarray:
 
 
 def zeros_of_19(
-    system: systems.System, found: _grids.Steady, starts: list[np.ndarray]
+    system: systems.System, found: two_grids.Steady, starts: list[np.ndarray]
 ) -> np.ndarray:
     """Zeros (n, 2) of b − T ∇·(D + Q), where (19) has ∇Φ = 0, that are reached from `starts`."""
     q = analysis.antisymmetric_part(found.generator, found.density)[..., 0, 1]
@@ -200,13 +199,13 @@ def _nearest(points: np.ndarray, place: np.ndarray) -> np.ndarray:
     return points[np.argmin(np.linalg.norm(points - place, axis=1))]
 
 
-def _apart(point: np.ndarray, critical: np.ndarray, found: _grids.Steady) -> tuple[float, float]:
+def _apart(point: np.ndarray, critical: np.ndarray, found: two_grids.Steady) -> tuple[float, float]:
     """Distance of a point from the nearest critical point, in units of x and in spacings."""
     away = point - _nearest(critical, point)
     return float(np.linalg.norm(away)), float(np.linalg.norm(away / found.grid.spacing))
 
 
-def _force(found: _grids.Steady) -> float:
+def _force(found: two_grids.Steady) -> float:
     force = analysis.force_from_current(found.generator, found.density)
     squares = [(v**2).sum(-1) for v in (force, found.generator.drift)]
     return float(
@@ -214,7 +213,7 @@ def _force(found: _grids.Steady) -> float:
     )
 
 
-def _picture(found: _grids.Steady) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _picture(found: two_grids.Steady) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The density as means over MAP × MAP blocks, and the middles of the blocks."""
     blocks = [np.array_split(np.arange(n), MAP) for n in found.grid.shape]
     density = np.array([[found.density[np.ix_(i, k)].mean() for k in blocks[1]] for i in blocks[0]])

@@ -8,12 +8,17 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import CATEGORY, dressed
-from limitcycles.claims._currents_rule import corrected, currents_in, gated, slope
-from limitcycles.claims.network_currents import FREE, MOMENTUM
-from limitcycles.series.slopes import Slope
+from limitcycles.judging import wording
+from limitcycles.papers.chaudhari2018.network_currents.planes import (
+    corrected,
+    currents_in,
+    gated,
+    slope,
+)
+from limitcycles.papers.chaudhari2018.network_currents.rule import FREE, MOMENTUM
+from limitcycles.statistics.slopes import Slope
 
 NAMES = ("area-rates", "predicted-measured", "swept-area", "calibration")
 PASSES = {True: "passes the gate", False: "does not"}
@@ -30,7 +35,7 @@ def draw(
     study: dict[str, xr.Dataset],
 ) -> dict[str, alt.TopLevelMixin]:
     """Charts of the claim, of the arms that decide, from their analyses and the calibration."""
-    from limitcycles.charts import calibration
+    from limitcycles.papers.chaudhari2018.calibration import charts as calibration
 
     seeds = _deciding(result, analyses)
     return {

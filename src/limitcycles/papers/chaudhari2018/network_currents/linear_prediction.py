@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from limitcycles import curvature, networks
-from limitcycles.analyses import after_transient
-from limitcycles.errors import LimitcyclesError
-from limitcycles.fused.engine import Descent, Engine
-from limitcycles.fused.reading import read
-from limitcycles.samplers import CONTROLS
-from limitcycles.series.linear_sgd import Epoch
+from limitcycles.diffusion import curvature
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.theory.linear_sgd import Epoch
+from limitcycles.training import networks
+from limitcycles.training.compiled.engine import Descent, Engine
+from limitcycles.training.samplers import CONTROLS
+from limitcycles.training.trajectories.analysis import after_transient
+from limitcycles.training.trajectories.reading import read
 
 MODES = 40
 SHORT = 10_000  # epochs: a shorter run is not worth the curvature of a long one

@@ -8,15 +8,15 @@ import json
 import numpy as np
 import xarray as xr
 
-from limitcycles.analyses import after_transient, training_of
-from limitcycles.analyses._linear_prediction import Place, Sight
-from limitcycles.analyses._rates import LEVEL, drift, measured, rates
-from limitcycles.errors import LimitcyclesError
-from limitcycles.fused.reading import read
-from limitcycles.progress import track
-from limitcycles.seeds import stream
-from limitcycles.series.long_run import BATCHES
-from limitcycles.training import learning_rate
+from limitcycles.papers.chaudhari2018.network_currents.linear_prediction import Place, Sight
+from limitcycles.papers.chaudhari2018.network_currents.rates import LEVEL, drift, measured, rates
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.statistics.long_run import BATCHES
+from limitcycles.training.sgd import learning_rate
+from limitcycles.training.trajectories.analysis import after_transient, training_of
+from limitcycles.training.trajectories.reading import read
 
 LEADING, RANDOM = 6, 5
 PLACES = ("start", "middle", "end")
@@ -28,7 +28,7 @@ def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     """Area rates after the transient in 15 planes of Hessian eigenvectors and 5 random ones.
 
     The planes are all pairs of the 6 leading eigenvectors of H at the end of the transient, H that
-    of the mean mini-batch loss in training mode (`limitcycles.curvature`), and 5 random orthonormal
+    of the mean mini-batch loss in training mode (`diffusion.curvature`), and 5 random orthonormal
     ones. n epochs follow it, in 30 batches of equal length.
 
     Part `planes`, by `plane` (names like "1 × 2", "random 1"); units in the attributes:

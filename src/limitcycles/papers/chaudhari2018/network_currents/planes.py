@@ -1,4 +1,4 @@
-"""The rule on currents, of the part `planes` of `limitcycles.analyses.currents`, one a seed."""
+"""The rule on currents, of the part `planes` of the measurement, one a seed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from limitcycles.series.blocks import SeriesError
-from limitcycles.series.slopes import Slope, prediction_slope
+from limitcycles.statistics.blocks import SeriesError
+from limitcycles.statistics.slopes import Slope, prediction_slope
 
 
 def corrected(seeds: Sequence[xr.Dataset], level: float) -> float:

@@ -7,10 +7,10 @@ from functools import cache
 import numpy as np
 import xarray as xr
 
-from limitcycles.analyses._rates import measured
-from limitcycles.series import currents
-from limitcycles.series.linear_sgd import LinearSGD
-from limitcycles.series.slopes import Slope, prediction_slope
+from limitcycles.papers.chaudhari2018.network_currents.rates import measured
+from limitcycles.statistics import currents
+from limitcycles.statistics.slopes import Slope, prediction_slope
+from limitcycles.theory.linear_sgd import LinearSGD
 
 EPOCHS = 120_000  # 24,000 relaxation times: what turns 0.05 radians in one is seen with them
 WARM = 200  # epochs until the start is forgotten

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from limitcycles.series import currents
-from limitcycles.series.autocorrelation import autocorrelation
-from limitcycles.series.long_run import BATCHES, batch_means, batches_of
-from limitcycles.series.stationarity import halves
+from limitcycles.statistics import currents
+from limitcycles.statistics.autocorrelation import autocorrelation
+from limitcycles.statistics.long_run import BATCHES, batch_means, batches_of
+from limitcycles.statistics.stationarity import halves
 
 POINTS = 150  # of a swept area, for charts
 LEVEL = 0.95  # of the gate's tests

@@ -7,18 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from limitcycles import wording
-from limitcycles.claims import _planted_currents as planted
-from limitcycles.claims._currents_rule import (
-    corrected,
-    currents_in,
-    finds,
-    gated,
-    significant,
-    slope,
-)
-from limitcycles.claims.entries import sloped, statistic
-from limitcycles.claims.result import (
+from limitcycles.judging import wording
+from limitcycles.judging.numbers import sloped, statistic
+from limitcycles.judging.result import (
     NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
@@ -28,10 +19,19 @@ from limitcycles.claims.result import (
     control,
     some_run,
 )
-from limitcycles.errors import LimitcyclesError
-from limitcycles.series.slopes import Slope
-from limitcycles.statistics import POSITIVE, count_of
-from limitcycles.wording import listed
+from limitcycles.judging.wording import listed
+from limitcycles.papers.chaudhari2018.network_currents import planted
+from limitcycles.papers.chaudhari2018.network_currents.planes import (
+    corrected,
+    currents_in,
+    finds,
+    gated,
+    significant,
+    slope,
+)
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.statistics.intervals import POSITIVE, count_of
+from limitcycles.statistics.slopes import Slope
 
 FREE, MOMENTUM = ("plain", "plain-few"), ("text", "code")  # the arms that decide
 FOUND, COUNTED = "planes with a current", "planes that pass the gate"

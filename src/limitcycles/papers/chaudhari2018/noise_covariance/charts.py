@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
+from limitcycles.judging import wording
 
 NAMES = ("trace-ratio", "matrix-distance")
 FORMULA = {"with-replacement": "D/b", "without-replacement": "(1/b)(1 − b/N) D'"}

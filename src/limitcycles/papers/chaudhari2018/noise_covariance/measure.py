@@ -1,8 +1,8 @@
 """Covariance of mini-batch gradients at fixed weights (Def. 1, App. A): draws and enumeration.
 
 The gradients are those of a network that was trained for a few epochs on real images, as the
-pipeline does it. The mini-batches come from `limitcycles.samplers`, which training uses; the
-envelope of the distance from the draws of `limitcycles.batch_noise`, which share no code with it.
+pipeline does it. The mini-batches come from `training.samplers`, which training uses; the
+envelope of the distance from the draws of `theory.batch_noise`, which share no code with it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ import torch
 import xarray as xr
 from scipy import stats
 
-from limitcycles import batch_noise, datasets, gradients, training
-from limitcycles.batch_noise import SAMPLINGS
-from limitcycles.per_sample import PerSampleGradients
-from limitcycles.progress import track
-from limitcycles.samplers import SAMPLERS
-from limitcycles.seeds import stream
+from limitcycles import datasets
+from limitcycles.diffusion import gradients
+from limitcycles.diffusion.per_sample import PerSampleGradients
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.theory import batch_noise
+from limitcycles.theory.batch_noise import SAMPLINGS
+from limitcycles.training import sgd
+from limitcycles.training.samplers import SAMPLERS
 
 LEVEL = 0.95
 SIZES = (1, 8, 32, 128)  # and N with replacement, N/2 without
@@ -106,12 +109,12 @@ def network_gradients(seed: int) -> tuple[np.ndarray, dict]:
     """Per-sample gradients (N, d), float64, of the trained network, and the attributes."""
     dataset = datasets.build(DATASET, log=lambda line: None)
     with tempfile.TemporaryDirectory() as state:
-        run = training.train(
+        run = sgd.train(
             dataset, RUN, stream(seed, "network"), Path(state), name="tiny-fc", device="cpu"
         )
     # `snapshot_network` and the gradients in float64: the rounding of D is then no matter.
     network = gradients.snapshot_network(run, 100, "float64")
-    images, labels = training.tensors(dataset, "train", "cpu")
+    images, labels = sgd.tensors(dataset, "train", "cpu")
     images = images.double()
     rows = PerSampleGradients(network, images, labels)(images, labels).numpy()
     squares = ((rows - rows.mean(0)) ** 2).sum(1)

@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from limitcycles import wording
-from limitcycles.claims.entries import largest, result_entry, single
-from limitcycles.claims.result import (
+from limitcycles.judging import wording
+from limitcycles.judging.numbers import largest, result_entry, single
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
@@ -19,7 +19,7 @@ from limitcycles.claims.result import (
     control,
     paper_value,
 )
-from limitcycles.statistics import EXPECTED, MEAN
+from limitcycles.statistics.intervals import EXPECTED, MEAN
 
 RARE = 1e-3  # a true control fails by chance this often
 

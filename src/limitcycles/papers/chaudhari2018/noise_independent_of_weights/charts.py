@@ -5,9 +5,9 @@ from typing import Any
 import altair as alt
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, estimates, lines, parts
 from limitcycles.charts.theme import dressed
+from limitcycles.judging import wording
 
 NAMES = ("spectra-over-training", "distance")
 

@@ -7,11 +7,11 @@ from itertools import combinations
 import numpy as np
 import xarray as xr
 
-from limitcycles.claims.entries import statistic
-from limitcycles.claims.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
-from limitcycles.diffusion import Rows, exact
-from limitcycles.spectrum import summarise
-from limitcycles.statistics import POSITIVE, REAL, Estimate, Scale, estimate
+from limitcycles.diffusion.matrix import Rows, exact
+from limitcycles.diffusion.spectrum import summarise
+from limitcycles.judging.numbers import statistic
+from limitcycles.judging.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
+from limitcycles.statistics.intervals import POSITIVE, REAL, Estimate, Scale, estimate
 
 SCALE = POSITIVE  # of a distance; the rule's own interval is linear
 WORDS = {True: "below", False: "above", None: "undecided"}

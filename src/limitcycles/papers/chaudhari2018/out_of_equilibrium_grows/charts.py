@@ -6,9 +6,9 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
+from limitcycles.judging import wording
 
 NAMES = ("distance",)
 CONTROLS = {"line": "one dimension (control)", "still": "D = I (control)"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from limitcycles.claims.entries import largest, sloped
-from limitcycles.claims.result import (
+from limitcycles.judging.numbers import largest, sloped
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
@@ -16,7 +16,7 @@ from limitcycles.claims.result import (
     arm,
     control,
 )
-from limitcycles.convergence import Slope, log_log_slope
+from limitcycles.statistics.convergence import Slope, log_log_slope
 
 CONSTANT = "constant"  # the arm with constant D; all others have a varying one
 POSITIVE, NEGATIVE = "line", "still"

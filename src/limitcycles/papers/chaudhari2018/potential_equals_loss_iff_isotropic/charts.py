@@ -6,9 +6,9 @@ import altair as alt
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
+from limitcycles.judging import wording
 
 NAMES = ("named-systems", "residual-against-force", "force-against-commutator")
 FLOOR = 1e-6  # what is smaller, rounding and exact zeros, is drawn here

@@ -6,11 +6,10 @@ import numpy as np
 import sympy as sp
 import xarray as xr
 
-from limitcycles import linear_theory, systems
-from limitcycles.fokker_planck import analysis
-from limitcycles.progress import track
-from limitcycles.seeds import stream
-from limitcycles.studies import _grids
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.theory import linear_theory, systems, two_grids
+from limitcycles.theory.fokker_planck import analysis
 
 DIMENSIONS = (2, 4, 8)
 FAMILIES = ("isotropic", "commuting", "non-commuting")
@@ -133,14 +132,14 @@ def _named(cells: int) -> xr.Dataset:
     rows = []
     for name, family in track(NAMED.items(), unit="system", what="potentials and losses"):
         system = systems.system(name)
-        box = _grids.widened(system.box, WIDER if family == "varying" else 1.0)
-        fine, coarse = (grid_numbers(system, found) for found in _grids.pair(system, cells, box))
+        box = two_grids.widened(system.box, WIDER if family == "varying" else 1.0)
+        fine, coarse = (grid_numbers(system, found) for found in two_grids.pair(system, cells, box))
         exact = exact_numbers(system, cells, box)
         row = {"family": family}
         for key in ("residual", "force"):
             row |= {
                 f"{key}_grid": fine[key],
-                f"{key}_error": float(_grids.error(fine[key], coarse[key])),
+                f"{key}_error": float(two_grids.error(fine[key], coarse[key])),
                 f"{key}_exact": exact[key] if exact else np.nan,
                 key: exact[key] if exact else fine[key],
             }
@@ -151,14 +150,16 @@ def _named(cells: int) -> xr.Dataset:
     return xr.Dataset(variables, coords={"system": list(NAMED)}, attrs={"cells": cells})
 
 
-def grid_numbers(system: systems.System, found: _grids.Steady) -> dict[str, float]:
+def grid_numbers(system: systems.System, found: two_grids.Steady) -> dict[str, float]:
     """`residual` and `force` from the steady state on a grid; j = J/ρ by the fluxes."""
     phi = analysis.potential(found.density, system.temperature)
     force = analysis.force_from_current(found.generator, found.density)
     return _numbers(phi, system.loss(found.points), force, found.generator.drift, found.weights)
 
 
-def exact_numbers(system: systems.System, cells: int, box: _grids.Box) -> dict[str, float] | None:
+def exact_numbers(
+    system: systems.System, cells: int, box: two_grids.Box
+) -> dict[str, float] | None:
     """The same from the known Φ and j, by sums over the centres; None without a known Φ."""
     if system.potential is None:
         return None
@@ -186,7 +187,7 @@ def _held(finding: systems.Finding | None) -> int:
 
 def _controls(settings: dict) -> xr.Dataset:
     system = systems.linear_isotropic()
-    found = _grids.steady(system, settings["cells"] // 2)
+    found = two_grids.steady(system, settings["cells"] // 2)
     phi = analysis.potential(found.density, system.temperature)
     rng = np.random.default_rng(stream(settings["seed"], "shuffled potential"))
     shuffled = rng.permutation(phi.ravel()).reshape(phi.shape)

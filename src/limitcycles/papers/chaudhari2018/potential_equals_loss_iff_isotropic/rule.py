@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from limitcycles.claims.entries import largest, smallest
-from limitcycles.claims.result import (
+from limitcycles.judging.numbers import largest, smallest
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
@@ -16,7 +16,7 @@ from limitcycles.claims.result import (
     arm,
     control,
 )
-from limitcycles.wording import listed
+from limitcycles.judging.wording import listed
 
 ISOTROPIC = "isotropic"  # the arm in which both must vanish; in all others they must not
 NAMES = {"residual": "residual of Φ on f", "force": "‖j‖/‖∇f‖"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from limitcycles.claims.entries import largest
-from limitcycles.claims.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
-from limitcycles.wording import listed
+from limitcycles.judging.numbers import largest
+from limitcycles.judging.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
+from limitcycles.judging.wording import listed
 
 NAME = "difference of Φ over a decade of T"
 CONTROL = "control"  # D = I/(1 + f)

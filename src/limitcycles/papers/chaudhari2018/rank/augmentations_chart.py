@@ -6,10 +6,10 @@ import altair as alt
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
-from limitcycles.statistics import POSITIVE, estimate
+from limitcycles.judging import wording
+from limitcycles.statistics.intervals import POSITIVE, estimate
 
 COLUMNS = {"rank": "rank (% of d)", "mean": "mean eigenvalue (gradient squared)"}
 

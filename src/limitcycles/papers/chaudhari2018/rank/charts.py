@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
-from limitcycles.charts import augmentations, captions, data, estimates, lines, parts
+from limitcycles.charts import data, estimates, lines, parts
 from limitcycles.charts.theme import dressed
-from limitcycles.statistics import POSITIVE, estimate
-from limitcycles.thresholds import paper_threshold
+from limitcycles.diffusion.thresholds import paper_threshold
+from limitcycles.judging import wording
+from limitcycles.papers.chaudhari2018.rank import augmentations_chart, printed_moments_chart
+from limitcycles.statistics.intervals import POSITIVE, estimate
 
 # The last is drawn only where D was taken over several augmentations of the images.
 NAMES = (
@@ -41,10 +42,10 @@ def draw(
         "rank-curve": _rank_curve(result, spectra),
         "rank-by-arm": _rank_by_arm(result, spectra),
         "mean-readings": _mean_readings(result, spectra),
-        "caption-arithmetic": captions.chart(result, spectra, READINGS),
+        "caption-arithmetic": printed_moments_chart.chart(result, spectra, READINGS),
     }
     papers = {"rank": data.paper_value(result, RANK), "mean": data.paper_value(result, MOMENTS[0])}
-    if (swept := augmentations.chart(result, spectra, papers)) is not None:
+    if (swept := augmentations_chart.chart(result, spectra, papers)) is not None:
         drawn["augmentations"] = swept
     return drawn
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from limitcycles import captions, wording
-from limitcycles.claims.result import paper_value
-from limitcycles.statistics import POSITIVE, estimate
+from limitcycles.judging import wording
+from limitcycles.judging.result import paper_value
+from limitcycles.papers.chaudhari2018.rank import printed_moments
+from limitcycles.statistics.intervals import POSITIVE, estimate
 
 SETTLED = 0.05  # largest relative change of the rank from the last but one number of augmentations
 CAPTION = ("rank", "mean eigenvalue", "std of eigenvalues")  # names of the paper's numbers
@@ -23,14 +24,14 @@ def caption_arithmetic(entry: dict, spectra: Mapping[str, Sequence[xr.Dataset]])
     """
     weights = int(next(iter(spectra.values()))[0].attrs["weights"])
     numbers = [paper_value(entry, name) for name in CAPTION]
-    each = captions.roundings(weights, *numbers)
+    each = printed_moments.roundings(weights, *numbers)
     measured = {
         name: estimate([float(s["eigenvalue"].values[0]) for s in mine], POSITIVE).value
         for name, mine in spectra.items()
     }
     some, sentences = False, []
-    for reading in captions.READINGS:
-        ends = captions.range_of_paper(weights, *numbers, reading)
+    for reading in printed_moments.READINGS:
+        ends = printed_moments.range_of_paper(weights, *numbers, reading)
         within = [n for n, top in measured.items() if ends and ends[0] <= top <= ends[1]]
         some = some or bool(within)
         sentences.append(
@@ -39,7 +40,7 @@ def caption_arithmetic(entry: dict, spectra: Mapping[str, Sequence[xr.Dataset]])
         )
     tops = ", ".join(f"{name} {wording.number(top)}" for name, top in measured.items())
     rank, mean, std = (wording.given(number) for number in numbers)
-    count = captions.of_paper(weights, *numbers).rank
+    count = printed_moments.of_paper(weights, *numbers).rank
     return {
         "name": "caption, arithmetic",
         "holds": some,
@@ -48,15 +49,15 @@ def caption_arithmetic(entry: dict, spectra: Mapping[str, Sequence[xr.Dataset]])
     }
 
 
-def _leaves(each: list[captions.Caption], reading: str) -> str:
+def _leaves(each: list[printed_moments.Caption], reading: str) -> str:
     """What a reading means, over all that rounds to the printed numbers (`each`)."""
-    found = [(c, ends) for c in each if (ends := captions.largest_eigenvalue(c, reading))]
+    found = [(c, ends) for c in each if (ends := printed_moments.largest_eigenvalue(c, reading))]
     if not found:
         return "no spectrum has these numbers"
     low, high = min(e[0] for _, e in found), max(e[1] for _, e in found)
     said = f"λ_max from {wording.number(low)} to {wording.number(high)}"
     if reading == "all":
-        shares = [captions.least_share_of_threshold(c) for c, _ in found]
+        shares = [printed_moments.least_share_of_threshold(c) for c, _ in found]
         share = 100 * min(s for s in shares if s is not None)
         if share >= 1:
             said += (

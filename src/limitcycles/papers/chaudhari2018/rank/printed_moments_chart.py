@@ -6,9 +6,10 @@ import altair as alt
 import pandas as pd
 import xarray as xr
 
-from limitcycles import captions, wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
+from limitcycles.judging import wording
+from limitcycles.papers.chaudhari2018.rank import printed_moments
 
 CAPTION = ("rank", "mean eigenvalue", "std of eigenvalues")  # names of the paper's numbers
 
@@ -32,7 +33,7 @@ def chart(
     numbers = [data.paper_value(result, name) for name in CAPTION]
     bars, said = [], []
     for reading, label in readings.items():
-        ends = captions.range_of_paper(weights, *numbers, reading)
+        ends = printed_moments.range_of_paper(weights, *numbers, reading)
         if ends is None:
             said.append(f"{label}: none at all")
             bars.append({"reading": label, "low": None, "high": None})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from limitcycles.captions import READINGS
-from limitcycles.claims import _rank_checks
-from limitcycles.claims.entries import statistic
-from limitcycles.claims.result import (
+from limitcycles.diffusion.matrix import Rows, exact
+from limitcycles.diffusion.spectrum import rank
+from limitcycles.diffusion.thresholds import paper_threshold
+from limitcycles.judging.numbers import statistic
+from limitcycles.judging.result import (
     CONTRADICTED,
     REPRODUCED,
     WITH_CAVEAT,
@@ -18,10 +19,9 @@ from limitcycles.claims.result import (
     control,
     paper_value,
 )
-from limitcycles.diffusion import Rows, exact
-from limitcycles.spectrum import rank
-from limitcycles.statistics import FROM_ONE, POSITIVE, SHARE_LOG
-from limitcycles.thresholds import paper_threshold
+from limitcycles.papers.chaudhari2018.rank import checks as _rank_checks
+from limitcycles.papers.chaudhari2018.rank.printed_moments import READINGS
+from limitcycles.statistics.intervals import FROM_ONE, POSITIVE, SHARE_LOG
 
 CONTROL_SHAPE = (3000, 1000)  # examples and weights of the synthetic gradients
 

@@ -1,8 +1,8 @@
 """Weak convergence of SGD to its equation (3), Lemma 2: with η/b held fixed, and with b fixed.
 
-Every expectation is computed without sampling noise (`limitcycles.line_expectations`), and again by
+Every expectation is computed without sampling noise (`theory.line_expectations`), and again by
 other means: exact moments and characteristic functions of the quadratic sums
-(`limitcycles.finite_sums`), and ensembles of SGD on all of them.
+(`limitcycles.theory.finite_sums`), and ensembles of SGD on all of them.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import numpy as np
 import scipy.integrate
 import xarray as xr
 
-from limitcycles import finite_sums
-from limitcycles.convergence import log_log_slope
-from limitcycles.finite_sums import QuadraticSum, point_moments
-from limitcycles.langevin import weak_error
-from limitcycles.line_expectations import Interval, sde_expectations, sgd_expectations
-from limitcycles.line_systems import FUNCTIONS, SYSTEMS, TEMPERATURE, System
-from limitcycles.progress import track
-from limitcycles.seeds import stream
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.statistics.convergence import log_log_slope
+from limitcycles.theory import finite_sums
+from limitcycles.theory.finite_sums import QuadraticSum, point_moments
+from limitcycles.theory.langevin import weak_error
+from limitcycles.theory.line_expectations import Interval, sde_expectations, sgd_expectations
+from limitcycles.theory.line_systems import FUNCTIONS, SYSTEMS, TEMPERATURE, System
 
 LEVEL = 0.95
 BATCHES = (1, 2, 4, 8, 16)

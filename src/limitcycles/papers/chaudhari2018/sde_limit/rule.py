@@ -6,16 +6,9 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from limitcycles import wording
-from limitcycles.claims.entries import sloped
-from limitcycles.claims.result import (
-    CONTRADICTED,
-    Evidence,
-    Outcome,
-    arm,
-    by_agreement,
-    control,
-)
+from limitcycles.judging import wording
+from limitcycles.judging.numbers import sloped
+from limitcycles.judging.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
 
 CLOSE = 0.01  # numerical error relative to the weak error, at most
 APART = 4  # standard errors

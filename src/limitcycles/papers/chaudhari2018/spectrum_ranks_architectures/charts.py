@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, labels, parts
 from limitcycles.charts.theme import dressed
+from limitcycles.judging import wording
 
 NAMES = ("score-against-error", "within-datasets", "rank-correlations")
 

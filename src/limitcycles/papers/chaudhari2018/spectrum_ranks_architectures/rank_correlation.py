@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import kendalltau
 
-from limitcycles.statistics import REAL, Scale, estimate
+from limitcycles.statistics.intervals import REAL, Scale, estimate
 
 RESAMPLES = 2000  # of the bootstrap over networks
 

@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import xarray as xr
 
-from limitcycles import wording
-from limitcycles.claims import _rank_correlation as correlation
-from limitcycles.claims.entries import statistic
-from limitcycles.claims.result import (
+from limitcycles.judging import wording
+from limitcycles.judging.numbers import statistic
+from limitcycles.judging.result import (
     NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
@@ -21,8 +20,11 @@ from limitcycles.claims.result import (
     arm,
     control,
 )
-from limitcycles.errors import LimitcyclesError
-from limitcycles.statistics import CORRELATION, PERCENT, POSITIVE
+from limitcycles.papers.chaudhari2018.spectrum_ranks_architectures import (
+    rank_correlation as correlation,
+)
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.statistics.intervals import CORRELATION, PERCENT, POSITIVE
 
 ALL = "all networks"
 FEWEST = 5  # networks that see the same dataset, from which the second rule looks at it

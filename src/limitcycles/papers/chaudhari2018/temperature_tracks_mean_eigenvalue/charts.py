@@ -7,12 +7,19 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from limitcycles import wording
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
-from limitcycles.claims.temperature import MATCHED, WORDS, ratios
-from limitcycles.claims.temperature_theory import agreement, predictions
-from limitcycles.statistics import POSITIVE, estimate
+from limitcycles.judging import wording
+from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.predictions import (
+    agreement,
+    predictions,
+)
+from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.rule import (
+    MATCHED,
+    WORDS,
+    ratios,
+)
+from limitcycles.statistics.intervals import POSITIVE, estimate
 
 NAMES = ("variance-by-setting", "predicted-variance", "ratio-by-seed")
 VARIANCE = "variance over the second half of the steps (weight²)"

@@ -1,6 +1,6 @@
 """The noise of trained networks under plain SGD, at matched temperatures (Remark 15).
 
-`limitcycles.temperatures` says what theory makes of it.
+`noise_temperature` says what theory makes of it.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from limitcycles import stopping
-from limitcycles.checkpoint import Checkpoint, means
-from limitcycles.devices import pick_device
-from limitcycles.errors import LimitcyclesError
-from limitcycles.gradients import snapshot_network
-from limitcycles.networks import trainable
-from limitcycles.progress import track
-from limitcycles.seeds import stream
-from limitcycles.settings import digest
-from limitcycles.sole_writer import Turn, sole_writer
-from limitcycles.subnormals import flushed
-from limitcycles.temperatures import (
+from limitcycles.configuration.settings import digest
+from limitcycles.diffusion.gradients import snapshot_network
+from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.noise_temperature import (
     Moments,
     diffusive_variance,
     equal_rate,
     expected_variance,
     matched_rates,
 )
-from limitcycles.training import tensors
+from limitcycles.runtime import stopping
+from limitcycles.runtime.devices import pick_device
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.runtime.progress import track
+from limitcycles.runtime.seeds import stream
+from limitcycles.runtime.subnormals import flushed
+from limitcycles.storage.sole_writer import Turn, sole_writer
+from limitcycles.training.checkpoint import Checkpoint, means
+from limitcycles.training.networks import trainable
+from limitcycles.training.sgd import tensors
 
 GROUPS = ("equal-temperature", "matched")
 DRAWS = 200  # mini-batches for the noise of one step at the snapshot

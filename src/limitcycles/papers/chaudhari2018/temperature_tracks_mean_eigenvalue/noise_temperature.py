@@ -20,8 +20,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from limitcycles import arguments
-from limitcycles.errors import LimitcyclesError
+from limitcycles.runtime import arguments
+from limitcycles.runtime.errors import LimitcyclesError
 
 
 class Moments:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from limitcycles import wording
-from limitcycles.late_noise import GROUPS
-from limitcycles.statistics import POSITIVE, REAL, estimate
+from limitcycles.judging import wording
+from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.measure import GROUPS
+from limitcycles.statistics.intervals import POSITIVE, REAL, estimate
 
 EQUAL, MATCHED = GROUPS
 FACTOR = 2  # a prediction holds if all settings are within it

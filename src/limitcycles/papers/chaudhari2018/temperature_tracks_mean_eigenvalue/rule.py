@@ -2,7 +2,7 @@
 
 What is called noise here is how far the weights wander, not the noise of a step: that has the
 variance (η²/b)·mean λ(D) by Definition 1; `one step` among the checks measures that of the
-gradient, mean λ(D)/b. How the one follows from the other, `limitcycles.temperatures` says;
+gradient, mean λ(D)/b. How the one follows from the other, `noise_temperature` says;
 `claims.temperature_theory` compares.
 """
 
@@ -14,10 +14,9 @@ import numpy as np
 import torch
 import xarray as xr
 
-from limitcycles import wording
-from limitcycles.claims import temperature_theory
-from limitcycles.claims.entries import statistic
-from limitcycles.claims.result import (
+from limitcycles.judging import wording
+from limitcycles.judging.numbers import statistic
+from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
@@ -28,11 +27,18 @@ from limitcycles.claims.result import (
     arm,
     control,
 )
-from limitcycles.errors import LimitcyclesError
-from limitcycles.late_noise import GROUPS
-from limitcycles.series.linear_sgd import LinearSGD, linear_series
-from limitcycles.statistics import POSITIVE, REAL, Scale, estimate
-from limitcycles.temperatures import Moments, equal_rate, matched_rates
+from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import (
+    predictions as temperature_theory,
+)
+from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.measure import GROUPS
+from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.noise_temperature import (
+    Moments,
+    equal_rate,
+    matched_rates,
+)
+from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.statistics.intervals import POSITIVE, REAL, Scale, estimate
+from limitcycles.theory.linear_sgd import LinearSGD, linear_series
 
 EQUAL, MATCHED = GROUPS
 WORDS = {EQUAL: "equal η/b", MATCHED: "equal (η/b)·mean λ"}

@@ -7,11 +7,11 @@ import json
 import torch
 import xarray as xr
 
-from limitcycles.claims.entries import statistic
-from limitcycles.claims.rank import within
-from limitcycles.claims.result import Evidence, Outcome, arm, by_agreement, control, paper_value
-from limitcycles.statistics import PERCENT
-from limitcycles.training import error_percent
+from limitcycles.judging.numbers import statistic
+from limitcycles.judging.result import Evidence, Outcome, arm, by_agreement, control, paper_value
+from limitcycles.papers.chaudhari2018.rank.rule import within
+from limitcycles.statistics.intervals import PERCENT
+from limitcycles.training.sgd import error_percent
 
 PLANTED = 10_000  # predictions of the positive control
 WORDS = {"test": "test error", "train": "training error"}  # as the ledger has them
