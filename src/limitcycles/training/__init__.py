@@ -1,1 +1,1 @@
-"""Networks and their training; `compiled` has loops for small ones, `trajectories` keeps every epoch."""
+"""Networks and their training; `compiled` has loops for small ones, `trajectories` every epoch."""
