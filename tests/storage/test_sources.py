@@ -193,4 +193,4 @@ def test_a_star_stands_for_all_modules_of_a_package():
     all_of_it = source_files.closure("limitcycles.charts.*")
     assert ROOT / "charts/parts.py" not in alone
     assert set((ROOT / "charts").glob("*.py")) <= set(all_of_it)
-    assert ROOT / "diffusion/thresholds.py" in all_of_it  # what they import
+    assert ROOT / "statistics/thresholds.py" in all_of_it  # what they import

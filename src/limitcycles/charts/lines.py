@@ -5,7 +5,7 @@ import pandas as pd
 import xarray as xr
 
 from limitcycles.charts import data, parts
-from limitcycles.diffusion.thresholds import paper_threshold
+from limitcycles.statistics.thresholds import paper_threshold
 
 FLOOR = 1e-14  # the drawn range in units of the largest eigenvalue; below it is rounding
 _TITLE = "after training for"

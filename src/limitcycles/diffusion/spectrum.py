@@ -10,9 +10,9 @@ import xarray as xr
 
 from limitcycles.diffusion import gradient_store, krylov, matrix
 from limitcycles.diffusion.matrix import Rows, Spectrum
-from limitcycles.diffusion.thresholds import paper_threshold
 from limitcycles.runtime import arguments
 from limitcycles.runtime.devices import pick_device
+from limitcycles.statistics.thresholds import paper_threshold
 
 TAU = np.logspace(-16, -1, 151)
 # Rows left out of products carry this share of the trace, times the tolerance and the threshold of

@@ -142,6 +142,11 @@ def sloped(
     )
 
 
+def within(value: float, target: float, factor: float) -> bool:
+    """target/factor ≤ value ≤ target·factor."""
+    return target / factor <= value <= target * factor
+
+
 def _extreme(kind: str, value: float, name: str, values, unit: str, level: float | None) -> dict:
     return result_entry(
         f"{kind} {name}",

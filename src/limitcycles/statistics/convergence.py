@@ -23,6 +23,16 @@ class Slope:
     intercept: float
 
 
+def power_of_spacing(cells, errors) -> float:
+    """Power of the spacing 1/cells with which errors on grids fall; infinite if one is zero.
+
+    `cells` and `errors` have shape (n,), n ≥ 2. Raises ConvergenceError: as `log_log_slope`.
+    """
+    if min(errors) <= 0:
+        return float("inf")
+    return log_log_slope(1 / np.asarray(cells, float), errors).slope
+
+
 def log_log_slope(steps, errors, level: float = 0.95) -> Slope:
     """Least-squares slope of log |error| against log step, with its Student t interval.
 

@@ -16,7 +16,7 @@ from limitcycles.judging.result import (
     by_agreement,
     control,
 )
-from limitcycles.papers.chaudhari2018.free_energy_decreases.rule import given, order
+from limitcycles.statistics.convergence import power_of_spacing
 
 ROUNDING = 1e-12  # a smaller spread has no order
 IDENTITY = {
@@ -38,7 +38,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     for name in entry["arms"]:
         discrete = spreads(steps, name, "energy")
         closed = spreads(steps, name, "closed_energy")
-        power = order(cells, closed)
+        power = power_of_spacing(cells, closed)
         finest = closed[int(np.argmax(cells))]
         small = max(discrete) <= limit
         vanishes = finest <= limit or power >= parameters["order"]
@@ -78,9 +78,10 @@ def spread(F: np.ndarray, energy: np.ndarray, entropy: np.ndarray) -> float:
 def spreads(steps: xr.Dataset, system: str, energy: str) -> list[float]:
     """One for each grid of a system."""
     names = ("free_energy", energy, "entropy")
+    runs = [steps.sel(system=system, cells=cells) for cells in steps["cells"].values]
     return [
-        spread(*(given(steps, system, cells, name) for name in names))
-        for cells in steps["cells"].values
+        spread(*(run[name].values[np.isfinite(run["time"].values)] for name in names))
+        for run in runs
     ]
 
 
@@ -97,7 +98,7 @@ def _controls(entry: dict, steps: xr.Dataset, gaussian: xr.Dataset) -> list[dict
         if np.isfinite(steps["loss_energy"].sel(system=name).values).any()
     ]
     with_loss = [spreads(steps, name, "loss_energy") for name in anisotropic]
-    powers = [order(steps["cells"].values, errors) for errors in with_loss]
+    powers = [power_of_spacing(steps["cells"].values, errors) for errors in with_loss]
     wrong = min(min(errors) for errors in with_loss)
     return [
         control(

@@ -8,7 +8,7 @@ import xarray as xr
 from limitcycles.judging import wording
 from limitcycles.judging.numbers import largest
 from limitcycles.judging.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
-from limitcycles.statistics.convergence import log_log_slope
+from limitcycles.statistics.convergence import power_of_spacing
 
 ORDER = 1.5  # least power of the spacing with which an error of discretisation falls (theory: 2)
 
@@ -84,16 +84,9 @@ def _controls(entry: dict, steps: xr.Dataset, gaussian: xr.Dataset) -> list[dict
     ]
 
 
-def order(cells: np.ndarray, errors: list[float]) -> float:
-    """Power of the spacing with which errors fall; infinite where there is one of zero."""
-    if min(errors) <= 0:
-        return float("inf")
-    return log_log_slope(1 / np.asarray(cells, float), errors).slope
-
-
 def falls(cells: np.ndarray, errors: list[float], rounding: float) -> bool:
     """Whether errors fall like those of a grid, or the finest has only rounding."""
-    return errors[int(np.argmax(cells))] <= rounding or order(cells, errors) >= ORDER
+    return errors[int(np.argmax(cells))] <= rounding or power_of_spacing(cells, errors) >= ORDER
 
 
 def _closed(entry: dict, steps: xr.Dataset) -> dict:
@@ -124,7 +117,7 @@ def _fisher(entry: dict, steps: xr.Dataset) -> dict:
         for n in cells:
             rate, fisher = (given(steps, name, n, key) for key in ("rate", "fisher"))
             mine.append(float(np.abs(rate - fisher).max() / rate.max()))
-        orders.append(order(cells, mine))
+        orders.append(power_of_spacing(cells, mine))
         errors.append(mine[int(np.argmax(cells))])
     return {
         "name": "rate of the decrease",

@@ -9,10 +9,10 @@ import xarray as xr
 
 from limitcycles.charts import data, estimates, lines, parts
 from limitcycles.charts.theme import dressed
-from limitcycles.diffusion.thresholds import paper_threshold
 from limitcycles.judging import wording
 from limitcycles.papers.chaudhari2018.rank import augmentations_chart, printed_moments_chart
 from limitcycles.statistics.intervals import POSITIVE, estimate
+from limitcycles.statistics.thresholds import paper_threshold
 
 # The last is drawn only where D was taken over several augmentations of the images.
 NAMES = (

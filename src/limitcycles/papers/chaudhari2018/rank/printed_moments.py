@@ -27,7 +27,7 @@ from itertools import product
 
 import numpy as np
 
-from limitcycles.diffusion.thresholds import paper_threshold
+from limitcycles.statistics.thresholds import paper_threshold
 
 READINGS = ("all", "clipped", "above")
 _SLACK = 1e-9  # of S₂, relative: rounding

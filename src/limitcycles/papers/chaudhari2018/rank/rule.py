@@ -6,8 +6,7 @@ import torch
 
 from limitcycles.diffusion.matrix import Rows, exact
 from limitcycles.diffusion.spectrum import rank
-from limitcycles.diffusion.thresholds import paper_threshold
-from limitcycles.judging.numbers import statistic
+from limitcycles.judging.numbers import statistic, within
 from limitcycles.judging.result import (
     CONTRADICTED,
     REPRODUCED,
@@ -22,6 +21,7 @@ from limitcycles.judging.result import (
 from limitcycles.papers.chaudhari2018.rank import checks as _rank_checks
 from limitcycles.papers.chaudhari2018.rank.printed_moments import READINGS
 from limitcycles.statistics.intervals import FROM_ONE, POSITIVE, SHARE_LOG
+from limitcycles.statistics.thresholds import paper_threshold
 
 CONTROL_SHAPE = (3000, 1000)  # examples and weights of the synthetic gradients
 
@@ -124,11 +124,6 @@ def _precision(arms: list[dict], paper: float, factor: float) -> dict:
         "detail": f"intervals of the agreeing arms within a factor {factor:g} of the paper's "
         f"{paper:g} %: " + ("; ".join(f"{k}: {words[v]}" for k, v in inside.items()) or "no arm"),
     }
-
-
-def within(value: float, target: float, factor: float) -> bool:
-    """target/factor ≤ value ≤ target·factor."""
-    return target / factor <= value <= target * factor
 
 
 def agrees(main: dict, paper: float, factor: float) -> bool:

@@ -7,9 +7,8 @@ import json
 import torch
 import xarray as xr
 
-from limitcycles.judging.numbers import statistic
+from limitcycles.judging.numbers import statistic, within
 from limitcycles.judging.result import Evidence, Outcome, arm, by_agreement, control, paper_value
-from limitcycles.papers.chaudhari2018.rank.rule import within
 from limitcycles.statistics.intervals import PERCENT
 from limitcycles.training.sgd import error_percent
 
