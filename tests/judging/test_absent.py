@@ -15,7 +15,8 @@ from limitcycles.judging.result import (
     Outcome,
     arm,
     assemble,
-    control,
+    negative,
+    positive,
 )
 from limitcycles.papers.chaudhari2018.rank import rule as rank
 from limitcycles.statistics.intervals import REAL
@@ -124,7 +125,7 @@ def test_reasons_are_grouped_and_only_those_of_deciding_arms_count():
     arms = {n: {"run": n, "description": n} for n in ("a", "b", "c", "d")}
     entry = claims()["rank-cifar100"] | {"arms": {"a": arms["a"]}}
     number = statistic("x", [1, 2, 3], scale=REAL, unit="1", level=0.95)
-    behaved = [control(k, k, "as expected", "share", 0, True) for k in ("positive", "negative")]
+    behaved = [make("x", "share", 0, True) for make in (positive, negative)]
     found = Outcome(REPRODUCED, number, [arm(entry, "a", True, [number])], behaved)
     missing = context(absent={"b": NOT_RUN, "c": UNREACHABLE, "d": NOT_RUN})
     result = assemble("c", entry, found, missing)

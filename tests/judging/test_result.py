@@ -15,8 +15,9 @@ from limitcycles.judging.result import (
     arm,
     assemble,
     by_agreement,
-    control,
+    negative,
     paper_value,
+    positive,
 )
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.statistics.intervals import POSITIVE, REAL
@@ -53,8 +54,8 @@ def outcome(verdict=REPRODUCED, *, values=(1, 2, 3), passed=(True, True), caveat
     numbers = number(*values)
     arms = [arm(ENTRY, name, True, [numbers]) for name in ENTRY["arms"]]
     controls = [
-        control(f"control {i}", kind, "as expected", "share", 0.5, behaved)
-        for i, (kind, behaved) in enumerate(zip(("positive", "negative"), passed, strict=True))
+        make(f"control {i}", "share", 0.5, behaved)
+        for i, (make, behaved) in enumerate(zip((positive, negative), passed, strict=True))
     ]
     return Outcome(verdict, numbers, arms, controls, caveats=list(caveats))
 

@@ -64,15 +64,35 @@ class Outcome:
     deciding: Sequence[str] | None = None
 
 
-def control(name: str, kind: str, expectation: str, what: str, value: float, passed: bool) -> dict:
-    """A control; `passed` says whether it behaved as `expectation` says."""
+def positive(
+    name: str, what: str, value: float, passed: bool, expectation: str | None = None
+) -> dict:
+    """A control of which the claim is true by construction; has it `passed`, as expected?
+
+    `value` is its statistic, called `what`. The ledger says what is expected of it, unless it has
+    an `expectation` of its own, as a second one has.
+    """
+    return _control("positive", name, what, value, passed, expectation)
+
+
+def negative(name: str, what: str, value: float, passed: bool) -> dict:
+    """A control of which the claim is false by construction; has it failed the rule (`passed`)?"""
+    return _control("negative", name, what, value, passed)
+
+
+def _control(kind: str, name: str, what: str, value, passed, expectation=None) -> dict:
     return {
         "name": name,
         "kind": kind,
-        "expectation": expectation,
+        "expectation": expectation,  # `assemble` puts that of the ledger here
         "statistic": {"name": what, "value": float(value)},
         "passed": bool(passed),
     }
+
+
+def check(name: str, holds: bool | None, detail: str, **more) -> dict:
+    """A look beside the rule: does it hold (None: undecided), and its numbers in words."""
+    return {"name": name, "holds": None if holds is None else bool(holds), "detail": detail} | more
 
 
 def by_agreement(arms: list[dict]) -> tuple[str, list[str]]:
@@ -141,7 +161,10 @@ def assemble(claim: str, entry: dict, outcome: Outcome, context: dict) -> dict:
         "reason": None,
         "statistic": outcome.statistic,
         "arms": arms,
-        "controls": outcome.controls,
+        "controls": [
+            c | {"expectation": c["expectation"] or entry["controls"][c["kind"]]}
+            for c in outcome.controls
+        ],
         "checks": outcome.checks,
     }
 

@@ -19,7 +19,9 @@ from limitcycles.judging.result import (
     Evidence,
     Outcome,
     arm,
-    control,
+    check,
+    negative,
+    positive,
     some_run,
 )
 from limitcycles.papers.chaudhari2018.autocorrelation.envelopes import examine
@@ -197,18 +199,14 @@ def _controls(entry: dict) -> tuple[list[dict], float]:
     cycles, walks = _synthetic()
     planted, by_chance = left(cycles, (WALK, OU)), left(walks, (WALK,))
     return [
-        control(
+        positive(
             "seven slow cycles and white noise",
-            "positive",
-            entry["controls"]["positive"],
             "% of series outside both envelopes",
             planted,
             planted >= parameters["weights_percent"],
         ),
-        control(
+        negative(
             f"random walks, {_percent(beyond(walks))} of them outside the white-noise bands",
-            "negative",
-            entry["controls"]["negative"],
             "% of series outside the envelope of a random walk",
             by_chance,
             left(walks, (WALK, OU)) < parameters["weights_percent"]
@@ -238,35 +236,35 @@ def _checks(
         for name, (high, low) in zip(deciding, walk, strict=True)
     )
     return [
-        {
-            "name": "what the paper's statistic says",
-            "holds": min(bands) >= enough,
-            "detail": f"outside the white-noise bands: {said} of the weights, and "
+        check(
+            "what the paper's statistic says",
+            min(bands) >= enough,
+            f"outside the white-noise bands: {said} of the weights, and "
             f"{_percent(walks)} of random walks (control), about which these bands tell nothing",
-        },
-        {
-            "name": "second rule: the sum of |r|",
-            "holds": second == verdict,
-            "detail": f"{second}; outside both envelopes: {sums} of the weights",
-        },
-        {
-            "name": "variance ratio, a look without envelopes",
-            "holds": (max(unlike) <= 100 - parameters["within_percent"])
+        ),
+        check(
+            "second rule: the sum of |r|",
+            second == verdict,
+            f"{second}; outside both envelopes: {sums} of the weights",
+        ),
+        check(
+            "variance ratio, a look without envelopes",
+            (max(unlike) <= 100 - parameters["within_percent"])
             if verdict == CONTRADICTED
             else min(unlike) >= enough,
-            "detail": "steps over a hundredth of the run against steps over a thousandth, which is "
+            "steps over a hundredth of the run against steps over a thousandth, which is "
             "at shorter lags than those of the rule; not those of a random walk at "
             f"{wording.percent(level)}: {ratios} of the weights",
-        },
-        {
-            "name": "simulations are enough",
-            "holds": all(v == verdict for v in found),
-            "detail": "weights outside the random-walk envelope, over the 95 % interval of its "
+        ),
+        check(
+            "simulations are enough",
+            all(v == verdict for v in found),
+            "weights outside the random-walk envelope, over the 95 % interval of its "
             f"width: {ranges}; verdicts: {' and '.join(dict.fromkeys(found))}",
-        },
-        {
-            "name": "steady state",
-            "holds": min(same) >= parameters["within_percent"],
-            "detail": f"weights whose halves have equal means and variances: {halves}",
-        },
+        ),
+        check(
+            "steady state",
+            min(same) >= parameters["within_percent"],
+            f"weights whose halves have equal means and variances: {halves}",
+        ),
     ]

@@ -15,7 +15,9 @@ from limitcycles.judging.result import (
     Evidence,
     Outcome,
     arm,
-    control,
+    check,
+    negative,
+    positive,
 )
 
 LEVEL = 0.95  # of the intervals of shares, which do not decide
@@ -40,35 +42,31 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     verdict, caveats = decide(entry, paths, strict, second)
     first, _ = decide(entry, paths, loose, loose)
     checks = [
-        {
-            "name": "the first rule alone",
-            "holds": all(loose[n] >= rule["closed_percent"] for n in entry["arms"]),
-            "detail": f"within {wording.given(rule['distance_percent'])} % of the length, in a "
+        check(
+            "the first rule alone",
+            all(loose[n] >= rule["closed_percent"] for n in entry["arms"]),
+            f"within {wording.given(rule['distance_percent'])} % of the length, in a "
             f"time of {wording.given(rule['time'])}, at least "
             f"{min(loose[n] for n in entry['arms']):.0f} % close on every system, and the verdict "
             f"would be “{first}”: an orbit that fills a torus passes too, if one waits",
-        },
+        ),
         *_second_methods(paths, rule),
-        {
-            "name": "rational frequencies close",
-            "holds": strict[RATIONAL] >= rule["closed_percent"],
-            "detail": f"with the frequencies 1 and 3/2 in place of 1 and (1 + √5)/2, "
+        check(
+            "rational frequencies close",
+            strict[RATIONAL] >= rule["closed_percent"],
+            f"with the frequencies 1 and 3/2 in place of 1 and (1 + √5)/2, "
             f"{strict[RATIONAL]:.0f} % close in four dimensions",
-        },
+        ),
     ]
     controls = [
-        control(
+        positive(
             "pure rotation",
-            "positive",
-            entry["controls"]["positive"],
             "% that close strictly",
             strict[POSITIVE],
             min(strict[POSITIVE], loose[POSITIVE]) >= rule["closed_percent"],
         ),
-        control(
+        negative(
             "slow spiral",
-            "negative",
-            entry["controls"]["negative"],
             "% that close by the first rule",
             loose[NEGATIVE],
             max(strict[NEGATIVE], loose[NEGATIVE]) <= rule["open_percent"],
@@ -173,12 +171,12 @@ def _second_methods(paths: xr.Dataset, rule: dict) -> list[dict]:
         least = float(paths["second"].sel(system=name).min())
         near = share(paths, name, "second", rule["strict_distance"])
         checks.append(
-            {
-                "name": f"second method, {name}",
-                "holds": near <= rule["open_percent"],
-                "detail": f"{how}: {near:.0f} % close, and the closest return of all is "
+            check(
+                f"second method, {name}",
+                near <= rule["open_percent"],
+                f"{how}: {near:.0f} % close, and the closest return of all is "
                 f"{wording.number(least)} of the length (strict rule: "
                 f"{wording.given(rule['strict_distance'])})",
-            }
+            )
         )
     return checks

@@ -14,8 +14,10 @@ from limitcycles.judging.result import (
     Evidence,
     Outcome,
     arm,
-    control,
+    check,
+    negative,
     paper_value,
+    positive,
 )
 from limitcycles.judging.wording import listed
 
@@ -84,33 +86,32 @@ def _checks(systems: xr.Dataset, zero: float) -> list[dict]:
     apart = max(float(np.abs(gridded[f"{k}_grid"] - gridded[k]).max()) for k in NAMES)
     energy = own["energy_share"].values
     return [
-        {
-            "name": "one assumption, not two",
-            "holds": bool((systems["stationary"].where(known, 1) == 1).all()),
-            "detail": f"by sympy, ∇·j = j·∇Φ/T in all {int(known.sum())} systems with a known Φ: "
+        check(
+            "one assumption, not two",
+            (systems["stationary"].where(known, 1) == 1).all(),
+            f"by sympy, ∇·j = j·∇Φ/T in all {int(known.sum())} systems with a known Φ: "
             "it is what stationarity means. So ∇·j = 0 and j ⟂ ∇Φ are the same condition, and "
             "(A5) does follow from Assumption 4",
-        },
-        {
-            "name": "j leaves F alone, with or without Assumption 4",
-            "holds": bool((systems["share"] <= zero).all()),
-            "detail": f"its share of dF/dt is at most {float(systems['share'].max()):.2g} in all "
+        ),
+        check(
+            "j leaves F alone, with or without Assumption 4",
+            (systems["share"] <= zero).all(),
+            f"its share of dF/dt is at most {float(systems['share'].max()):.2g} in all "
             f"{systems.sizes['system']} systems: T∫ρ^ss j·∇(ρ/ρ^ss) = 0 by stationarity alone. "
             "In Example 19 it does change E[Φ], by "
             f"{' and '.join(f'{value:.2g}' for value in energy)} of dF/dt, and the entropy as much",
-        },
-        {
-            "name": "Example 19 by sympy",
-            "holds": bool((own["divergence_free"] == 0).all() and (own["gradient"] == 0).all()),
-            "detail": "for λ ≠ 0, ∇·j ≠ 0, and what the paper calls ∇f is no gradient; e^{−Φ} is "
+        ),
+        check(
+            "Example 19 by sympy",
+            (own["divergence_free"] == 0).all() and (own["gradient"] == 0).all(),
+            "for λ ≠ 0, ∇·j ≠ 0, and what the paper calls ∇f is no gradient; e^{−Φ} is "
             "stationary all the same",
-        },
-        {
-            "name": "closed form and grid agree",
-            "holds": apart <= zero,
-            "detail": f"{gridded.sizes['system']} systems; the three numbers differ by at most "
-            f"{apart:.2g}",
-        },
+        ),
+        check(
+            "closed form and grid agree",
+            apart <= zero,
+            f"{gridded.sizes['system']} systems; the three numbers differ by at most {apart:.2g}",
+        ),
     ]
 
 
@@ -118,18 +119,14 @@ def _controls(entry: dict, controls: xr.Dataset) -> list[dict]:
     zero = entry["rule_parameters"]["zero"]
     plain, radial = (controls.isel(control=i) for i in (0, 1))
     return [
-        control(
+        positive(
             "j = (−x₂, x₁), Φ = |x|²/2",
-            "positive",
-            entry["controls"]["positive"],
             "largest of the three numbers",
             max(float(plain[key]) for key in NAMES),
-            bool(passes(plain, zero)),
+            passes(plain, zero),
         ),
-        control(
+        negative(
             "j = (−x₂, x₁) + x/2",
-            "negative",
-            entry["controls"]["negative"],
             "smallest of the three numbers",
             min(float(radial[key]) for key in NAMES),
             not bool(passes(radial, zero)),

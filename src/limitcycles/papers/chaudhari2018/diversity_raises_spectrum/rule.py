@@ -19,8 +19,10 @@ from limitcycles.judging.result import (
     NotRun,
     Outcome,
     arm,
-    control,
+    check,
+    negative,
     paper_value,
+    positive,
 )
 from limitcycles.papers.chaudhari2018.diversity_raises_spectrum.pairs import (
     FIRST,
@@ -107,11 +109,11 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         *(_check("first rule", p, ratios[p], s > 0) for p, s in zip(first, found, strict=True)),
         *(_check("second rule", p, ratios[p], h) for p, h in zip(second, held, strict=True)),
         *(
-            {"name": f"{rule}: {pair_name(p)}", "holds": False, "detail": "not tested"}
+            check(f"{rule}: {pair_name(p)}", False, "not tested")
             for rule, pairs in (("first rule", missing), ("second rule", missing_second))
             for p in pairs
         ),
-        *({"name": name, **_shown(look)} for name, look in looks.items()),
+        *(check(name, look["all_above"], look["words"]) for name, look in looks.items()),
     ]
     weakest = min(
         (s for p in first for s in ratios[p]), key=lambda s: (s["interval"] or [s["value"]])[0]
@@ -167,16 +169,16 @@ def _ratios(entry: dict, logs: Logs, pair: Pair) -> list[dict]:
 
 
 def _check(rule: str, pair: Pair, ratios: Sequence[dict], holds) -> dict:
-    return {
-        "name": f"{rule}: {pair_name(pair)}",
-        "holds": bool(np.all(holds)),
-        "detail": "log ratio of the "
+    return check(
+        f"{rule}: {pair_name(pair)}",
+        np.all(holds),
+        "log ratio of the "
         + ", of the ".join(
             f"{moment} {_said(ratio['value'], ratio['interval'])}"
             for moment, ratio in zip(MOMENTS, ratios, strict=True)
         )
         + f", n = {ratios[0]['n']}",
-    }
+    )
 
 
 def _said(value: float, interval: Sequence[float] | None) -> str:
@@ -199,14 +201,7 @@ def _look(spectra: Mapping, pairs: Sequence[Pair], read, parameters: Mapping) ->
     return {
         "all_above": whole and all(s > 0 for s in found),
         "all_below": whole and all(s < 0 for s in found),
-        "words": "; ".join(words),
-    }
-
-
-def _shown(look: dict) -> dict:
-    return {
-        "holds": look["all_above"],
-        "detail": f"log ratios of the first rule's pairs: {look['words']}",
+        "words": f"log ratios of the first rule's pairs: {'; '.join(words)}",
     }
 
 
@@ -254,18 +249,14 @@ def _controls(entry: dict, logs: Logs, pairs: Sequence[Pair]) -> list[dict]:
     limit = 1 - parameters["level"]
     share = exchanged_share(logs, pairs, parameters)
     return [
-        control(
+        positive(
             f"synthetic gradients, spread times {PLANTED[2]:g} from step to step",
-            "positive",
-            entry["controls"]["positive"],
             "smallest log ratio",
             smallest,
             first_rule(found, ()) == REPRODUCED,
         ),
-        control(
+        negative(
             f"{EXCHANGES} exchanges of the names within seeds: at most {100 * limit:.0f} % pass",
-            "negative",
-            entry["controls"]["negative"],
             "share in which every pair holds",
             share,
             share <= limit,

@@ -15,7 +15,9 @@ from limitcycles.judging.result import (
     Evidence,
     Outcome,
     arm,
-    control,
+    check,
+    negative,
+    positive,
 )
 from limitcycles.statistics.intervals import MEAN, REAL
 
@@ -181,52 +183,51 @@ def _checks(parts: dict[str, xr.Dataset]) -> list[dict]:
     still = steady.sel(lam=0.0)
     ends = wording.interval([float(still["rate_low"]), float(still["rate_high"])])
     return [
-        {
-            "name": "Dulac's criterion",
-            "holds": all(f["dulac"] != 0 for f in found.values()),
-            "detail": f"∇·(Bb)/B = {formula.replace('-', '−')}, without λ and never "
+        check(
+            "Dulac's criterion",
+            all(f["dulac"] != 0 for f in found.values()),
+            f"∇·(Bb)/B = {formula.replace('-', '−')}, without λ and never "
             "positive: no closed orbit of −∇f exists, for any λ",
-        },
-        {
-            "name": "return map",
-            "holds": all(_excluded(parts, name) for name in ARMS) and bool((turns < 0).all()),
-            "detail": "no cycle and no band of closed orbits around any fixed point; at λ = 1.5 "
+        ),
+        check(
+            "return map",
+            all(_excluded(parts, name) for name in ARMS) and bool((turns < 0).all()),
+            "no cycle and no band of closed orbits around any fixed point; at λ = 1.5 "
             "the smallest displacement per turn is "
             f"{wording.number(last['closest'])} of the radius; {int((turns < 0).sum())} of "
             f"{turns.size} turns lead inwards",
-        },
-        {
-            "name": "settled paths",
-            "holds": not last["settled"] > 0,
-            "detail": f"after a time of 50 at λ = 1.5, {wording.given(100 * last['settled'])} % of "
+        ),
+        check(
+            "settled paths",
+            not last["settled"] > 0,
+            f"after a time of 50 at λ = 1.5, {wording.given(100 * last['settled'])} % of "
             "paths come back to within 1e-6 of their length",
-        },
-        {
-            "name": "the wells meet",
-            "holds": abs(meeting - pitchfork) < 1e-3,
-            "detail": f"at λ = {meeting:.4f} (e^(−1/4) = {pitchfork:.4f}) both minima reach the "
+        ),
+        check(
+            "the wells meet",
+            abs(meeting - pitchfork) < 1e-3,
+            f"at λ = {meeting:.4f} (e^(−1/4) = {pitchfork:.4f}) both minima reach the "
             "origin, which beyond is a weak focus (first Lyapunov coefficient "
             f"{wording.number(orbits.attrs['lyapunov_coefficient'])}): paths spiral in",
-        },
-        {
-            "name": "area rate in closed form",
-            "holds": bool((away < 4).all()),
-            "detail": "πλ/Z lies at most "
-            f"{float(away.max()):.1f} standard errors from the simulated rates",
-        },
-        {
-            "name": "area rate at λ = 0",
-            "holds": bool((abs(still["rate_grid"]) <= 1e-6).all()),
-            "detail": "0 on the grids, to rounding; the simulated paths give "
+        ),
+        check(
+            "area rate in closed form",
+            (away < 4).all(),
+            f"πλ/Z lies at most {float(away.max()):.1f} standard errors from the simulated rates",
+        ),
+        check(
+            "area rate at λ = 0",
+            (abs(still["rate_grid"]) <= 1e-6).all(),
+            "0 on the grids, to rounding; the simulated paths give "
             f"{wording.number(float(still['rate']))} {ends}",
-        },
-        {
-            "name": "where SGD is found",
-            "holds": None,
-            "detail": "at λ = 1.5 and T = 1 the highest mode of ρ^ss is "
+        ),
+        check(
+            "where SGD is found",
+            None,
+            "at λ = 1.5 and T = 1 the highest mode of ρ^ss is "
             f"{wording.number(float(at['from_wells']))} from a minimum of Φ and "
             f"{wording.number(float(at['from_attractors']))} from the only attractor of −∇f",
-        },
+        ),
     ]
 
 
@@ -245,29 +246,19 @@ def _controls(entry: dict, parts: dict[str, xr.Dataset], still: dict[str, bool])
     passed = [part for part in ("shift", "area rate", "closed orbits") if still[part]]
     oscillator = _orbit(parts, "van_der_pol")
     return [
-        control(
+        positive(
             "ring (Hopf normal form)",
-            "positive",
-            entry["controls"]["positive"],
             "% of paths that end on the orbit",
             100 * ring["on_closed"],
             passes,
         ),
-        control(
+        positive(
             "oscillator of van der Pol",
-            "positive",
-            "Its cycle of period 6.6633 is found by the same search.",
             "% of paths that end on the orbit",
             100 * oscillator["on_closed"],
             abs(oscillator["period"] / oscillator["known_period"] - 1) <= rule["no_shift"]
             and 100 * oscillator["on_closed"] >= rule["orbit_percent"],
+            "Its cycle of period 6.6633 is found by the same search.",
         ),
-        control(
-            "λ = 0",
-            "negative",
-            entry["controls"]["negative"],
-            "parts that it passes",
-            len(passed),
-            not passed,
-        ),
+        negative("λ = 0", "parts that it passes", len(passed), not passed),
     ]

@@ -14,18 +14,20 @@ from limitcycles.judging.result import (
     Outcome,
     arm,
     by_agreement,
-    control,
+    check,
+    negative,
+    positive,
 )
 from limitcycles.statistics.convergence import power_of_spacing
 
 ROUNDING = 1e-12  # a smaller spread has no order
-IDENTITY = {
-    "name": "an identity",
-    "holds": True,
-    "detail": "once Φ is defined as −T log ρ^ss, (11) is algebra for every density: the first rule "
+IDENTITY = check(
+    "an identity",
+    True,
+    "once Φ is defined as −T log ρ^ss, (11) is algebra for every density: the first rule "
     "tests the arithmetic alone. The second can fail: its Φ is written down, and the solver only "
     "knows the drift and D",
-}
+)
 
 
 def evaluate(entry: dict, evidence: Evidence) -> Outcome:
@@ -101,18 +103,14 @@ def _controls(entry: dict, steps: xr.Dataset, gaussian: xr.Dataset) -> list[dict
     powers = [power_of_spacing(steps["cells"].values, errors) for errors in with_loss]
     wrong = min(min(errors) for errors in with_loss)
     return [
-        control(
+        positive(
             "a Gaussian in closed form, with F by formula and by sums over the grid",
-            "positive",
-            entry["controls"]["positive"],
             "largest spread",
             max(exact),
             max(exact) <= limit,
         ),
-        control(
+        negative(
             "the loss f in place of Φ: " + ", ".join(anisotropic),
-            "negative",
-            entry["controls"]["negative"],
             "smallest spread",
             wrong,
             wrong > limit and max(powers) < entry["rule_parameters"]["order"],
@@ -129,9 +127,9 @@ def _second(arms: list[dict], cells: np.ndarray) -> dict:
         words = f"{a['name']} {wording.number(last)}"
         known = power["value"] is not None
         parts.append(f"{words} (power {wording.number(power['value'])})" if known else words)
-    return {
-        "name": "second rule, Φ in closed form",
-        "holds": all(a["agrees"] for a in arms),
-        "detail": f"spread on the grid of {cells[finest]}² cells, and the power of the spacing "
+    return check(
+        "second rule, Φ in closed form",
+        all(a["agrees"] for a in arms),
+        f"spread on the grid of {cells[finest]}² cells, and the power of the spacing "
         "with which it falls: " + "; ".join(parts),
-    }
+    )

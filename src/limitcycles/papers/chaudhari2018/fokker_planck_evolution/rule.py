@@ -6,7 +6,16 @@ import xarray as xr
 
 from limitcycles.judging import wording
 from limitcycles.judging.numbers import largest
-from limitcycles.judging.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
+from limitcycles.judging.result import (
+    CONTRADICTED,
+    Evidence,
+    Outcome,
+    arm,
+    by_agreement,
+    check,
+    negative,
+    positive,
+)
 
 SMALL = 0.25  # of the envelope: an error that adds 3 % to it in quadrature
 
@@ -45,21 +54,17 @@ def _controls(entry: dict, found: xr.Dataset, linear: xr.Dataset) -> list[dict]:
     varying = found.dropna("system", subset=["stratonovich_distance"])
     wrong = (varying["stratonovich_distance"] / varying["envelope"]).max("time")
     return [
-        control(
+        positive(
             "a linear system with a rotation",
-            "positive",
-            entry["controls"]["positive"],
             "largest L1 distance over its envelope",
             ratio,
             ratio <= 1,
         ),
-        control(
+        negative(
             "the Stratonovich reading of " + ", ".join(varying["system"].values),
-            "negative",
-            entry["controls"]["negative"],
             "largest L1 distance over its envelope, in the system where it is smallest",
-            float(wrong.min()),
-            bool((wrong > 1).all()),
+            wrong.min(),
+            (wrong > 1).all(),
         ),
     ]
 
@@ -72,24 +77,24 @@ def _checks(found: xr.Dataset, linear: xr.Dataset) -> list[dict]:
     grid, solver, time = share("grid_error"), share("solver_distance", linear), share("step_error")
     step, coarser = found.attrs["time_step"], found.attrs["coarser"]
     return [
-        {
-            "name": "second rule, the envelope shared over all systems",
-            "holds": of_all <= 1,
-            "detail": f"the largest distance is {wording.number(of_all)} of that envelope",
-        },
-        {
-            "name": "error of the grid",
-            "holds": max(grid, solver) <= SMALL,
-            "detail": f"at most {wording.number(grid)} of the envelope, from a grid half as fine; "
+        check(
+            "second rule, the envelope shared over all systems",
+            of_all <= 1,
+            f"the largest distance is {wording.number(of_all)} of that envelope",
+        ),
+        check(
+            "error of the grid",
+            max(grid, solver) <= SMALL,
+            f"at most {wording.number(grid)} of the envelope, from a grid half as fine; "
             f"{wording.number(solver)} for the linear system, from its closed form; "
             f"at most {SMALL:g} is asked for, which adds about 3 % in quadrature",
-        },
-        {
-            "name": "time step of the paths",
-            "holds": time <= SMALL,
-            "detail": f"at most {wording.number(time)} of the envelope: with steps of "
+        ),
+        check(
+            "time step of the paths",
+            time <= SMALL,
+            f"at most {wording.number(time)} of the envelope: with steps of "
             f"{coarser * step:g} instead of {step:g} and the same Brownian paths the largest "
             f"distance is {wording.number(share('coarse_distance'))} of the envelope, instead of "
             f"{wording.number(share('distance'))}",
-        },
+        ),
     ]

@@ -7,7 +7,16 @@ import xarray as xr
 
 from limitcycles.judging import wording
 from limitcycles.judging.numbers import largest
-from limitcycles.judging.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
+from limitcycles.judging.result import (
+    CONTRADICTED,
+    Evidence,
+    Outcome,
+    arm,
+    by_agreement,
+    check,
+    negative,
+    positive,
+)
 from limitcycles.statistics.convergence import power_of_spacing
 
 ORDER = 1.5  # least power of the spacing with which an error of discretisation falls (theory: 2)
@@ -65,18 +74,14 @@ def _controls(entry: dict, steps: xr.Dataset, gaussian: xr.Dataset) -> list[dict
     shifted = [given(steps, name, finest, "shifted_free_energy") for name in entry["arms"]]
     fooled = [passes([F], parameters) for F in shifted]
     return [
-        control(
+        positive(
             "a linear system in closed form, by formula and by sums over the grid",
-            "positive",
-            entry["controls"]["positive"],
             "largest F at the end over F at the start",
             max(ends(closed)),
             passes(closed, parameters),
         ),
-        control(
+        negative(
             "KL to the steady density shifted by one standard deviation",
-            "negative",
-            entry["controls"]["negative"],
             "smallest F at the end over F at the start, of all systems",
             min(ends(shifted)),
             not any(fooled),
@@ -98,14 +103,14 @@ def _closed(entry: dict, steps: xr.Dataset) -> dict:
         worst = max(worst, rises([runs[int(np.argmax(cells))]])[0])
         floor = max(floor, ends([runs[int(np.argmax(cells))]])[0])
         good = good and falls(cells, ends(runs), parameters["end"])
-    return {
-        "name": "ρ^ss in closed form",
-        "holds": good and worst <= parameters["increase"],
-        "detail": f"with e^(−Φ/T) written down instead of the null vector of the matrix, on the "
+    return check(
+        "ρ^ss in closed form",
+        good and worst <= parameters["increase"],
+        f"with e^(−Φ/T) written down instead of the null vector of the matrix, on the "
         f"finest grid the largest increase is {wording.number(worst)} and the end at most "
         f"{wording.number(floor)} of the start, the error of the grid, which falls with its "
         "spacing",
-    }
+    )
 
 
 def _fisher(entry: dict, steps: xr.Dataset) -> dict:
@@ -119,13 +124,13 @@ def _fisher(entry: dict, steps: xr.Dataset) -> dict:
             mine.append(float(np.abs(rate - fisher).max() / rate.max()))
         orders.append(power_of_spacing(cells, mine))
         errors.append(mine[int(np.argmax(cells))])
-    return {
-        "name": "rate of the decrease",
-        "holds": min(orders) >= ORDER,
-        "detail": "−dF/dt against the relative Fisher information, computed from gradients: they "
+    return check(
+        "rate of the decrease",
+        min(orders) >= ORDER,
+        "−dF/dt against the relative Fisher information, computed from gradients: they "
         f"differ by at most {wording.number(100 * max(errors))} % on the finest grid, and the "
         f"difference falls with the power {wording.number(min(orders))} of the spacing or faster",
-    }
+    )
 
 
 def _linear(steps: xr.Dataset, evidence: Evidence) -> dict:
@@ -134,9 +139,9 @@ def _linear(steps: xr.Dataset, evidence: Evidence) -> dict:
     exact = evidence.study["gaussian"]["free_energy"].values
     solved = given(steps, "linear", finest, "free_energy")
     error = float(np.abs(solved - exact).max() / exact[0])
-    return {
-        "name": "F of the linear system",
-        "holds": error <= 0.01,
-        "detail": f"the solver and the closed form differ by at most {wording.number(error)} of F "
+    return check(
+        "F of the linear system",
+        error <= 0.01,
+        f"the solver and the closed form differ by at most {wording.number(error)} of F "
         "at the start, on the finest grid (0.01 would be too much)",
-    }
+    )

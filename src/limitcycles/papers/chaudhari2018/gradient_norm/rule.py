@@ -17,8 +17,10 @@ from limitcycles.judging.result import (
     Evidence,
     Outcome,
     arm,
-    control,
+    check,
+    negative,
     paper_value,
+    positive,
     some_run,
 )
 from limitcycles.papers.chaudhari2018.gradient_norm.falls import (
@@ -141,13 +143,13 @@ def _windows(norms: dict, modes: dict, parameters: dict, paper: float) -> dict:
                 changed.append(f"{name} ({label})")
             numbers = ", ".join(wording.number(s["value"]) for s in other)
             words.append(f"{name}, {label}: {numbers}")
-    return {
-        "name": "other windows",
-        "holds": not changed,
-        "detail": f"fall in {' and '.join(MODES)} mode, at least {parameters['fewest']:g} gradients"
+    return check(
+        "other windows",
+        not changed,
+        f"fall in {' and '.join(MODES)} mode, at least {parameters['fewest']:g} gradients"
         f" in a window: {'; '.join(words)}; "
         f"another answer than by the rule: {', '.join(changed) or 'none'}",
-    }
+    )
 
 
 def _trends(norms: dict, modes: dict, parameters: dict, paper: float) -> dict:
@@ -162,24 +164,24 @@ def _trends(norms: dict, modes: dict, parameters: dict, paper: float) -> dict:
         words.append(
             f"{name}: " + ", ".join(f"{s['name']} mode {wording.estimate(s)}" for s in found)
         )
-    return {
-        "name": "trend through all gradients",
-        "holds": all(same),
-        "detail": "fall by a straight line through log ‖∇f‖ over all epochs after the transient, "
+    return check(
+        "trend through all gradients",
+        all(same),
+        "fall by a straight line through log ‖∇f‖ over all epochs after the transient, "
         "without windows; the same answer in each arm and mode is expected. " + "; ".join(words),
-    }
+    )
 
 
 def _large(arms: list[dict], parameters: dict) -> dict:
     """The words of the claim without its number: the norm stays large."""
     falls = [(a["name"], s) for a in arms for s in a["statistics"][: len(MODES)]]
     name, largest = max(falls, key=lambda pair: pair[1]["value"])
-    return {
-        "name": "the gradient does not vanish",
-        "holds": largest["value"] < parameters["clear_fall"],
-        "detail": "the largest fall of the arms that decide, in any mode, is "
+    return check(
+        "the gradient does not vanish",
+        largest["value"] < parameters["clear_fall"],
+        "the largest fall of the arms that decide, in any mode, is "
         f"{wording.estimate(largest)} ({name}); clear would be {parameters['clear_fall']:g}",
-    }
+    )
 
 
 def _order(arms: list[dict], modes: dict, parameters: dict, paper: float) -> dict:
@@ -191,13 +193,13 @@ def _order(arms: list[dict], modes: dict, parameters: dict, paper: float) -> dic
         words.append(
             f"{each['name']} {wording.estimate(shuffled)} instead of {wording.estimate(stored)}"
         )
-    return {
-        "name": "images shuffled for each gradient",
-        "holds": all(same),
-        "detail": "fall in training mode where the mini-batches are drawn anew for each gradient, "
+    return check(
+        "images shuffled for each gradient",
+        all(same),
+        "fall in training mode where the mini-batches are drawn anew for each gradient, "
         "instead of the order of the dataset, whose last batches can lack a class: "
         + "; ".join(words),
-    }
+    )
 
 
 def _partitions(runs: dict[str, list[dict]]) -> dict:
@@ -214,14 +216,14 @@ def _partitions(runs: dict[str, list[dict]]) -> dict:
                 f"{name} {when}: {wording.number(one)}, expected {wording.number(expected)}"
             )
     count = next(iter(runs.values()))[0]["partitions"].attrs["partitions"]
-    return {
-        "name": "the norm in training mode is that of the gradient",
-        "holds": min(shares) > 0.5,
-        "detail": "the full gradient in training mode is the mean over one partition of the images "
+    return check(
+        "the norm in training mode is that of the gradient",
+        min(shares) > 0.5,
+        "the full gradient in training mode is the mean over one partition of the images "
         f"into mini-batches; over {count} partitions, ‖∇f‖/√d of one (root mean square) and of "
         f"their expectation: {'; '.join(words)} (nats per unit of weight, "
         "geometric means over seeds)",
-    }
+    )
 
 
 # ---------------------------------------------------------------- controls
@@ -259,22 +261,15 @@ def _of(gradients: np.ndarray) -> xr.Dataset:
 
 def _controls(entry: dict, paper: float) -> list[dict]:
     parameters = entry["rule_parameters"]
-    result = []
-    for name, kind, made, expected in (
-        (f"planted fall by {paper:g} with noise", "positive", lambda s: planted(s, paper), True),
-        ("gradient descent on a quadratic", "negative", descent, False),
-    ):
+
+    def judged(made) -> tuple[float, list[bool]]:
         parts = [_of(made(seed)) for seed in SEEDS]
         found = [measured(parts, mode, parameters, paper) for mode in MODES]
-        passes = [agrees(s, parameters, paper) for s in found]
-        result.append(
-            control(
-                name,
-                kind,
-                entry["controls"][kind],
-                NAME,
-                found[0]["value"],
-                all(passes) if expected else not any(passes),
-            )
-        )
-    return result
+        return found[0]["value"], [agrees(s, parameters, paper) for s in found]
+
+    fall, passes = judged(lambda seed: planted(seed, paper))
+    vanishing, fails = judged(descent)
+    return [
+        positive(f"planted fall by {paper:g} with noise", NAME, fall, all(passes)),
+        negative("gradient descent on a quadratic", NAME, vanishing, not any(fails)),
+    ]

@@ -18,7 +18,9 @@ from limitcycles.judging.result import (
     Evidence,
     Outcome,
     arm,
-    control,
+    check,
+    negative,
+    positive,
     some_run,
 )
 from limitcycles.papers.chaudhari2018.increment_spectrum import measure as increments
@@ -227,12 +229,12 @@ def _second_look(states: dict[str, Shares | None], share: float, verdict: str) -
         for name, one in states.items()
         if one is not None and name in DECIDING
     ]
-    return {
-        "name": "second look: Welch's estimate",
-        "holds": again == verdict,
-        "detail": f"the same rule on averaged segments gives: {again}. Weights above all nulls: "
+    return check(
+        "second look: Welch's estimate",
+        again == verdict,
+        f"the same rule on averaged segments gives: {again}. Weights above all nulls: "
         + ("; ".join(parts) or "no arm"),
-    }
+    )
 
 
 def _picture(arms: list[dict]) -> dict:
@@ -243,24 +245,24 @@ def _picture(arms: list[dict]) -> dict:
         f"{wording.number(high[name])} times"
         for name in first
     ]
-    return {
-        "name": "the paper's statistic: both ends of its picture rise",
-        "holds": bool(parts) and all(v > 1 for end in (first, high) for v in end.values()),
-        "detail": "mean amplitude over weights, in the first 1,000 frequencies only, without a "
+    return check(
+        "the paper's statistic: both ends of its picture rise",
+        bool(parts) and all(v > 1 for end in (first, high) for v in end.values()),
+        "mean amplitude over weights, in the first 1,000 frequencies only, without a "
         "null: " + ("; ".join(parts) or "no arm"),
-    }
+    )
 
 
 def _steady(arms: list[dict], percent: float) -> dict:
     found = _of(arms, "weights with equal halves")
     parts = [f"{name} {wording.number(value)} %" for name, value in found.items()]
-    return {
-        "name": "gate: a steady state",
-        "holds": bool(found) and all(value >= percent for value in found.values()),
-        "detail": "weights whose two halves have equal means and variances: "
+    return check(
+        "gate: a steady state",
+        bool(found) and all(value >= percent for value in found.values()),
+        "weights whose two halves have equal means and variances: "
         + ("; ".join(parts) or "no arm")
         + ". Without it low frequencies are drift as much as modes.",
-    }
+    )
 
 
 # ---------------------------------------------------------------- controls
@@ -291,21 +293,16 @@ def planted(seed: int) -> np.ndarray:
 
 
 def _controls(entry: dict, share: float) -> list[dict]:
-    results = []
-    for kind, make in (("positive", planted), ("negative", walks)):
-        series = make(0)
+    name = f"{CONTROL_SHAPE[0]} made-up weights over {CONTROL_SHAPE[1] - 1:,} epochs"
+
+    def judged(series: np.ndarray) -> tuple[float, list[str]]:
         found, _ = increments.against_nulls(series, 1)
         found["moving"] = ("weight", np.ones(len(series), bool))
         one = shares([found])
-        parts = _parts(one, share)
-        results.append(
-            control(
-                f"{CONTROL_SHAPE[0]} made-up weights over {CONTROL_SHAPE[1] - 1:,} epochs",
-                kind,
-                entry["controls"][kind],
-                f"{MAIN} (%)",
-                100 * one.both,
-                parts == [""] if kind == "positive" else not parts,
-            )
-        )
-    return results
+        return 100 * one.both, _parts(one, share)
+
+    (cycles, whole), (chance, none) = judged(planted(0)), judged(walks(0))
+    return [
+        positive(name, f"{MAIN} (%)", cycles, whole == [""]),
+        negative(name, f"{MAIN} (%)", chance, not none),
+    ]

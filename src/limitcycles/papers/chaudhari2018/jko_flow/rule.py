@@ -7,7 +7,16 @@ import xarray as xr
 
 from limitcycles.judging import wording
 from limitcycles.judging.numbers import largest, sloped
-from limitcycles.judging.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
+from limitcycles.judging.result import (
+    CONTRADICTED,
+    Evidence,
+    Outcome,
+    arm,
+    by_agreement,
+    check,
+    negative,
+    positive,
+)
 from limitcycles.statistics.convergence import Slope, log_log_slope
 
 SMALL = 0.5  # of the distance, that a coarser grid or more blur may change in it
@@ -65,18 +74,14 @@ def _controls(entry: dict, flows: xr.Dataset, free: xr.Dataset) -> list[dict]:
     doubled = [given(flows.sel(arm=name), "doubled") for name in names]
     doubled.append(given(free, "doubled"))
     return [
-        control(
+        positive(
             "free diffusion on the line",
-            "positive",
-            entry["controls"]["positive"],
             "distance at the smallest step",
             given(free, "distance")[1][int(np.argmin(free["step"].values))],
             passes(*given(free, "distance"), parameters),
         ),
-        control(
+        negative(
             "twice the temperature: all arms and free diffusion",
-            "negative",
-            entry["controls"]["negative"],
             "smallest distance at any step",
             min(errors.min() for _, errors in doubled),
             not any(passes(*each, parameters) for each in doubled),
@@ -100,10 +105,10 @@ def _checks(flows: xr.Dataset) -> list[dict]:
                 shares.append(change / distance)
                 parts.append(f"{name}, {words}: {wording.number(100 * change / distance)} %")
     return [
-        {
-            "name": "what the discretisation adds",
-            "holds": max(shares) <= SMALL,
-            "detail": "change of the distance, at the smallest step on the line and at the longest "
+        check(
+            "what the discretisation adds",
+            max(shares) <= SMALL,
+            "change of the distance, at the smallest step on the line and at the longest "
             "in the plane: " + "; ".join(parts),
-        }
+        )
     ]

@@ -7,7 +7,15 @@ import math
 import xarray as xr
 
 from limitcycles.judging.numbers import largest, statistic
-from limitcycles.judging.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
+from limitcycles.judging.result import (
+    CONTRADICTED,
+    Evidence,
+    Outcome,
+    arm,
+    by_agreement,
+    negative,
+    positive,
+)
 from limitcycles.statistics.intervals import EXPECTED
 
 
@@ -64,21 +72,12 @@ def _controls(entry: dict, systems: xr.Dataset) -> list[dict]:
     planted = float(systems["planted_error"].max())
     fooled = passes(systems, entry["rule_parameters"], "hessian_").all("system")
     return [
-        control(
+        positive(
             f"{systems.sizes['system'] * systems.sizes['dimension']} systems put together from "
             "D, Q and U",
-            "positive",
-            entry["controls"]["positive"],
             "largest relative error of Q and U",
             planted,
             planted <= entry["rule_parameters"]["residual"],
         ),
-        control(
-            "the Hessian in place of U",
-            "negative",
-            entry["controls"]["negative"],
-            "arms that agree",
-            float(fooled.sum()),
-            not fooled.any(),
-        ),
+        negative("the Hessian in place of U", "arms that agree", fooled.sum(), not fooled.any()),
     ]

@@ -15,7 +15,9 @@ from limitcycles.judging.result import (
     Evidence,
     Outcome,
     arm,
-    control,
+    check,
+    negative,
+    positive,
 )
 
 WELLS = {"wells-1d": 1, "wells-2d": 2}
@@ -123,43 +125,43 @@ def _checks(
     mass = float(abs(np.log(wells["mass"] / wells["mass_exact"])).max())
     bent = saddle["gamma"].values[saddle["curvature"].values > 0]
     return [
-        {
-            "name": "due to smoothing",
-            "holds": steeper > rule["steeper"],
-            "detail": "smoothing conserves the mass of each well, ∫G_γ * e^(−f) = ∫e^(−f), and "
+        check(
+            "due to smoothing",
+            steeper > rule["steeper"],
+            "smoothing conserves the mass of each well, ∫G_γ * e^(−f) = ∫e^(−f), and "
             "without it the slope is −d/2 already: it changes by at most "
             f"{wording.number(change, 2)} (to count: steeper by more than "
             f"{wording.given(rule['steeper'])})",
-        },
-        {
-            "name": "exponential in the ratio of curvatures",
-            "holds": exponential,
-            "detail": "a power of the ratio leaves at most "
+        ),
+        check(
+            "exponential in the ratio of curvatures",
+            exponential,
+            "a power of the ratio leaves at most "
             f"{wording.number(float(wells['power'].max()), 2)} of the log mass, an exponential at "
             f"least {wording.number(float(wells['exponential'].min()), 2)} (root mean square)",
-        },
-        {
-            "name": "depth of the wells",
-            "holds": None,
-            "detail": "what smoothing does change is the height of e^(−f_γ) at the bottom of the "
+        ),
+        check(
+            "depth of the wells",
+            None,
+            "what smoothing does change is the height of e^(−f_γ) at the bottom of the "
             "sharp well, by ((1 + γ)/(1 + rγ))^(d/2): like an exponential in r while rγ is small, "
             f"then a power (which fits better at γ = {', '.join(powers) or 'none'})",
-        },
-        {
-            "name": "closed form",
-            "holds": away < 1e-3 and mass < 1e-3,
-            "detail": f"depths agree with it to {wording.number(away, 2)}, log masses to "
+        ),
+        check(
+            "closed form",
+            away < 1e-3 and mass < 1e-3,
+            f"depths agree with it to {wording.number(away, 2)}, log masses to "
             f"{wording.number(mass, 2)}",
-        },
-        {
-            "name": "the saddle without smoothing",
-            "holds": float(bare["quantile"]) < rule["quantile"],
-            "detail": f"its quantile is {wording.number(float(bare['quantile']))} at γ = 0 and "
+        ),
+        check(
+            "the saddle without smoothing",
+            float(bare["quantile"]) < rule["quantile"],
+            f"its quantile is {wording.number(float(bare['quantile']))} at γ = 0 and "
             f"{wording.number(float(last['quantile']))} at γ = {float(last['gamma']):g}"
             + (f"; from γ = {bent.min():g} on it is a minimum of f_γ" if bent.size else "")
             + f"; in the larger box [−3.5, 3.5]² it is at most "
             f"{wording.number(float(saddle['wide_quantile'].max()))}",
-        },
+        ),
     ]
 
 
@@ -170,20 +172,16 @@ def _controls(entry: dict, wells: xr.Dataset) -> list[dict]:
     )
     fixed = wells["slope_fixed_high"] < rule["slope"]
     return [
-        control(
+        positive(
             "closed form of two Gaussian wells",
-            "positive",
-            entry["controls"]["positive"],
             "slope nearest to 0",
-            float(wells["slope_exact"].max()),
+            wells["slope_exact"].max(),
             falls(wells, rule, "_exact") and bool(inside.all()),
         ),
-        control(
+        negative(
             "mass ratio fixed for every curvature",
-            "negative",
-            entry["controls"]["negative"],
             "slopes that pass",
-            float(fixed.sum()),
+            fixed.sum(),
             not bool(fixed.any()),
         ),
     ]

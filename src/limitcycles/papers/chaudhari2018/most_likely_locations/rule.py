@@ -6,7 +6,16 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.judging.numbers import largest, single, smallest
-from limitcycles.judging.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
+from limitcycles.judging.result import (
+    CONTRADICTED,
+    Evidence,
+    Outcome,
+    arm,
+    by_agreement,
+    check,
+    negative,
+    positive,
+)
 from limitcycles.judging.wording import listed
 
 CONTROL = "control"  # the system without any shift
@@ -83,35 +92,35 @@ def _checks(systems: xr.Dataset, parameters: dict) -> list[dict]:
     true = systems["gradient"] == 1
     good = [passes(systems.sel(system=s), parameters) for s in systems["system"].values[true]]
     return [
-        {
-            "name": "no shift where (19) predicts none",
-            "holds": measured < none,
-            "detail": f"{int(still.sum())} modes, at most {measured:.2g} spacings from a critical "
+        check(
+            "no shift where (19) predicts none",
+            measured < none,
+            f"{int(still.sum())} modes, at most {measured:.2g} spacings from a critical "
             f"point. All modes stay in {listed(names)}; there is a force all the same in "
             f"{listed(moving)}. That modes are not critical points needs ∇·(D + Q) ≠ 0 there",
-        },
-        {
-            "name": "what Q does",
-            "holds": bool(systems["force"].max() > parameters["residual"]),
-            "detail": "without Q the residual of (19) would be ‖j‖/‖∇f‖, up to "
+        ),
+        check(
+            "what Q does",
+            systems["force"].max() > parameters["residual"],
+            "without Q the residual of (19) would be ‖j‖/‖∇f‖, up to "
             f"{float(systems['force'].max()):.2g}; with the Q of the current (19) is stationarity "
             "in other words, so that its residual is the error of the grid",
-        },
-        {
-            "name": "an expansion for small T agrees",
-            "holds": furthest < 1,
-            "detail": f"predictions are minima of a known Φ in {systems.sizes['system'] - unknown} "
+        ),
+        check(
+            "an expansion for small T agrees",
+            furthest < 1,
+            f"predictions are minima of a known Φ in {systems.sizes['system'] - unknown} "
             f"systems, and zeros of b − T∇·(D + Q) in {unknown}, with Q from a grid half as fine. "
             "Modes expanded to first order in T, without any grid, lie within "
             f"{100 * furthest:.0f} % of the shift from them",
-        },
-        {
-            "name": "with a true loss",
-            "holds": bool(good) and all(good),
-            "detail": f"{len(good)} of {systems.sizes['system']} systems have a drift that is the "
+        ),
+        check(
+            "with a true loss",
+            bool(good) and all(good),
+            f"{len(good)} of {systems.sizes['system']} systems have a drift that is the "
             "gradient of a loss; in the others, Example 19 among them, −b stands for ∇f and is no "
             "gradient, so that its zeros are the critical points of no f",
-        },
+        ),
     ]
 
 
@@ -120,18 +129,14 @@ def _controls(entry: dict, systems: xr.Dataset) -> list[dict]:
     known, still = (systems.sel(system=name) for name in (POSITIVE, CONTROL))
     furthest = float(still["spacings"].max())
     return [
-        control(
+        positive(
             "Example 19, λ = 0.5: from (±1, 0) to ±(0.9024, 0.3888)",
-            "positive",
-            entry["controls"]["positive"],
             "largest distance in units of x (0.4009 by hand)",
-            float(known["distance"].max()),
+            known["distance"].max(),
             passes(known, parameters) and moved(known, parameters),
         ),
-        control(
+        negative(
             "two wells, D = I",
-            "negative",
-            entry["controls"]["negative"],
             "largest distance in spacings",
             furthest,
             not moved(still, parameters) and furthest < parameters["no_shift_spacings"],

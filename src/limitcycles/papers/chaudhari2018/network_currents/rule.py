@@ -16,7 +16,9 @@ from limitcycles.judging.result import (
     Evidence,
     Outcome,
     arm,
-    control,
+    check,
+    negative,
+    positive,
     some_run,
 )
 from limitcycles.judging.wording import listed
@@ -180,14 +182,15 @@ def _calibrated(rates: xr.Dataset, parameters: dict) -> tuple[dict, str | None]:
         else:
             held.append(True)  # it raises no false alarm either
             words.append(f"{name}: no run passes the gate")
-    check = {
-        "name": "calibration of the detector",
-        "holds": all(held),
-        "detail": f"{runs:,} runs of each process; of those that pass the gate 5 % ± "
+    found = check(
+        "calibration of the detector",
+        all(held),
+        f"{runs:,} runs of each process; of those that pass the gate "
+        f"{100 * parameters['false_alarms']:g} % ± "
         f"{100 * error:g} % may be false alarms, and {100 * parameters['power']:g} % of the driven "
         "ones have to be found: " + "; ".join(words),
-    }
-    return check, f"the detector is calibrated on {runs:,} runs, not {wanted:,}" if few else None
+    )
+    return found, f"the detector is calibrated on {runs:,} runs, not {wanted:,}" if few else None
 
 
 def _percent(one: xr.Dataset, name: str) -> str:
@@ -220,32 +223,31 @@ def _checks(evidence: Evidence, arms: list[dict], parameters: dict) -> list[dict
             found |= passing > 0
             held &= line is not None and line.low <= 1 <= line.high
     return [
-        {
-            "name": "no current without the gate either",
-            "holds": bool(missed),
-            "detail": "planes whose interval excludes 0, whatever the gate says: "
-            + "; ".join(naive),
-        },
-        {
-            "name": "a current in one of the deciding arms, without the slow parts",
-            "holds": bool(found),
-            "detail": "a second look, not part of the rule: each coordinate minus its mean over a "
+        check(
+            "no current without the gate either",
+            missed,
+            "planes whose interval excludes 0, whatever the gate says: " + "; ".join(naive),
+        ),
+        check(
+            "a current in one of the deciding arms, without the slow parts",
+            found,
+            "a second look, not part of the rule: each coordinate minus its mean over a "
             "hundredth of the run around, which takes slow drifts out and makes no current of its "
             "own; planes with a current, of those that pass the gate then: " + "; ".join(drift),
-        },
-        {
-            "name": "the linear theory, without the slow parts",
-            "holds": bool(held),
-            "detail": "slope of the measured on the predicted area rates over the planes of that "
+        ),
+        check(
+            "the linear theory, without the slow parts",
+            held,
+            "slope of the measured on the predicted area rates over the planes of that "
             "second look; 1 is a perfect theory, an interval above 0 a current as predicted (in "
             "brackets with the prediction of one place alone: H and D change along the run): "
             + ("; ".join(lines) or "no plane"),
-        },
-        {
-            "name": "the slope where the linear theory is exact",
-            "holds": bool(exact.low <= 1 <= exact.high),
-            "detail": f"slope over the planes of the positive control: {_written(exact)}",
-        },
+        ),
+        check(
+            "the slope where the linear theory is exact",
+            exact.low <= 1 <= exact.high,
+            f"slope over the planes of the positive control: {_written(exact)}",
+        ),
     ]
 
 
@@ -272,11 +274,9 @@ def _controls(entry: dict) -> list[dict]:
     largest = "largest area rate over its error"
     size, passes = judged(turning)
     controls = [
-        control(
+        positive(
             f"linear SGD that turns {planted.strength():.2f} radians in a relaxation time, "
             f"{planted.EPOCHS:,} epochs",
-            "positive",
-            entry["controls"]["positive"],
             largest,
             size,
             passes is True,
@@ -287,7 +287,5 @@ def _controls(entry: dict) -> list[dict]:
         ("independent phases of the one that turns", phases),
     ):
         size, passes = judged(table)
-        controls.append(
-            control(name, "negative", entry["controls"]["negative"], largest, size, passes is False)
-        )
+        controls.append(negative(name, largest, size, passes is False))
     return controls

@@ -16,8 +16,10 @@ from limitcycles.judging.result import (
     Evidence,
     Outcome,
     arm,
-    control,
+    check,
+    negative,
     paper_value,
+    positive,
 )
 from limitcycles.statistics.intervals import EXPECTED, MEAN
 
@@ -169,27 +171,27 @@ def _chance(network: xr.Dataset, level: float) -> dict:
     count = 2 * network.sizes["size"]
     chance = float(stats.binom.sf(out - 1, count, 1 - level))
     smallest = {name: float(network[f"{name}_p"].min()) for name in ("ratio", "distance")}
-    return {
-        "name": "several batch sizes",
-        "holds": chance > 1 - level,
-        "detail": f"{out} of {count} intervals and envelopes of {wording.percent(level)} each are "
+    return check(
+        "several batch sizes",
+        chance > 1 - level,
+        f"{out} of {count} intervals and envelopes of {wording.percent(level)} each are "
         f"missed; so many or more would be in {wording.number(100 * chance)} % of repetitions if "
         f"the claim is true and they are independent. Smallest p: {smallest['ratio']:.2g} of a "
         f"ratio, {smallest['distance']:.2g} of a distance (with {network.attrs['replications']} "
         f"simulated draws none is below {2 / (1 + network.attrs['replications']):.2g})",
-    }
+    )
 
 
 def _enumerated(enumeration: xr.Dataset, exact: bool) -> dict:
     several = enumeration.sel(batch=enumeration["batch"] > 1)
-    return {
-        "name": "second rule: every mini-batch, without draws",
-        "holds": exact,
-        "detail": f"largest error {float(enumeration['error'].max()):.2g} of D/b over "
+    return check(
+        "second rule: every mini-batch, without draws",
+        exact,
+        f"largest error {float(enumeration['error'].max()):.2g} of D/b over "
         f"b = {', '.join(str(b) for b in enumeration['batch'].values)} of "
         f"{enumeration.attrs['samples']} examples; with the formula of the other sampling it is at "
         f"least {float(several['other'].min()):.2g} for b > 1",
-    }
+    )
 
 
 def _draws(network: xr.Dataset, most: float) -> dict:
@@ -199,14 +201,14 @@ def _draws(network: xr.Dataset, most: float) -> dict:
         f"b = {int(b)}: {int(m):,}, ± {float(h):.3f}"
         for b, m, h in zip(network["batch"], network["draws"], half, strict=True)
     )
-    return {
-        "name": "enough draws",
-        "holds": bool((half <= most).all()),
-        "detail": f"mini-batches drawn, and the half-width of the ratio: {words}. D of the "
+    return check(
+        "enough draws",
+        (half <= most).all(),
+        f"mini-batches drawn, and the half-width of the ratio: {words}. D of the "
         f"{network.attrs['samples']} gradients in {network.attrs['weights']:,} dimensions has "
         f"{network.attrs['directions']:.1f} effective directions; training error "
         f"{network.attrs['train_error']:.1f} %",
-    }
+    )
 
 
 def _log(network: xr.Dataset, by_log: xr.DataArray, holds: xr.DataArray) -> dict:
@@ -214,12 +216,12 @@ def _log(network: xr.Dataset, by_log: xr.DataArray, holds: xr.DataArray) -> dict
         f"b = {int(at['batch'])}: {wording.interval((float(at['low']), float(at['high'])))}"
         for at in (network.isel(size=i) for i in range(network.sizes["size"]))
     )
-    return {
-        "name": "third rule: the interval of the ratio on the log scale",
-        "holds": bool((by_log == holds).all()),
-        "detail": f"passes for {int(by_log.sum())} of {by_log.size} sizes, {int(holds.sum())} by "
+    return check(
+        "third rule: the interval of the ratio on the log scale",
+        (by_log == holds).all(),
+        f"passes for {int(by_log.sum())} of {by_log.size} sizes, {int(holds.sum())} by "
         f"the linear interval, which decides: {words}",
-    }
+    )
 
 
 def _controls(entry: dict, network: xr.Dataset, closed_form: xr.Dataset) -> list[dict]:
@@ -231,20 +233,16 @@ def _controls(entry: dict, network: xr.Dataset, closed_form: xr.Dataset) -> list
     known = float(closed_form["formula_error"]) <= parameters["enumerated"]
     fooled = passes(network, parameters, "control_")
     return [
-        control(
+        positive(
             f"{passed.size} repetitions with a known D: at least {needed:.0f} pass",
-            "positive",
-            entry["controls"]["positive"],
             "repetitions that pass",
-            float(passed.sum()),
+            passed.sum(),
             known and int(passed.sum()) >= needed,
         ),
-        control(
+        negative(
             f"the other sampler at b = {int(network['control_batch'])}",
-            "negative",
-            entry["controls"]["negative"],
             "ratio of the traces",
-            float(network["control_ratio"]),
+            network["control_ratio"],
             not bool(fooled),
         ),
     ]

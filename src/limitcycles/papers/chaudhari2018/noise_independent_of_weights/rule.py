@@ -10,7 +10,16 @@ import xarray as xr
 from limitcycles.diffusion.matrix import Rows, exact
 from limitcycles.diffusion.spectrum import summarise
 from limitcycles.judging.numbers import statistic
-from limitcycles.judging.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
+from limitcycles.judging.result import (
+    CONTRADICTED,
+    Evidence,
+    Outcome,
+    arm,
+    by_agreement,
+    check,
+    negative,
+    positive,
+)
 from limitcycles.statistics.intervals import POSITIVE, REAL, Estimate, Scale, estimate
 
 SCALE = POSITIVE  # of a distance; the rule's own interval is linear
@@ -69,22 +78,22 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         caveats.append(f"by intervals on the log scale (third rule): {second}")
     shapes = {a["name"]: _below(a["statistics"][1], REAL, parameters) for a in arms}
     checks = [
-        {
-            "name": "shape only",
-            "holds": all(shapes.values()),
-            "detail": f"distance after division by the trace, against {threshold:g}: "
+        check(
+            "shape only",
+            all(shapes.values()),
+            f"distance after division by the trace, against {threshold:g}: "
             + "; ".join(f"{name}: {WORDS[holds]}" for name, holds in shapes.items()),
-        },
-        {
-            "name": "third rule: intervals on the log scale",
-            "holds": second == verdict,
-            "detail": f"{second}; against {threshold:g} the interval is, on the linear scale as "
+        ),
+        check(
+            "third rule: intervals on the log scale",
+            second == verdict,
+            f"{second}; against {threshold:g} the interval is, on the linear scale as "
             "the rule has it and on the log scale: "
             + "; ".join(
                 f"{a['name']}: {WORDS[a['agrees']]} and {WORDS[b['agrees']]}"
                 for a, b in zip(arms, again, strict=True)
             ),
-        },
+        ),
     ]
     worst = max(arms, key=lambda a: a["statistics"][0]["value"])["statistics"][0]
     controls = _controls(entry, evidence.sample, threshold, count)
@@ -124,20 +133,10 @@ def _controls(entry: dict, sample: xr.Dataset, threshold: float, count: int) -> 
     halves = distance(first, spectrum(rows[order[half : 2 * half]]), count)
     scaled = distance(first, spectrum(scale * rows[order[:half]]), count)
     return [
-        control(
-            f"two halves of {2 * half} gradients",
-            "positive",
-            entry["controls"]["positive"],
-            "distance in decades",
-            halves,
-            halves < threshold,
+        positive(
+            f"two halves of {2 * half} gradients", "distance in decades", halves, halves < threshold
         ),
-        control(
-            f"the same gradients times {scale}",
-            "negative",
-            entry["controls"]["negative"],
-            "distance in decades",
-            scaled,
-            scaled > threshold,
+        negative(
+            f"the same gradients times {scale}", "distance in decades", scaled, scaled > threshold
         ),
     ]

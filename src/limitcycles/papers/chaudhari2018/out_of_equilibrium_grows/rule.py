@@ -14,7 +14,9 @@ from limitcycles.judging.result import (
     Evidence,
     Outcome,
     arm,
-    control,
+    check,
+    negative,
+    positive,
 )
 from limitcycles.statistics.convergence import Slope, log_log_slope
 
@@ -88,13 +90,13 @@ def _statistic(found: Slope, system: xr.Dataset, level: float) -> dict:
 def _first_order(shifts: xr.Dataset) -> dict:
     ratio = (shifts["distance"] / shifts["predicted"]).values
     cold = np.abs(ratio[:, 0] - 1)
-    return {
-        "name": "the expansion for small T agrees",
-        "holds": bool((cold < 0.1).all()),
-        "detail": "to first order the shift is T times a vector known without any grid, so that "
+    return check(
+        "the expansion for small T agrees",
+        (cold < 0.1).all(),
+        "to first order the shift is T times a vector known without any grid, so that "
         f"the slope tends to 1; at the lowest T the distances are within {100 * cold.max():.1f} % "
         f"of that, at the highest {ratio[:, -1].min():.2g} to {ratio[:, -1].max():.2g} times it",
-    }
+    )
 
 
 def _turning(wide: xr.Dataset) -> list[str]:
@@ -113,35 +115,35 @@ def _two_decades(wide: xr.Dataset) -> dict:
         return f"{name} " + ", ".join(f"{v:.3g}" for v in wide["distance"].sel(system=name).values)
 
     temperatures = ", ".join(f"{T:.2g}" for T in wide["temperature"].values)
-    return {
-        "name": "third rule, two decades of T",
-        "holds": not _turning(wide),
-        "detail": f"distances at T = {temperatures}: "
+    return check(
+        "third rule, two decades of T",
+        not _turning(wide),
+        f"distances at T = {temperatures}: "
         f"{'; '.join(map(told, wide['system'].values))}. "
         "At the highest T modes may part or meet, and the nearest one is another",
-    }
+    )
 
 
 def _width(shifts: xr.Dataset, entry: dict) -> dict:
     slopes = [slope(shifts.sel(system=name), entry["rule_parameters"]) for name in entry["arms"]]
     found = [s.interval[0] for s in slopes if s is not None]
-    return {
-        "name": "faster than the width of a well",
-        "holds": bool(found) and min(found) > 0.5,
-        "detail": "wells widen as √T, slope ½: a shift with a steeper slope grows in units of "
+    return check(
+        "faster than the width of a well",
+        bool(found) and min(found) > 0.5,
+        "wells widen as √T, slope ½: a shift with a steeper slope grows in units of "
         "their width too. Where f is quadratic and D constant there is no shift at any T, whatever "
         "the force",
-    }
+    )
 
 
 def _force(shifts: xr.Dataset, arms: list[str]) -> dict:
     ends = shifts["force"].sel(system=arms).values[:, [0, -1]]
     told = "; ".join(f"{a} {v[0]:.2g} and {v[1]:.2g}" for a, v in zip(arms, ends, strict=True))
-    return {
-        "name": "the force itself grows with T",
-        "holds": bool((ends[:, 1] > ends[:, 0]).all()),
-        "detail": f"another measure: ‖j‖/‖∇f‖ at the lowest and the highest T is {told}",
-    }
+    return check(
+        "the force itself grows with T",
+        (ends[:, 1] > ends[:, 0]).all(),
+        f"another measure: ‖j‖/‖∇f‖ at the lowest and the highest T is {told}",
+    )
 
 
 def _controls(entry: dict, shifts: xr.Dataset) -> list[dict]:
@@ -151,18 +153,14 @@ def _controls(entry: dict, shifts: xr.Dataset) -> list[dict]:
     off = float(np.abs(line["distance"] / line["predicted"] - 1).max())
     share = float((still["distance"] / still["error"]).max())
     return [
-        control(
+        positive(
             "one dimension, D = 1 + x/2 + x²/10",
-            "positive",
-            entry["controls"]["positive"],
             "largest relative distance from the closed form",
             off,
             grows(found, parameters) and off <= 0.01,
         ),
-        control(
+        negative(
             "two wells, D = I",
-            "negative",
-            entry["controls"]["negative"],
             "largest distance relative to its error",
             share,
             not grows(slope(still, parameters), parameters),

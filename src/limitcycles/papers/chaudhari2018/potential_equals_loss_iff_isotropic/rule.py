@@ -14,7 +14,9 @@ from limitcycles.judging.result import (
     Evidence,
     Outcome,
     arm,
-    control,
+    check,
+    negative,
+    positive,
 )
 from limitcycles.judging.wording import listed
 
@@ -107,28 +109,27 @@ def _caveat(forward: bool, named: xr.Dataset, parameters: dict) -> str:
 
 
 def _proof(study: dict[str, xr.Dataset]) -> dict:
-    return {
-        "name": "symbolic proof of the first direction",
-        "holds": bool(study["controls"]["proof"]),
-        "detail": "for any f(x₁, x₂) and D = cI with a constant c, e^{−f/(cT)} is stationary and "
-        "j = 0",
-    }
+    return check(
+        "symbolic proof of the first direction",
+        study["controls"]["proof"],
+        "for any f(x₁, x₂) and D = cI with a constant c, e^{−f/(cT)} is stationary and j = 0",
+    )
 
 
 def _commutators(drawn: xr.Dataset, parameters: dict) -> dict:
     rest, shared = (drawn.sel(family=name) for name in ("non-commuting", "commuting"))
     commutator, force = (rest[key].values.ravel() for key in ("commutator", "force"))
     quiet = float(shared["force"].max())
-    return {
-        "name": "the commutator decides, not the anisotropy",
-        "holds": quiet <= parameters["zero"] and float(np.median(force)) > parameters["zero"],
-        "detail": f"‖j‖/‖∇f‖ is at most {quiet:.2g} over {shared['force'].size} random linear "
+    return check(
+        "the commutator decides, not the anisotropy",
+        quiet <= parameters["zero"] and float(np.median(force)) > parameters["zero"],
+        f"‖j‖/‖∇f‖ is at most {quiet:.2g} over {shared['force'].size} random linear "
         "systems whose D commutes with the Hessian, however anisotropic (up to "
         f"{float(shared['anisotropy'].max()):.2g}); of {force.size} that do not commute "
         f"{int((force < parameters['not_zero']).sum())} have less than {parameters['not_zero']:g}, "
         "and the correlation of log ‖j‖/‖∇f‖ with the log of the relative commutator is "
         f"{np.corrcoef(np.log(commutator), np.log(force))[0, 1]:.2f}",
-    }
+    )
 
 
 def _methods(named: xr.Dataset) -> dict:
@@ -137,21 +138,21 @@ def _methods(named: xr.Dataset) -> dict:
     for key in NAMES:
         apart.append(np.abs(known[f"{key}_grid"] - known[f"{key}_exact"]).values)
         allowed.append(known[f"{key}_error"].values + 1e-9)
-    return {
-        "name": "closed form and grid agree",
-        "holds": bool((np.array(apart) <= np.array(allowed)).all()),
-        "detail": f"{known.sizes['system']} systems with a known Φ; the two differ by at most "
+    return check(
+        "closed form and grid agree",
+        (np.array(apart) <= np.array(allowed)).all(),
+        f"{known.sizes['system']} systems with a known Φ; the two differ by at most "
         f"{np.max(apart):.2g}, each by no more than its difference from a grid half as fine",
-    }
+    )
 
 
 def _gradient(study: dict[str, xr.Dataset]) -> dict:
-    return {
-        "name": "the lemma needs a gradient",
-        "holds": bool(study["controls"]["no_gradient"]),
-        "detail": "the drift must be −∇f: Example 19 has D = I and yet j ≠ 0, because its drift is "
+    return check(
+        "the lemma needs a gradient",
+        study["controls"]["no_gradient"],
+        "the drift must be −∇f: Example 19 has D = I and yet j ≠ 0, because its drift is "
         "no gradient; systems without an f are not judged here",
-    }
+    )
 
 
 def _controls(entry: dict, study: dict[str, xr.Dataset]) -> list[dict]:
@@ -165,18 +166,14 @@ def _controls(entry: dict, study: dict[str, xr.Dataset]) -> list[dict]:
     zero = max(float(plain[f"{key}_grid"]) for key in NAMES)
     shuffled = float(known["shuffled_residual"])
     return [
-        control(
+        positive(
             "two linear systems on the grid",
-            "positive",
-            entry["controls"]["positive"],
             "largest relative distance from the linear theory",
             max(off, zero),
             zero <= parameters["zero"] and off <= parameters["not_zero"],
         ),
-        control(
+        negative(
             "linear, D = 2I, Φ shuffled over the cells",
-            "negative",
-            entry["controls"]["negative"],
             "residual of Φ on f",
             shuffled,
             shuffled > parameters["zero"],

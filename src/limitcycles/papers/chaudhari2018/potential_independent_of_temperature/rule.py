@@ -6,7 +6,16 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.judging.numbers import largest
-from limitcycles.judging.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
+from limitcycles.judging.result import (
+    CONTRADICTED,
+    Evidence,
+    Outcome,
+    arm,
+    by_agreement,
+    check,
+    negative,
+    positive,
+)
 from limitcycles.judging.wording import listed
 
 NAME = "difference of Φ over a decade of T"
@@ -47,35 +56,35 @@ def _assumption(potentials: xr.Dataset, parameters: dict) -> dict:
     constant = potentials.sel(system=potentials["constant"] == 1)
     good = [str(s) for s in constant["system"].values if same(constant.sel(system=s), parameters)]
     free = [str(s) for s in constant["system"].values[constant["divergence_free"].values == 1]]
-    return {
-        "name": "constant D: independent of T just where ∇·j = 0",
-        "holds": good == free,
-        "detail": "if Φ is the same at all T, the terms of each order of T in the stationary "
+    return check(
+        "constant D: independent of T just where ∇·j = 0",
+        good == free,
+        "if Φ is the same at all T, the terms of each order of T in the stationary "
         "equation vanish on their own: b·∇Φ + ∇Φ·D∇Φ = j·∇Φ = 0 and ∇·b + D:∇∇Φ = ∇·j = 0. By "
         f"sympy ∇·j = 0 in {listed(free)}; found independent of T: {listed(good)}",
-    }
+    )
 
 
 def _resolved(potentials: xr.Dataset, parameters: dict) -> dict:
     clear = np.abs(potentials["difference"] - parameters["same"]) > potentials["error"]
     worst = float(potentials["error"].max())
-    return {
-        "name": "the grids resolve it",
-        "holds": bool((clear | (potentials["difference"] <= parameters["same"])).all()),
-        "detail": f"from grids half as fine the numbers differ by at most {worst:.2g}; no "
+    return check(
+        "the grids resolve it",
+        (clear | (potentials["difference"] <= parameters["same"])).all(),
+        f"from grids half as fine the numbers differ by at most {worst:.2g}; no "
         "difference above the bound could be an error of the grid",
-    }
+    )
 
 
 def _closed(potentials: xr.Dataset) -> dict:
     found = potentials["difference"].sel(system=CONTROL)
     apart = float(np.abs(found / potentials["closed_difference"] - 1).max())
-    return {
-        "name": "closed form and grid agree",
-        "holds": apart <= 0.01,
-        "detail": f"for D = I/(1 + f), where Φ = f + f²/2 − T log(1 + f), within {apart:.1g} of "
+    return check(
+        "closed form and grid agree",
+        apart <= 0.01,
+        f"for D = I/(1 + f), where Φ = f + f²/2 − T log(1 + f), within {apart:.1g} of "
         "the differences",
-    }
+    )
 
 
 def _controls(entry: dict, potentials: xr.Dataset) -> list[dict]:
@@ -84,20 +93,16 @@ def _controls(entry: dict, potentials: xr.Dataset) -> list[dict]:
     exact = float(potentials["linear_difference"].max())
     varying = potentials.sel(system=CONTROL)
     return [
-        control(
+        positive(
             "linear, Lyapunov equation and grid",
-            "positive",
-            entry["controls"]["positive"],
             "largest difference",
             max(exact, float(linear["difference"].max())),
             exact <= parameters["same"] and same(linear, parameters),
         ),
-        control(
+        negative(
             "two wells, D = I/(1 + f)",
-            "negative",
-            entry["controls"]["negative"],
             "smallest difference",
-            float(varying["difference"].min()),
+            varying["difference"].min(),
             not same(varying, parameters),
         ),
     ]

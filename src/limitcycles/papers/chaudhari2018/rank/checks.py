@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.judging import wording
-from limitcycles.judging.result import paper_value
+from limitcycles.judging.result import check, paper_value
 from limitcycles.papers.chaudhari2018.rank import printed_moments
 from limitcycles.statistics.intervals import POSITIVE, estimate
 
@@ -41,12 +41,12 @@ def caption_arithmetic(entry: dict, spectra: Mapping[str, Sequence[xr.Dataset]])
     tops = ", ".join(f"{name} {wording.number(top)}" for name, top in measured.items())
     rank, mean, std = (wording.given(number) for number in numbers)
     count = printed_moments.of_paper(weights, *numbers).rank
-    return {
-        "name": "caption, arithmetic",
-        "holds": some,
-        "detail": f"{mean} ± {std} with a rank of {rank} % of {wording.count(weights)}, {count}, "
+    return check(
+        "caption, arithmetic",
+        some,
+        f"{mean} ± {std} with a rank of {rank} % of {wording.count(weights)}, {count}, "
         f"by reading: {'. '.join(sentences)}. Measured λ_max, geometric means over seeds: {tops}",
-    }
+    )
 
 
 def _leaves(each: list[printed_moments.Caption], reading: str) -> str:
@@ -93,12 +93,11 @@ def settled(spectra: Mapping[str, Sequence[xr.Dataset]]) -> dict | None:
         change = max((_last_change(s) for s in mine), key=abs)
         holds = holds and bool(abs(change) <= SETTLED)
         words.append(f"{name}: {100 * change:+.1f} % from {numbers[0]:g} to {numbers[1]:g}")
-    return {
-        "name": "settled over augmentations",
-        "holds": holds,
-        "detail": f"largest change of the rank over seeds, at most {100 * SETTLED:g} %: "
-        + "; ".join(words),
-    }
+    return check(
+        "settled over augmentations",
+        holds,
+        f"largest change of the rank over seeds, at most {100 * SETTLED:g} %: " + "; ".join(words),
+    )
 
 
 def _last_change(spectrum: xr.Dataset) -> float:

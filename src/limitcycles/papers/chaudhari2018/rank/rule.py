@@ -15,8 +15,10 @@ from limitcycles.judging.result import (
     Outcome,
     arm,
     by_agreement,
-    control,
+    check,
+    negative,
     paper_value,
+    positive,
 )
 from limitcycles.papers.chaudhari2018.rank import checks as _rank_checks
 from limitcycles.papers.chaudhari2018.rank.printed_moments import READINGS
@@ -91,12 +93,12 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         for name, readings in means_hold.items()
     )
     checks = [
-        {
-            "name": "mean eigenvalue",
-            "holds": any(means_hold.values()),
-            "detail": f"readings within a factor {parameters['mean_factor']:g} of the paper's "
+        check(
+            "mean eigenvalue",
+            any(means_hold.values()),
+            f"readings within a factor {parameters['mean_factor']:g} of the paper's "
             f"{paper_mean:g}: {detail}",
-        },
+        ),
         _precision(arms, paper, parameters["factor"]),
     ]
     spectra = {name: evidence.spectra[name][last] for name in entry["arms"]}
@@ -118,12 +120,12 @@ def _precision(arms: list[dict], paper: float, factor: float) -> dict:
         if a["agrees"]
     }
     words = {True: "within the band", False: "not within it"}
-    return {
-        "name": "whole interval",
-        "holds": bool(inside) and all(inside.values()),
-        "detail": f"intervals of the agreeing arms within a factor {factor:g} of the paper's "
+    return check(
+        "whole interval",
+        bool(inside) and all(inside.values()),
+        f"intervals of the agreeing arms within a factor {factor:g} of the paper's "
         f"{paper:g} %: " + ("; ".join(f"{k}: {words[v]}" for k, v in inside.items()) or "no arm"),
-    }
+    )
 
 
 def agrees(main: dict, paper: float, factor: float) -> bool:
@@ -151,18 +153,14 @@ def _controls(entry: dict, paper: float) -> list[dict]:
     low_rank = rank_percent(normal(samples, planted) @ normal(planted, weights))
     isotropic = rank_percent(normal(samples, weights))
     return [
-        control(
+        positive(
             f"planted rank {planted} of {weights}",
-            "positive",
-            entry["controls"]["positive"],
             "rank(D)/d in %",
             low_rank,
             within(low_rank, paper, factor),
         ),
-        control(
+        negative(
             "isotropic Gaussian gradients",
-            "negative",
-            entry["controls"]["negative"],
             "rank(D)/d in %",
             isotropic,
             not within(isotropic, paper, factor),

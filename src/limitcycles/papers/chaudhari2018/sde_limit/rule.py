@@ -8,7 +8,16 @@ from scipy import stats
 
 from limitcycles.judging import wording
 from limitcycles.judging.numbers import sloped
-from limitcycles.judging.result import CONTRADICTED, Evidence, Outcome, arm, by_agreement, control
+from limitcycles.judging.result import (
+    CONTRADICTED,
+    Evidence,
+    Outcome,
+    arm,
+    by_agreement,
+    check,
+    negative,
+    positive,
+)
 
 CLOSE = 0.01  # numerical error relative to the weak error, at most
 APART = 4  # standard errors
@@ -112,15 +121,15 @@ def _cumulant(found: xr.Dataset) -> dict:
     same = abs(limit - formula) <= 1e-6 * abs(formula)
     as_exact = abs(sampled - first) <= APART * spread
     unlike = abs(sampled - equation) > APART * spread
-    return {
-        "name": "second method: the third cumulant stays",
-        "holds": same and as_exact and unlike,
-        "detail": f"third cumulant of z, system skewed: {abs(equation):.3f} for (3); SGD has "
+    return check(
+        "second method: the third cumulant stays",
+        same and as_exact and unlike,
+        f"third cumulant of z, system skewed: {abs(equation):.3f} for (3); SGD has "
         f"{', '.join(f'{v:.3f}' for v in found['sgd'].values[::-1])} as η falls from "
         f"{float(found['rate'][-1]):g} to {float(found['rate'][0]):g}; it extrapolates to "
         f"{limit:.4f}, (2T)²κ₃(1 − e^(−3t))/3 is {formula:.4f}; {sampled:.3f} ± {spread:.3f} "
         "(standard error) from sampled SGD at b = 1",
-    }
+    )
 
 
 def _stays(errors: xr.Dataset) -> xr.DataArray:
@@ -142,13 +151,13 @@ def _left_over(errors: xr.Dataset) -> dict:
         )
         for name in errors["system"].values
     )
-    return {
-        "name": "no error is left over at η = 0",
-        "holds": not bool(stays.any()),
-        "detail": "the errors extrapolated to η → 0 with η/b fixed, where they differ from 0 "
+    return check(
+        "no error is left over at η = 0",
+        not bool(stays.any()),
+        "the errors extrapolated to η → 0 with η/b fixed, where they differ from 0 "
         f"(η itself ends at b = 1): {words}. Without a third cumulant of the kicks the fourth is "
         "the first that stays; it is smaller by a factor of the order of √T",
-    }
+    )
 
 
 def _largest(errors: xr.Dataset, bound: float) -> dict:
@@ -156,12 +165,11 @@ def _largest(errors: xr.Dataset, bound: float) -> dict:
         f"{name}: {_with_interval(errors.sel(system=name), 'largest_')}"
         for name in errors["system"].values
     ]
-    return {
-        "name": "second reading: the largest error of all test functions",
-        "holds": bool((errors["largest_low"] > bound).all()),
-        "detail": "unlike the error of one function it cannot pass through zero. Slopes: "
-        + "; ".join(words),
-    }
+    return check(
+        "second reading: the largest error of all test functions",
+        (errors["largest_low"] > bound).all(),
+        "unlike the error of one function it cannot pass through zero. Slopes: " + "; ".join(words),
+    )
 
 
 def _usual(usual: xr.Dataset, bound: float) -> dict:
@@ -170,58 +178,52 @@ def _usual(usual: xr.Dataset, bound: float) -> dict:
         for name in usual["system"].values
     ]
     silent = usual["silent_largest_slope"]
-    return {
-        "name": f"usual reading: η → 0 with b = {usual.attrs['batch']} fixed",
-        "holds": bool((usual["largest_low"] > bound).all()),
-        "detail": f"slopes of the largest error of all test functions: {'; '.join(words)}. The "
+    return check(
+        f"usual reading: η → 0 with b = {usual.attrs['batch']} fixed",
+        (usual["largest_low"] > bound).all(),
+        f"slopes of the largest error of all test functions: {'; '.join(words)}. The "
         "noise then vanishes with η; against ẋ = −∇f, without any noise, the slopes are "
         f"{float(silent.min()):.2f} to {float(silent.max()):.2f}",
-    }
+    )
 
 
 def _ensembles(errors: xr.Dataset) -> dict:
     score = np.abs(errors["sampled"] - errors["error"]) / errors["standard_error"]
     level = errors.attrs["level"] ** (1 / score.size)
     bound = stats.norm.ppf((1 + level) / 2)
-    return {
-        "name": "second method: sampled SGD",
-        "holds": bool((score <= bound).all()),
-        "detail": f"weak errors of {errors.attrs['paths']:,} paths of SGD differ from the computed "
+    return check(
+        "second method: sampled SGD",
+        (score <= bound).all(),
+        f"weak errors of {errors.attrs['paths']:,} paths of SGD differ from the computed "
         f"ones by at most {float(score.max()):.2f} standard errors ({bound:.2f} allowed for "
         f"{score.size} at once)",
-    }
+    )
 
 
 def _numerics(errors: xr.Dataset) -> dict:
     size = np.abs(errors["error"])
     grid = float((errors["grid_error"] / size).max())
     other = errors.attrs["other_error"] / float(size.min())
-    return {
-        "name": "numerical error",
-        "holds": max(grid, other) <= CLOSE,
-        "detail": f"half the nodes change a weak error by at most {wording.number(grid)} of it; "
+    return check(
+        "numerical error",
+        max(grid, other) <= CLOSE,
+        f"half the nodes change a weak error by at most {wording.number(grid)} of it; "
         "exact moments and characteristic functions of the quadratic sums differ by at most "
         f"{wording.number(other)} of the smallest ({CLOSE:g} allowed)",
-    }
+    )
 
 
 def _controls(entry: dict, controls: xr.Dataset) -> list[dict]:
     parameters = entry["rule_parameters"]
-    found = []
-    for kind, against, expected in (
-        ("positive", "equation", True),
-        ("negative", "doubled", False),
-    ):
-        mine = controls.sel(against=against)
-        found.append(
-            control(
-                "Euler–Maruyama steps of an Ornstein–Uhlenbeck process"
-                + (" against D doubled" if kind == "negative" else ""),
-                kind,
-                entry["controls"][kind],
-                "smallest slope of a test function",
-                float(mine["slope"].min()),
-                passes(mine, parameters) is expected,
-            )
-        )
-    return found
+    name = "Euler–Maruyama steps of an Ornstein–Uhlenbeck process"
+    what = "smallest slope of a test function"
+    right, doubled = (controls.sel(against=against) for against in ("equation", "doubled"))
+    return [
+        positive(name, what, right["slope"].min(), passes(right, parameters)),
+        negative(
+            f"{name} against D doubled",
+            what,
+            doubled["slope"].min(),
+            not passes(doubled, parameters),
+        ),
+    ]

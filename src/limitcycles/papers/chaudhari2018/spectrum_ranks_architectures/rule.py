@@ -18,7 +18,9 @@ from limitcycles.judging.result import (
     NotRun,
     Outcome,
     arm,
-    control,
+    check,
+    negative,
+    positive,
 )
 from limitcycles.papers.chaudhari2018.spectrum_ranks_architectures import (
     rank_correlation as correlation,
@@ -162,12 +164,12 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         if z != signs.get((where, percent), z)
     ]
     checks.append(
-        {
-            "name": "third rule: intervals of Fisher's z",
-            "holds": third == verdict,
-            "detail": f"{third}; another answer than by the linear interval, which decides: "
+        check(
+            "third rule: intervals of Fisher's z",
+            third == verdict,
+            f"{third}; another answer than by the linear interval, which decides: "
             f"{wording.listed(others)}",
-        }
+        )
     )
     agreeing = [
         where
@@ -207,11 +209,11 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
             table(evidence, mine, last), table(evidence, mine), parameters
         )
         checks.append(
-            {
-                "name": f"permutations within {where}",
-                "holds": share <= parameters["permuted_pass_share"],
-                "detail": f"{100 * share:.3g} % of the permuted scores pass the second rule",
-            }
+            check(
+                f"permutations within {where}",
+                share <= parameters["permuted_pass_share"],
+                f"{100 * share:.3g} % of the permuted scores pass the second rule",
+            )
         )
     controls = _controls(entry, table(evidence, names, last), errors)
     return Outcome(verdict, statistics[last], arms, controls, checks, caveats)
@@ -243,15 +245,10 @@ def _check(
     detail = f"τ = {tau['value']:.2f}{text} over {seeds}, {len(names)} networks"
     if span:
         detail += f"; bootstrap over the networks [{span[0]:.2f}, {span[1]:.2f}]"
-    return {
-        "name": f"{where}, {percent} %",
-        "holds": holds,
-        "detail": detail,
-        "of": where,
-        "percent": percent,
-        "statistic": tau,
-        "bootstrap": list(span) if span else None,
-    }
+    its = {"of": where, "percent": percent, "statistic": tau}
+    return check(
+        f"{where}, {percent} %", holds, detail, bootstrap=list(span) if span else None, **its
+    )
 
 
 def _controls(entry: dict, scores: np.ndarray, errors: np.ndarray) -> list[dict]:
@@ -259,18 +256,14 @@ def _controls(entry: dict, scores: np.ndarray, errors: np.ndarray) -> list[dict]
     planted = correlation.taus(np.exp(-errors), errors)
     share = correlation.permuted_share(scores, errors, parameters)
     return [
-        control(
+        positive(
             "a falling function of the error as score",
-            "positive",
-            entry["controls"]["positive"],
             "mean τ",
-            float(np.mean(planted)),
-            bool(correlation.passes(planted, parameters)),
+            np.mean(planted),
+            correlation.passes(planted, parameters),
         ),
-        control(
+        negative(
             f"{parameters['permutations']} permutations of the scores",
-            "negative",
-            entry["controls"]["negative"],
             "share that passes",
             share,
             share <= parameters["permuted_pass_share"],

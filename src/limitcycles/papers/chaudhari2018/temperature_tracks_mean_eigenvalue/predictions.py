@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.judging import wording
+from limitcycles.judging.result import check
 from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.measure import GROUPS
 from limitcycles.statistics.intervals import POSITIVE, REAL, estimate
 
@@ -84,7 +85,7 @@ def checks(tables: Sequence[xr.Dataset], arms: Mapping[str, str], level: float) 
 def _prediction(tables: Sequence[xr.Dataset], kind: str, name: str) -> dict:
     predicted = [predictions(one)[kind] for one in tables]
     if not np.isfinite(predicted).all():
-        return {"name": name, "holds": False, "detail": "the steps are unstable by theory"}
+        return check(name, False, "the steps are unstable by theory")
     found = agreement(
         np.array([one["variance"] for one in tables]).ravel(), np.array(predicted).ravel()
     )
@@ -92,33 +93,33 @@ def _prediction(tables: Sequence[xr.Dataset], kind: str, name: str) -> dict:
     ratios = [float(v.sel(group=MATCHED) / v.sel(group=EQUAL)) for v in variation]
     ratio = estimate(ratios, POSITIVE).value
     low, middle, high = (wording.number(found[key]) for key in ("low", "middle", "high"))
-    return {
-        "name": name,
-        "holds": found["low"] >= 1 / FACTOR and found["high"] <= FACTOR,
-        "detail": f"measured over predicted {low} to {high}, geometric mean {middle}; slope "
+    return check(
+        name,
+        found["low"] >= 1 / FACTOR and found["high"] <= FACTOR,
+        f"measured over predicted {low} to {high}, geometric mean {middle}; slope "
         f"{wording.number(found['slope'])} and correlation {wording.number(found['correlation'])} "
         f"of the logarithms; predicted ratio of the spreads {wording.number(ratio)}, "
         "geometric mean over seeds",
-    }
+    )
 
 
 def _exponents(tables: Sequence[xr.Dataset], level: float) -> dict:
     name = "exponents: variance ∝ η^a · (mean λ)^c"
     found = np.array([exponents(one) for one in tables])
     if not np.isfinite(found).all():
-        return {"name": name, "holds": False, "detail": "the settings are too alike to tell"}
+        return check(name, False, "the settings are too alike to tell")
     words = []
     for letter, values in zip("ac", found.T, strict=True):
         mean, interval, _ = estimate(values, REAL, level)
         words.append(f"{letter} = {wording.number(mean)} {wording.interval(interval)}".strip())
     a, c = found.mean(0)
-    return {
-        "name": name,
-        "holds": bool(abs(a - c) <= 0.1),
-        "detail": f"{', '.join(words)}; equal noise at equal η·mean λ needs a = c (diffusion: 2 "
+    return check(
+        name,
+        abs(a - c) <= 0.1,
+        f"{', '.join(words)}; equal noise at equal η·mean λ needs a = c (diffusion: 2 "
         f"and 1, by unit of time 1 and 1; at rest with the Hessian D: 1 and 0). Here η ∝ "
         f"(mean λ)^{wording.number(-c / a)} would make it most alike",
-    }
+    )
 
 
 def _one_step(tables: Sequence[xr.Dataset], arms: Mapping[str, str]) -> dict:
@@ -138,23 +139,23 @@ def _one_step(tables: Sequence[xr.Dataset], arms: Mapping[str, str]) -> dict:
         held.append(1 / FACTOR <= ratios["training"] <= FACTOR)
         pair = " and ".join(wording.number(value) for value in ratios.values())
         words.append(f"{name} {pair}")
-    return {
-        "name": "one step: the noise has the variance mean λ(D)/b",
-        "holds": all(held),
-        "detail": "measured over mean λ(D)/b at the snapshot, geometric means over seeds, in "
+    return check(
+        "one step: the noise has the variance mean λ(D)/b",
+        all(held),
+        "measured over mean λ(D)/b at the snapshot, geometric means over seeds, in "
         f"evaluation and in training mode, in which the steps are taken: {'; '.join(words)}",
-    }
+    )
 
 
 def _trend(tables: Sequence[xr.Dataset]) -> dict:
     by_group = {
         group: np.mean([one["trend_share"].sel(group=group) for one in tables]) for group in GROUPS
     }
-    return {
-        "name": "weights are at rest around a minimum",
-        "holds": all(share < 0.3 for share in by_group.values()),
-        "detail": "share of the variance that is a straight line in time, mean over networks and "
+    return check(
+        "weights are at rest around a minimum",
+        all(share < 0.3 for share in by_group.values()),
+        "share of the variance that is a straight line in time, mean over networks and "
         "seeds (0 at rest, 0.6 in "
         f"diffusion, 1 in a steady drift): {wording.number(by_group[EQUAL])} at equal η/b, "
         f"{wording.number(by_group[MATCHED])} at equal (η/b)·mean λ",
-    }
+    )

@@ -25,7 +25,9 @@ from limitcycles.judging.result import (
     NotRun,
     Outcome,
     arm,
-    control,
+    check,
+    negative,
+    positive,
 )
 from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import (
     predictions as temperature_theory,
@@ -190,15 +192,15 @@ def _arm(entry: dict, name: str, tables: Sequence[xr.Dataset], run: str, level: 
 
 def _spread_check(tables: Sequence[xr.Dataset], own: float, parameters: dict) -> dict:
     by_group, count = spreads(tables), tables[0].sizes["setting"]
-    return {
-        "name": "the spread itself",
-        "holds": own <= parameters["spread"],
-        "detail": f"coefficient of variation over {count} settings, mean over seeds: "
+    return check(
+        "the spread itself",
+        own <= parameters["spread"],
+        f"coefficient of variation over {count} settings, mean over seeds: "
         f"{wording.number(by_group[MATCHED].mean())} at {WORDS[MATCHED]}, "
         f"{wording.number(by_group[EQUAL].mean())} at {WORDS[EQUAL]}; the rule's bound is "
         f"{parameters['spread']:g}, and it can be at most {wording.number(count**0.5)}, which one "
         "setting far above the others gives",
-    }
+    )
 
 
 def log_ratios(tables: Sequence[xr.Dataset]) -> np.ndarray:
@@ -225,34 +227,33 @@ def _scale_check(tables: Sequence[xr.Dataset], parameters: dict) -> dict:
     first, found, _ = decide(tables, parameters)
     fourth, _, _ = decide(tables, parameters, scale=POSITIVE)
     linear = estimate(found["values"], REAL, parameters["level"])
-    return {
-        "name": "fourth rule: the interval on the log scale",
-        "holds": _direction(first) == _direction(fourth),
-        "detail": f"{fourth}: ratio {wording.estimate(found)}; on the linear scale, which decides, "
+    return check(
+        "fourth rule: the interval on the log scale",
+        _direction(first) == _direction(fourth),
+        f"{fourth}: ratio {wording.estimate(found)}; on the linear scale, which decides, "
         f"{first}: mean {wording.number(linear.value)} {wording.interval(linear.interval)}".strip(),
-    }
+    )
 
 
 def _log_check(tables: Sequence[xr.Dataset], parameters: dict) -> dict:
     values, level = log_ratios(tables), parameters["level"]
     found = statistic(RATIO, values, scale=POSITIVE, unit="1", level=level)
     _, high = _ends(values, parameters, REAL)
-    return {
-        "name": "spread of the logarithms",
-        "holds": high < parameters["ratio"],
-        "detail": f"standard deviations of ln variance over settings: ratio "
+    return check(
+        "spread of the logarithms",
+        high < parameters["ratio"],
+        f"standard deviations of ln variance over settings: ratio "
         f"{wording.estimate(found)}; unlike the coefficient of variation it has no upper bound",
-    }
+    )
 
 
 def _rule_check(tables: Sequence[xr.Dataset], parameters: dict, key: str, name: str) -> dict:
     verdict, found, own = decide(tables, parameters, key)
-    return {
-        "name": name,
-        "holds": verdict in (REPRODUCED, WITH_CAVEAT),
-        "detail": f"{verdict}: ratio {wording.estimate(found)}; the spread itself is "
-        f"{wording.number(own)}",
-    }
+    return check(
+        name,
+        verdict in (REPRODUCED, WITH_CAVEAT),
+        f"{verdict}: ratio {wording.estimate(found)}; the spread itself is {wording.number(own)}",
+    )
 
 
 def linear_late_noise(curvatures, matched, seed: int) -> xr.Dataset:
@@ -305,27 +306,23 @@ def _controls(entry: dict) -> tuple[list[dict], dict]:
     fails, wrong_ratio, _ = decide(wrong, parameters)
     likelihood, its_ratio, _ = decide(of(means, product), parameters)
     controls = [
-        control(
+        positive(
             f"{len(means)} linear systems of equal curvature, variances within "
             f"{wording.number(100 * distance, 2)} % of the known",
-            "positive",
-            entry["controls"]["positive"],
             RATIO,
             ratio["value"],
             passes == REPRODUCED and distance < KNOWN,
         ),
-        control(
+        negative(
             "the same, learning rate in proportion to mean λ(D)",
-            "negative",
-            entry["controls"]["negative"],
             RATIO,
             wrong_ratio["value"],
             fails not in (REPRODUCED, WITH_CAVEAT),
         ),
     ]
-    return controls, {
-        "name": "linear systems at rest whose Hessian is D",
-        "holds": likelihood in (REPRODUCED, WITH_CAVEAT),
-        "detail": f"{likelihood}: ratio {wording.estimate(its_ratio)}, for they have Σ = η/(2b) "
+    return controls, check(
+        "linear systems at rest whose Hessian is D",
+        likelihood in (REPRODUCED, WITH_CAVEAT),
+        f"{likelihood}: ratio {wording.estimate(its_ratio)}, for they have Σ = η/(2b) "
         "whatever mean λ(D) is",
-    }
+    )

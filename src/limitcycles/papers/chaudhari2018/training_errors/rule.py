@@ -8,7 +8,15 @@ import torch
 import xarray as xr
 
 from limitcycles.judging.numbers import statistic, within
-from limitcycles.judging.result import Evidence, Outcome, arm, by_agreement, control, paper_value
+from limitcycles.judging.result import (
+    Evidence,
+    Outcome,
+    arm,
+    by_agreement,
+    negative,
+    paper_value,
+    positive,
+)
 from limitcycles.statistics.intervals import PERCENT
 from limitcycles.training.sgd import error_percent
 
@@ -60,18 +68,14 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         untrained = {p: float(first[f"{p}_error"][0]) for p in paper}
         wrong = round(PLANTED * paper["test"] / 100)
         controls += [
-            control(
+            positive(
                 f"{one}: {wrong} of {PLANTED} labels planted wrong",
-                "positive",
-                entry["controls"]["positive"],
                 "error in %",
                 planted["test"],
                 passes(planted, paper),
             ),
-            control(
+            negative(
                 f"{one} before training",
-                "negative",
-                entry["controls"]["negative"],
                 "test error in %",
                 untrained["test"],
                 not passes(untrained, paper),
