@@ -1,12 +1,19 @@
 """Checkpoints that are damaged, foreign or hostile are refused, and nothing of them is run."""
 
+import os
 import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import small_runs
 import torch
 
+import limitcycles
+from limitcycles.storage import sources
 from limitcycles.storage.files import StorageError
 from limitcycles.training import checkpoint as module
 from limitcycles.training.checkpoint import Checkpoint, CheckpointError, key
@@ -134,11 +141,15 @@ def test_a_state_that_cannot_be_written_leaves_the_old_one(checkpoint):
     assert checkpoint.load()["epoch"] == 2
 
 
-def own_key(*, run=None, seeds=(1,), data="d", device=CPU, threads=1, **more):
+SGD, RECORDING = "limitcycles.training.sgd", "limitcycles.training.trajectories.recording"
+
+
+def own_key(*, run=None, seeds=(1,), data="d", device=CPU, threads=1, computes=SGD, **more):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        return key(run or small_runs.run(), list(seeds), data, device, **more)
+        its = run or small_runs.run()
+        return key(computes, its, list(seeds), data, device, **more)
     finally:
         torch.set_num_threads(before)
 
@@ -165,11 +176,6 @@ def other_version(package):
     return change
 
 
-def other_source(monkeypatch, folder):
-    monkeypatch.setattr(module, "code_version", lambda: "other")
-    return own_key()
-
-
 CHANGES = {
     "nothing": lambda *_: own_key(),
     "training": lambda *_: own_key(run=small_runs.run(momentum={"kind": "none"})),
@@ -185,7 +191,7 @@ CHANGES = {
     "windows": lambda *_: own_key(windows=[[1, 2]]),
     "the user's network": own_network("a"),
     "a module that it imports": own_network("b"),
-    "the library": other_source,
+    "the module that computes": lambda *_: own_key(computes=RECORDING),
     **{package: other_version(package) for package in ("torch", "numpy", "numba", "llvmlite")},
 }
 
@@ -210,3 +216,91 @@ def test_a_key_changes_with_all_that_decides_the_bits(monkeypatch, tmp_path):
 )
 def test_a_key_does_not_change_with_what_decides_nothing(change):
     assert change() == own_key()
+
+
+LATE = "limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.measure"
+EDITS = {  # a file of the library: the modules whose unfinished work an edit of it throws away
+    "papers/chaudhari2018/network_currents/charts.py": set(),
+    "papers/chaudhari2018/network_currents/rule.py": set(),
+    "report/page.py": set(),
+    "judging/result.py": set(),
+    "training/samplers.py": {SGD, RECORDING, LATE},
+    "training/networks.py": {SGD, RECORDING, LATE},
+    "training/compiled/loops.py": {RECORDING},
+    "training/compiled/ensemble.py": {RECORDING},
+    "papers/chaudhari2018/temperature_tracks_mean_eigenvalue/measure.py": {LATE},
+}
+
+
+def in_copy(source, program, *arguments):
+    """What a program prints with the library in `source`."""
+    path = os.pathsep.join([str(source), str(Path(__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A copy of the library."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(
+        Path(limitcycles.__file__).parent, tmp_path / "source/limitcycles", ignore=ignored
+    )
+    return tmp_path / "source"
+
+
+def edited(source, file):
+    path = source / "limitcycles" / file
+    path.write_text(path.read_text(encoding="utf-8") + "# edited\n", encoding="utf-8")
+
+
+def test_only_the_source_that_decides_the_bits_is_in_a_key(source):
+    program = """
+import sys
+from limitcycles.training.checkpoint import means
+print(*(means(module, [], None)["code"] for module in sys.argv[1:]))
+"""
+    modules = (SGD, RECORDING, LATE)
+    before = in_copy(source, program, *modules)
+    for file, changed in EDITS.items():
+        edited(source, file)
+        after = in_copy(source, program, *modules)
+        assert {m for m, a, b in zip(modules, before, after, strict=True) if a != b} == changed, (
+            file
+        )
+        before = after
+
+
+def test_an_edited_caption_keeps_an_unfinished_run_and_an_edited_sampler_does_not(source, tmp_path):
+    program = """
+import sys
+import small_runs, torch
+from limitcycles.training import sgd
+torch.set_num_threads(1)
+with small_runs.Steps() as steps:
+    try:
+        run = small_runs.run(checkpoint_seconds=0)
+        sgd.train(small_runs.digits(), run, 0, sys.argv[1], limit_seconds=float(sys.argv[2]))
+    except TimeoutError:
+        pass
+files = [m.__file__ for n, m in sys.modules.items() if n.startswith("limitcycles.")]
+print(len(steps), *filter(None, files))
+"""
+    total = small_runs.EPOCHS * small_runs.STEPS
+    for file, left in (("papers/chaudhari2018/rank/charts.py", total - 1),
+                       ("training/samplers.py", total)):  # fmt: skip
+        state = tmp_path / file.replace("/", "-")
+        assert in_copy(source, program, state, 0)[0] == "1"
+        edited(source, file)
+        steps, *files = in_copy(source, program, state, 1e9)
+        assert int(steps) == left
+    # Whatever a run imports while it runs is in its key; the dataset counts by its content.
+    known = sources.closure(SGD, "limitcycles.datasets")
+    assert {str(Path(file).relative_to(source)) for file in files} <= {
+        str(path.relative_to(sources.ROOT.parent)) for path in known
+    }

@@ -12,35 +12,38 @@ import torch
 from limitcycles.configuration import plugins
 from limitcycles.configuration.settings import digest, identity
 from limitcycles.runtime.errors import LimitcyclesError
+from limitcycles.storage import sources
 from limitcycles.storage.files import check_zip, replacing
-from limitcycles.storage.provenance import code_version
 
 
 class CheckpointError(LimitcyclesError):
     """A checkpoint that cannot be used."""
 
 
-def key(run: dict, seeds: list[int], data: str, device: torch.device | None, **more: Any) -> str:
+def key(
+    module: str, run: dict, seeds: list[int], data: str, device: torch.device | None, **more: Any
+) -> str:
     """The key of a training: a digest of all that decides its bits, but for the processor.
 
     `run`: resolved settings; `data`: the digest of the original data; `more`: settings of this way
-    of training, for JSON; `device` as in `means`.
+    of training, for JSON; `module` and `device` as in `means`.
     """
     decides = {"run": identity(run), "seeds": seeds, "data": data, **more}
-    return digest(decides | means([run["network"]["builder"]], device))
+    return digest(decides | means(module, [run["network"]["builder"]], device))
 
 
-def means(builders: list[str], device: torch.device | None) -> dict[str, Any]:
+def means(module: str, builders: list[str], device: torch.device | None) -> dict[str, Any]:
     """What decides the bits of any computation beside its settings and data, for its key.
 
-    The library and the user's own networks count by their sources, the packages that compute by
-    their versions; the number of threads where torch computes on the CPU, as the order of sums
-    depends on it. `device`: None for the compiled loops.
+    The `module` that computes counts by its source and that of all it imports of the library, the
+    user's own networks by theirs, the packages that compute by their versions; the number of
+    threads where torch computes on the CPU, as the order of sums depends on it. `device`: None for
+    the compiled loops.
     """
     return {
         "device": device and device.type,
         "threads": torch.get_num_threads() if device and device.type == "cpu" else None,
-        "code": code_version(),
+        "code": sources.digest(module),
         "own code": [plugins.code(builder) for builder in builders],
         "torch": torch.__version__,  # with the version of CUDA, which metadata have not
         **{package: version(package) for package in ("numpy", "numba", "llvmlite")},

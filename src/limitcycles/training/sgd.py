@@ -197,7 +197,7 @@ def _train(
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
-    own_key = key(run, [seed], dataset.attrs["sha256"], device)
+    own_key = key(__name__, run, [seed], dataset.attrs["sha256"], device)
     checkpoint = Checkpoint(state, own_key)
 
     torch.manual_seed(stream(seed, "initialisation"))

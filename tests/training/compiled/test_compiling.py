@@ -4,9 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import limitcycles
+from limitcycles.training.compiled import compiling
 
 PROGRAM = "from limitcycles.training.compiled.layers import padded; print(padded(3))"
 
@@ -52,6 +54,18 @@ class TestCompiled:
             before = kept[0].stat().st_mtime_ns
             run(source, NUMBA_CACHE_DIR="" if "__pycache__" in str(place) else str(place))
             assert kept[0].stat().st_mtime_ns == before
+
+    def test_what_no_process_has_begun_with_for_long_is_deleted(self, tmp_path):
+        source = copied(tmp_path / "source")
+        old, used = (tmp_path / "kept" / f"compiled-{name}" for name in ("old", "used"))
+        for folder, age in ((old, compiling.UNUSED + 60), (used, compiling.UNUSED - 60)):
+            folder.mkdir(parents=True)
+            (folder / "writable").touch()
+            (folder / "code").touch()
+            os.utime(folder / "writable", (time.time() - age,) * 2)
+        assert run(source, NUMBA_CACHE_DIR=str(tmp_path / "kept")) == "16"
+        assert not old.exists()
+        assert (used / "code").exists()
 
     def test_without_a_place_it_compiles_each_time(self, tmp_path):
         nowhere = tmp_path / "file"

@@ -6,6 +6,9 @@ on with the loops that were compiled from the old ones.
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,6 +17,8 @@ import platformdirs
 from numba import config, njit
 
 from limitcycles.storage import sources
+
+UNUSED = 30 * 24 * 3600  # seconds: no process that began before is still to compile
 
 # No fast mathematics: code from the cache may be optimised otherwise than code compiled just now,
 # and must give the same bits. Where a product and a sum are to be fused, it is written so.
@@ -36,7 +41,10 @@ def compiled(function: Callable) -> Callable:
 @cache
 def _folder() -> Path | None:
     """Where code compiled from this source is kept: in $NUMBA_CACHE_DIR, beside the source, or in
-    the user's cache."""
+    the user's cache.
+
+    Each process that begins touches its folder; those that none has touched for long are deleted.
+    """
     beside = Path(__file__).parent / "__pycache__"
     places = [Path(config.CACHE_DIR)] if config.CACHE_DIR else [beside]
     source = sources.digest("limitcycles.training.compiled.loops")
@@ -47,5 +55,14 @@ def _folder() -> Path | None:
             (folder / "writable").touch()
         except OSError:
             continue
+        _forget(place)
         return folder
     return None
+
+
+def _forget(place: Path) -> None:
+    """Delete what earlier sources have left; another process may be at the same."""
+    for mark in place.glob("compiled-*/writable"):
+        with contextlib.suppress(OSError):
+            if time.time() - mark.stat().st_mtime > UNUSED:
+                shutil.rmtree(mark.parent)

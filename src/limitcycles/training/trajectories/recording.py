@@ -122,7 +122,7 @@ def _record(
     check_possible(dataset, training, ("train",))
     engine = _engine(dataset, run, seeds, device)
     where = None if device is None else pick_device(device)
-    own_key = key(run, seeds, dataset.attrs["sha256"], where, block=block, **plan)
+    own_key = key(__name__, run, seeds, dataset.attrs["sha256"], where, block=block, **plan)
     checkpoint = Checkpoint(folder, own_key)
     writer = Writer([Path(p) for p in stores.values()], engine, training["epochs"], block, plan)
     sources = [torch.Generator().manual_seed(stream(seed, "sampler")) for seed in seeds]

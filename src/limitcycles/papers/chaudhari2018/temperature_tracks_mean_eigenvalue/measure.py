@@ -378,7 +378,7 @@ def _key(runs, spectra, datasets, settings: dict, seed: int, device: torch.devic
             "data": {name: dataset.attrs["sha256"] for name, dataset in datasets.items()},
             "settings": settings,
             "seed": seed,
-            **means([run["network"]["builder"] for run in its], device),
+            **means(__name__, [run["network"]["builder"] for run in its], device),
         }
     )
 
