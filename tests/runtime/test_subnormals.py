@@ -11,11 +11,8 @@ from numba import njit
 from torch import nn
 
 from limitcycles.diffusion import gradients
-from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import (
-    measure as late_noise,
-)
 from limitcycles.runtime.subnormals import SubnormalWarning, are_flushed, flushed
-from limitcycles.training import networks
+from limitcycles.training import constant_rate, networks
 from limitcycles.training import sgd as training
 from limitcycles.training.compiled.engine import Descent
 from limitcycles.training.compiled.engines import Engines
@@ -145,15 +142,15 @@ def seen() -> set[bool]:
     return found
 
 
-def test_training_late_noise_and_gradients(digits, tmp_path):
+def test_training_constant_rate_and_gradients(digits, tmp_path):
     run = small_runs.run({"builder": f"{__name__}:watched"})
     result = training.train(digits, run, 0, tmp_path / "state")
     assert seen() == {True}
     images, labels = training.tensors(digits, "train", "cpu")
     index = torch.arange(40).reshape(5, 8)
-    late_noise.gradient_variance(watched(), images, labels, index)
+    constant_rate.gradient_variance(watched(), images, labels, index)
     assert seen() == {True}
-    late_noise.descend(watched(), images, labels, index, 0.1)
+    constant_rate.descend(watched(), images, labels, index, 0.1)
     assert seen() == {True}
     gradients.write(result, digits, 100, tmp_path / "rows.zarr", threads=2)
     assert seen() == {True}

@@ -14,10 +14,7 @@ from helpers import one_thread  # noqa: F401
 from torch import Tensor, nn
 
 from limitcycles.diffusion import gradients, spectrum
-from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import (
-    measure as late_noise,
-)
-from limitcycles.training import networks, sgd
+from limitcycles.training import constant_rate, networks, sgd
 
 RATE, DECAY, MOMENTUM, BATCH = 0.05, 0.01, 0.5, 5
 
@@ -100,7 +97,7 @@ def plans(monkeypatch) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("name", zoo.RIGHT)
-def test_training_and_late_noise(name, plans, tmp_path: Path):
+def test_training_and_going_on_at_a_constant_rate(name, plans, tmp_path: Path):
     torch.manual_seed(0)
     inputs, labels = zoo.data(name)
     result = sgd.train(dataset(name), settings(name), 0, tmp_path / "whole")
@@ -117,7 +114,7 @@ def test_training_and_late_noise(name, plans, tmp_path: Path):
 
     index = torch.randint(len(labels), (9, BATCH), generator=torch.Generator().manual_seed(0))
     walker, exact = precise(at_start(name, result), inputs)
-    found = late_noise.descend(walker, exact, labels, index, RATE)
+    found = constant_rate.descend(walker, exact, labels, index, RATE)
     if draws(at_start(name, result), inputs):
         return
     path, _ = by_hand(at_start(name, result), inputs, labels, order, RATE, DECAY, MOMENTUM)

@@ -1,6 +1,5 @@
 """Trained networks that go on with plain SGD at matched temperatures."""
 
-import copy
 import os
 import signal
 
@@ -8,9 +7,7 @@ import numpy as np
 import pytest
 import small_runs
 import torch
-import torch.nn.functional as F
-from helpers import examples, one_thread, row_by_row, settle, spectrum  # noqa: F401
-from torch.nn.utils import parameters_to_vector
+from helpers import one_thread, spectrum  # noqa: F401
 
 from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import (
     measure as late_noise,
@@ -18,7 +15,7 @@ from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import 
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.runtime.stopping import StoppedError
 from limitcycles.storage import store
-from limitcycles.training import networks, sgd
+from limitcycles.training import constant_rate, sgd
 
 SETTINGS = {"steps": 120, "batch_size": 8, "learning_rate": 0.05}
 MEANS = {"wide": 4e-3, "narrow": 1e-3, "plain": 2e-3}
@@ -115,7 +112,7 @@ def test_equal_mean_eigenvalues_make_the_groups_one(runs, data):
 def test_asked_to_end_it_saves_and_goes_on_to_the_same_bits(result, runs, data, tmp_path, capsys):
     """Three times, at steps that are not the first or the last of a descent."""
     its = list(runs.values()), spectra(runs), {"digits": data}, SETTINGS, 0
-    true, calls = late_noise._gradient, []
+    true, calls = constant_rate._gradient, []
     reached = []
     for after in (470, 120, 300):  # gradients of this process; 400 are the draws of the first run
 
@@ -127,7 +124,7 @@ def test_asked_to_end_it_saves_and_goes_on_to_the_same_bits(result, runs, data, 
 
         calls.clear()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(late_noise, "_gradient", interrupted)
+            patch.setattr(constant_rate, "_gradient", interrupted)
             with pytest.raises(StoppedError, match="late noise, seed 0: in step") as caught:
                 late_noise.measure(*its, device="cpu", state=tmp_path)
         reached.append(str(caught.value))
@@ -160,7 +157,7 @@ def test_the_run_is_left_as_it_was(runs, data):
 
 
 def test_a_network_that_diverges_is_named(runs, data, monkeypatch):
-    true = late_noise.F.cross_entropy
+    true = constant_rate.F.cross_entropy
     seen = []
 
     def spoilt(logits, labels):
@@ -169,14 +166,14 @@ def test_a_network_that_diverges_is_named(runs, data, monkeypatch):
         # The last descent of all: "plain" in the group "matched".
         return loss * torch.inf if len(seen) > 3 * (2 * late_noise.DRAWS + 240) - 110 else loss
 
-    monkeypatch.setattr(late_noise.F, "cross_entropy", spoilt)
+    monkeypatch.setattr(constant_rate.F, "cross_entropy", spoilt)
     found = measured(runs, data)
     assert found.attrs["diverged"] == ["plain, matched"]
     assert found["variance"].sel(setting="plain", group="matched") == np.inf
     assert found["variance_by_time"].sel(setting="plain", group="matched") == np.inf
     assert np.isfinite(found["variance"].values).sum() == 5
     # It stopped at the next look at the weights.
-    assert len(seen) < 3 * (2 * late_noise.DRAWS + 240) - 110 + 2 * late_noise.BETWEEN_CHECKS
+    assert len(seen) < 3 * (2 * late_noise.DRAWS + 240) - 110 + 2 * constant_rate.BETWEEN_CHECKS
 
 
 class TestErrors:
@@ -205,89 +202,3 @@ class TestErrors:
             late_noise.measure([], [], {}, SETTINGS, 0)
         with pytest.raises(LimitcyclesError, match=r"late_noise\.steps: 3"):
             measured(runs, data, SETTINGS | {"steps": 3})
-
-
-class TestGradientVariance:
-    def test_evaluation_mode_gives_the_trace_of_the_diffusion_matrix(self):
-        images, labels = examples(40, 1, 8, 8, classes=10)
-        network = settle(networks.build(fc(4)), images)
-        rows = row_by_row(network, images, labels)
-        expected = float(((rows - rows.mean(0)) ** 2).mean()) / 8
-        index = torch.randint(40, (3000, 8), generator=torch.Generator().manual_seed(0))
-        found = late_noise.gradient_variance(network, images, labels, index)
-        assert found == pytest.approx(expected, rel=0.05)
-
-    def test_training_mode_is_another_number_and_leaves_the_network(self):
-        images, labels = examples(40, 1, 8, 8, classes=10)
-        network = settle(networks.build(fc(4)), images).train()
-        before = copy.deepcopy(network.state_dict())
-        index = torch.randint(40, (50, 8), generator=torch.Generator().manual_seed(0))
-        found = late_noise.gradient_variance(network, images, labels, index)
-        assert found != late_noise.gradient_variance(network.eval(), images, labels, index)
-        for name, value in network.state_dict().items():
-            assert torch.equal(value, before[name]), name
-
-
-class TestDescend:
-    def problem(self, norm=True, dtype=torch.float64, steps=41):
-        images, labels = examples(40, 1, 8, 8, classes=10)
-        network = settle(networks.build(fc(4, norm=norm)), images).train().to(dtype)
-        generator = torch.Generator().manual_seed(1)
-        index = torch.randint(40, (steps, 8), generator=generator)
-        return network, images.to(dtype), labels, index
-
-    def test_against_torch(self):
-        network, images, labels, index = self.problem()
-        other = copy.deepcopy(network)
-        optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
-        path, gradients, losses = [], [], []
-        for batch in index:
-            optimizer.zero_grad()
-            loss = F.cross_entropy(other(images[batch]), labels[batch])
-            loss.backward()
-            gradients.append(torch.cat([p.grad.reshape(-1) for p in other.parameters()]).numpy())
-            losses.append(loss.item())
-            optimizer.step()
-            path.append(parameters_to_vector(other.parameters()).detach().numpy().copy())
-        found = late_noise.descend(network, images, labels, index, 0.1)
-        last = np.array(path)[20:].var(0, ddof=1)
-        assert found["variance"] == pytest.approx(last.mean(), rel=1e-9)
-        assert found["median_variance"] == pytest.approx(np.median(last), rel=1e-9)
-        noise = np.array(gradients)[20:].var(0, ddof=1).mean()
-        assert found["late_gradient_variance"] == pytest.approx(noise, rel=1e-9)
-        assert found["loss"] == pytest.approx(np.mean(losses[20:]), rel=1e-9)
-
-    @pytest.mark.parametrize("spare", [False, True])
-    def test_only_what_is_trained_moves(self, spare):
-        """As over the second layer alone, its inputs computed beforehand; `spare` has no effect."""
-        images, labels = examples(40, 1, 8, 8, classes=10)
-        network = small_runs.partly_frozen(spare).double()
-        index = torch.randint(40, (41, 8), generator=torch.Generator().manual_seed(1))
-        inputs, alone = network.a(images.flatten(1)).relu(), copy.deepcopy(network.b)
-        before = copy.deepcopy(network.state_dict())
-        one = late_noise.gradient_variance(network, images, labels, index)
-        two = late_noise.gradient_variance(alone, inputs, labels, index)
-        weights = networks.count_weights(network)
-        assert weights == 650 + 12 * spare
-        assert one * weights == pytest.approx(two * 650, rel=1e-9)
-        one = late_noise.descend(network, images, labels, index, 0.1)
-        two = late_noise.descend(alone, inputs, labels, index, 0.1)
-        for key in ("variance", "late_gradient_variance"):
-            assert one[key] * weights == pytest.approx(two[key] * 650, rel=1e-9)
-        assert one["loss"] == pytest.approx(two["loss"], rel=1e-9)
-        for name, value in network.state_dict().items():
-            assert torch.equal(value, before[name]) == (not name.startswith("b.")), name
-
-    def test_small_steps_are_not_lost_in_single_precision(self):
-        """1e-12 times a gradient is less than the spacing of float32 at a weight."""
-        found = {
-            rate: late_noise.descend(*self.problem(dtype=torch.float32), rate)["variance"]
-            for rate in (1e-12, 1e-10)
-        }
-        assert found[1e-10] == pytest.approx(1e4 * found[1e-12], rel=1e-3)
-        assert found[1e-12] > 0
-
-    def test_divergence(self):
-        found = late_noise.descend(*self.problem(norm=False, steps=120), 1e200)
-        assert found["variance"] == found["median_variance"] == np.inf
-        assert all(np.isnan(found[k]) for k in ("loss", "trend_share", "late_gradient_variance"))

@@ -6,7 +6,6 @@ import torch
 from helpers import one_thread  # noqa: F401
 
 from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.noise_temperature import (
-    Moments,
     diffusive_variance,
     equal_rate,
     expected_variance,
@@ -14,6 +13,7 @@ from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.noise_t
 )
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.theory.linear_sgd import LinearSGD, linear_series
+from limitcycles.training.constant_rate import Moments
 
 
 def moments(path) -> Moments:
@@ -21,33 +21,6 @@ def moments(path) -> Moments:
     for x in path:
         found.add(torch.from_numpy(x))
     return found
-
-
-class TestMoments:
-    def test_against_numpy(self):
-        """Far from zero, where a sum of squares would lose everything."""
-        path = 1e3 + 1e-6 * np.random.default_rng(0).standard_normal((101, 7)).cumsum(0)
-        found = moments(path)
-        assert found.variance == pytest.approx(path.var(0, ddof=1), rel=1e-5)
-        t = np.arange(101.0)
-        lines = np.stack([np.polyval(np.polyfit(t, x - x[0], 1), t) for x in path.T])
-        share = lines.var(1).sum() / path.var(0).sum()
-        assert found.trend_share == pytest.approx(share, rel=1e-5)
-
-    def test_shares_of_a_line_of_diffusion_and_of_rest(self):
-        rng = np.random.default_rng(1)
-        steps = rng.standard_normal((400, 500))
-        line = np.outer(np.arange(400), rng.standard_normal(500))
-        assert moments(line).trend_share == pytest.approx(1)
-        assert moments(steps.cumsum(0)).trend_share == pytest.approx(0.6, abs=0.03)
-        assert moments(steps).trend_share == pytest.approx(0, abs=0.01)
-
-    @pytest.mark.parametrize("points", [1, 3])
-    def test_all_points_must_be_there(self, points):
-        found = Moments(points)
-        found.add(torch.zeros(2))
-        with pytest.raises(LimitcyclesError, match=f"1 of {points} points"):
-            _ = found.variance
 
 
 class TestRates:

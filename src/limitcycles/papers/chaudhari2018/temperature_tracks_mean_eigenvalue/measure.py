@@ -9,41 +9,32 @@ import contextlib
 import copy
 import hashlib
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 import xarray as xr
-from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from limitcycles.configuration.settings import digest
 from limitcycles.diffusion.gradients import snapshot_network
 from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.noise_temperature import (
-    Moments,
     diffusive_variance,
     equal_rate,
     expected_variance,
     matched_rates,
 )
-from limitcycles.runtime import stopping
 from limitcycles.runtime.devices import pick_device
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
-from limitcycles.runtime.subnormals import flushed
 from limitcycles.storage.sole_writer import Turn, sole_writer
 from limitcycles.training.checkpoint import Checkpoint, means
-from limitcycles.training.networks import trainable
+from limitcycles.training.constant_rate import Saving, descend, gradient_variance
 from limitcycles.training.sgd import tensors
 
 GROUPS = ("equal-temperature", "matched")
 DRAWS = 200  # mini-batches for the noise of one step at the snapshot
-BETWEEN_CHECKS = 50  # steps between looks at the weights; each look waits for the device
-CHECKPOINT_SECONDS = 20  # between two checkpoints
 UNITS = {
     "learning_rate": "1",
     "batch": "images",
@@ -60,118 +51,6 @@ UNITS = {
     "loss": "nat",
     "weights": "1",
 }
-
-
-@flushed()
-def gradient_variance(network: nn.Module, images: Tensor, labels: Tensor, index: Tensor) -> float:
-    """Mean over the weights of the variance of the mini-batch gradient at fixed weights.
-
-    `index` (draws, b) has the examples of each mini-batch. In evaluation mode it is, but for the
-    draws, mean λ(D)/b; in training mode batch normalisation takes its moments from the batch, and
-    it is another number. The mode is that of `network`, which is left as it is. nat² per weight².
-    """
-    network = copy.deepcopy(network)  # training mode changes running means
-    parameters, moments = list(trainable(network).values()), Moments(len(index))
-    for batch in index:
-        moments.add(_gradient(network, parameters, images[batch], labels[batch])[0])
-    return float(moments.variance.mean())
-
-
-def _gradient(network, parameters, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradient (d,), 0 for a weight that this forward pass does not use, and loss."""
-    for p in parameters:
-        p.grad = None
-    loss = F.cross_entropy(network(images), labels)
-    loss.backward()  # autograd.grad would not go through reentrant checkpoints
-    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    return torch.cat([g.reshape(-1) for g in parts]), loss.detach()
-
-
-@flushed()
-def descend(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    index: Tensor,
-    rate: float,
-    bar=None,
-    *,
-    saved: dict | None = None,
-    pause: Callable[[Callable[[], dict]], None] | None = None,
-) -> dict[str, float]:
-    """Plain SGD x ← x − η∇f over the mini-batches `index` (steps, b); what its second half does.
-
-    The weights are summed in float64, for float32 would lose small steps; the gradients have the
-    precision of the network, which is changed. Returned are `variance` and `median_variance` (over
-    weights, of the variance of each over the second half), `trend_share` (`Moments`),
-    `late_gradient_variance` (of the gradients of these steps, mean over weights) and the mean
-    `loss`. If a weight is no longer finite the variances are infinite and the others NaN.
-
-    `pause` is called every BETWEEN_CHECKS steps with a function that gives the state then; `saved`
-    is such a state, from which it goes on to the same bits.
-    """
-    parameters = list(trainable(network).values())
-    dtype, steps = parameters[0].dtype, len(index)
-    points = steps - steps // 2
-    x = parameters_to_vector(p.detach().contiguous() for p in parameters).double()
-    weights, gradients = Moments(points), Moments(points)
-    total = torch.zeros((), dtype=torch.float64, device=x.device)
-    first = 0
-    if saved is not None:
-        first = saved["step"]
-        network.load_state_dict(saved["network"])
-        x, total = saved["x"].to(x.device), saved["total"].to(x.device)
-        weights.restore(saved["weights"], x.device)
-        gradients.restore(saved["gradients"], x.device)
-        torch.set_rng_state(saved["generator"])
-        if x.is_cuda:
-            torch.cuda.set_rng_state(saved["cuda_generator"])
-
-    def state() -> dict:
-        return {
-            "step": step + 1,
-            "network": network.state_dict(),
-            "x": x,
-            "total": total,
-            "weights": weights.state(),
-            "gradients": gradients.state(),
-            "generator": torch.get_rng_state(),
-            "cuda_generator": torch.cuda.get_rng_state() if x.is_cuda else None,
-        }
-
-    for step in range(first, steps):
-        batch = index[step]
-        gradient, loss = _gradient(network, parameters, images[batch], labels[batch])
-        x -= rate * gradient.double()
-        vector_to_parameters(x.to(dtype), parameters)
-        if step >= steps // 2:
-            weights.add(x)
-            gradients.add(gradient)
-            total += loss
-        if (step + 1) % BETWEEN_CHECKS == 0 or step + 1 == steps:
-            done = step % BETWEEN_CHECKS + 1
-            if not torch.isfinite(x).all():
-                if bar is not None:
-                    bar.update(steps - (step + 1 - done))
-                return {
-                    "variance": np.inf,
-                    "median_variance": np.inf,
-                    "trend_share": np.nan,
-                    "late_gradient_variance": np.nan,
-                    "loss": np.nan,
-                }
-            if bar is not None:
-                bar.update(done)
-            if pause is not None and step + 1 < steps:
-                pause(state)
-    variance = weights.variance
-    return {
-        "variance": float(variance.mean()),
-        "median_variance": float(np.median(variance)),
-        "trend_share": weights.trend_share,
-        "late_gradient_variance": float(gradients.variance.mean()),
-        "loss": float(total) / points,
-    }
 
 
 def measure(
@@ -250,7 +129,7 @@ def _measure(
         checkpoint = Checkpoint(state, _key(runs, chosen, datasets, settings, seed, where))
         saved = checkpoint.load()
         done = saved or done
-        pause = _Pause(
+        pause = Saving(
             turn, checkpoint, done, f"late noise, seed {seed}: in step {{step}} of {steps}"
         )
     found, alone, diverged = done["found"], done["alone"], done["diverged"]
@@ -328,32 +207,6 @@ def _measure(
             "diverged": diverged,
         },
     )
-
-
-class _Pause:
-    """Called in a descent: saves what is done now and then, and ends the process if it is asked."""
-
-    def __init__(self, turn: Turn, checkpoint: Checkpoint, done: dict, what: str):
-        self.turn, self.checkpoint, self.done, self.what = turn, checkpoint, done, what
-        self.last = time.monotonic()
-
-    def __enter__(self):
-        self.stack = contextlib.ExitStack()
-        self.asked = self.stack.enter_context(stopping.requests())
-
-    def __exit__(self, *_):
-        self.stack.close()
-
-    def __call__(self, state: Callable[[], dict]) -> None:
-        stop = self.asked.signal is not None
-        if not stop and time.monotonic() - self.last < CHECKPOINT_SECONDS:
-            return
-        walk = state()
-        self.turn.check()
-        self.checkpoint.save(self.done | {"walk": walk})
-        if stop:
-            raise self.asked.error(self.what.format(step=walk["step"]))
-        self.last = time.monotonic()
 
 
 def _key(runs, spectra, datasets, settings: dict, seed: int, device: torch.device) -> str:

@@ -18,59 +18,9 @@ How far that noise carries the weights depends on the loss as well, F being its 
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
 
 from limitcycles.runtime import arguments
 from limitcycles.runtime.errors import LimitcyclesError
-
-
-class Moments:
-    """Mean and variance of each weight, and its trend, over a known number of `points` (Welford).
-
-    All in float64, on the device of what is added.
-    """
-
-    def __init__(self, points: int):
-        self.points, self.count = points, 0
-        self.mean = self.square = self.slope = None
-
-    def add(self, x: Tensor) -> None:
-        """Take the next point, x of shape (d,)."""
-        x = x.detach().double()
-        if self.mean is None:
-            self.mean, self.square, self.slope = (x.new_zeros(x.shape) for _ in range(3))
-            self._origin = x.clone()
-        self.count += 1
-        before = x - self.mean
-        self.mean += before / self.count
-        self.square.addcmul_(before, x - self.mean)
-        self.slope.add_(x - self._origin, alpha=self.count - (self.points + 1) / 2)
-
-    def state(self) -> dict:
-        """What `restore` takes; its tensors are those that `add` changes."""
-        return {name: value for name, value in vars(self).items() if name != "points"}
-
-    def restore(self, state: dict, device) -> None:
-        """Go on as the one whose `state` this was."""
-        for name, value in state.items():
-            setattr(self, name, value.to(device) if isinstance(value, Tensor) else value)
-
-    @property
-    def variance(self) -> np.ndarray:
-        """Of each weight, (d,), divisor points − 1. Raises LimitcyclesError: not all were added."""
-        if self.count != self.points or self.points < 2:
-            raise LimitcyclesError(f"{self.count} of {self.points} points (at least 2) were added")
-        return (self.square / (self.points - 1)).cpu().numpy()
-
-    @property
-    def trend_share(self) -> float:
-        """Share of the variance, summed over weights, that is a straight line in time.
-
-        Near 0 for weights at rest around a minimum, 0.6 for long independent steps (diffusion), 1
-        for a steady drift.
-        """
-        times = self.points * (self.points**2 - 1) / 12  # Σ (t − t̄)²
-        return float((self.slope**2).sum() / times / self.square.sum())
 
 
 def matched_rates(mean_eigenvalues, largest: float) -> np.ndarray:

@@ -34,13 +34,13 @@ from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import 
 )
 from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.measure import GROUPS
 from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.noise_temperature import (
-    Moments,
     equal_rate,
     matched_rates,
 )
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.statistics.intervals import POSITIVE, REAL, Scale, estimate
 from limitcycles.theory.linear_sgd import LinearSGD, linear_series
+from limitcycles.training.constant_rate import Moments
 
 EQUAL, MATCHED = GROUPS
 WORDS = {EQUAL: "equal η/b", MATCHED: "equal (η/b)·mean λ"}
