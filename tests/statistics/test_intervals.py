@@ -13,6 +13,7 @@ from limitcycles.statistics.intervals import (
     SHARE_LOG,
     count_of,
     estimate,
+    exact_binomial,
     mean_interval,
 )
 
@@ -229,3 +230,13 @@ def test_results_are_plain_numbers():
         mean, interval, _ = estimate(np.array([1.0, 2.0]), scale)
         assert type(mean) is float
         assert {type(v) for v in interval} == {float}
+
+
+def test_clopper_pearson_by_hand():
+    # 0 of n: 1 − 0.025^(1/n); n of n: 0.025^(1/n); 5 of 10 from the tables: 0.1871, 0.8129.
+    assert exact_binomial(0, 20) == pytest.approx((0, 1 - 0.025 ** (1 / 20)))
+    assert exact_binomial(20, 20) == pytest.approx((0.025 ** (1 / 20), 1))
+    assert exact_binomial(5, 10) == pytest.approx((0.1871, 0.8129), abs=1e-4)
+    assert np.isnan(exact_binomial(0, 0)).all()
+    with pytest.raises(ValueError, match="3 of 2 is no share"):
+        exact_binomial(3, 2)

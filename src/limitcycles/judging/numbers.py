@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scipy.special import betaincinv
-
-from limitcycles.statistics.intervals import REAL, Scale, estimate
+from limitcycles.statistics.intervals import REAL, Scale, estimate, exact_binomial
 
 LARGEST, SMALLEST, MEDIAN = "largest", "smallest", "median"
 SHARE, SLOPE, COMPUTED = "share", "slope", "computed"
@@ -102,9 +100,7 @@ def single(name: str, value: float, unit: str = "1", n: int = 1, **more) -> dict
 
 def counted(name: str, hits: int, n: int, *, level: float, paper: float | None = None) -> dict:
     """A share of n independent trials in percent, with its Clopper–Pearson interval."""
-    tail = (1 - level) / 2
-    low = betaincinv(hits, n - hits + 1, tail) if hits else 0.0
-    high = betaincinv(hits + 1, n - hits, 1 - tail) if hits < n else 1.0
+    low, high = exact_binomial(hits, n, level)
     return result_entry(
         name,
         100 * hits / n,

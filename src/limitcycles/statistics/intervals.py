@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit, stdtrit  # scipy.stats takes half a second to import
+from scipy.special import betaincinv, expit, stdtrit  # scipy.stats takes half a second to import
 
 MEAN, GEOMETRIC = "mean", "geometric mean"
 
@@ -148,6 +148,22 @@ def mean_interval(mean, error, freedom: int, scale: Scale, level: float = 0.95):
     inside = np.where(at_end, scale.back(0.0), mean)
     low, high = _ends(inside, error, freedom, scale, level)
     return np.where(at_end, mean, low), np.where(at_end, mean, high)
+
+
+def exact_binomial(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Clopper–Pearson interval of the probability of a hit, from `hits` in `n` independent trials.
+
+    It holds its level for every probability, and is wider than it need be. NaN where n is 0.
+    Raises ValueError: hits below 0 or above n.
+    """
+    if not 0 <= hits <= n:
+        raise ValueError(f"{hits} of {n} is no share")
+    if not n:
+        return float("nan"), float("nan")
+    tail = (1 - level) / 2
+    low = betaincinv(hits, n - hits + 1, tail) if hits else 0.0
+    high = betaincinv(hits + 1, n - hits, 1 - tail) if hits < n else 1.0
+    return float(low), float(high)
 
 
 def _ends(mean, error, freedom: int, scale: Scale, level: float):

@@ -8,6 +8,7 @@ from limitcycles.judging import studies
 from limitcycles.papers.chaudhari2018.calibration import measure as study
 from limitcycles.papers.chaudhari2018.calibration import processes as calibration
 from limitcycles.statistics import currents
+from limitcycles.statistics.intervals import exact_binomial
 from limitcycles.theory import linear_theory
 
 SETTINGS = {"seed": 0, "calibration_runs": 20}
@@ -39,12 +40,12 @@ def test_every_process_and_every_share(parts):
 def test_shares_are_those_of_the_detector_run_by_run(parts):
     seed = study.stream(0, "calibration: white noise")
     found = [
-        calibration.detect(calibration.white_noise(rng, calibration.STEPS)).current
+        study.detected(calibration.white_noise(rng, calibration.STEPS))[1]
         for rng in np.random.default_rng(seed).spawn(20)
     ]
     first = parts["rates"].sel(process="white noise")
     assert float(first["ungated"]) == np.mean(found)
-    assert float(first["ungated_high"]) == calibration.share(sum(found), 20).high
+    assert float(first["ungated_high"]) == exact_binomial(sum(found), 20)[1]
 
 
 def test_power_rises_with_the_strength(parts):
@@ -81,7 +82,7 @@ def test_predicted_power_by_simulation():
 
 def test_the_same_seed_gives_the_same_numbers_and_another_others():
     one, two, other = (
-        study._rated(calibration.reversible, 20, seed, lambda: None) for seed in (1, 1, 2)
+        study.rates(calibration.reversible, replications=20, seed=seed) for seed in (1, 1, 2)
     )
     assert one == two
     assert one != other

@@ -40,7 +40,7 @@ def weights(seed=0, epochs=EPOCHS + 1):
 
 @pytest.fixture(scope="module")
 def parts():
-    return analyses.run("increments", trajectory(weights()), xr.Dataset(), SETTINGS)
+    return analyses.run("increment_spectrum", trajectory(weights()), xr.Dataset(), SETTINGS)
 
 
 def test_only_what_comes_after_the_transient_counts(parts):
@@ -87,7 +87,7 @@ def test_relative_densities_count_all_weights_alike():
     scaled = weights()
     scaled[FIRST:, 3] *= 1000
     first, second = (
-        analyses.run("increments", trajectory(w), xr.Dataset(), SETTINGS)["multitaper"]
+        analyses.run("increment_spectrum", trajectory(w), xr.Dataset(), SETTINGS)["multitaper"]
         for w in (weights(), scaled)
     )
     for name in ("relative_mean", "relative_quantile", "null_mean"):
@@ -97,7 +97,7 @@ def test_relative_densities_count_all_weights_alike():
 
 def test_flat_spectra_are_two_and_nulls_say_so():
     walks = np.cumsum(np.random.default_rng(1).standard_normal((EPOCHS + 1, 60)), axis=0)
-    parts = analyses.run("increments", trajectory(walks), xr.Dataset(), SETTINGS)
+    parts = analyses.run("increment_spectrum", trajectory(walks), xr.Dataset(), SETTINGS)
     spectrum, smooth = parts["multitaper"], parts["welch"]
     assert spectrum["relative_mean"].mean() == pytest.approx(2, abs=0.1)
     assert smooth["relative_mean"][2:-1].mean() == pytest.approx(2, abs=0.1)
@@ -110,7 +110,7 @@ def test_halves_of_noise_are_the_same_and_of_walks_are_not():
     rng = np.random.default_rng(2)
     noise, walks = rng.standard_normal((2, EPOCHS + 1, 8))
     both = np.concatenate([noise, np.cumsum(walks, axis=0)], axis=1)
-    found = analyses.run("increments", trajectory(both), xr.Dataset(), SETTINGS)["weights"]
+    found = analyses.run("increment_spectrum", trajectory(both), xr.Dataset(), SETTINGS)["weights"]
     assert found["stationary"][:8].mean() > 0.5
     assert not found["stationary"][8:].any()
 
@@ -119,7 +119,7 @@ def test_halves_of_noise_are_the_same_and_of_walks_are_not():
 def test_nearly_nothing_moves(moving):
     still = np.ones((EPOCHS + 1, 3))
     still[:, :moving] = weights()[:, :moving]
-    parts = analyses.run("increments", trajectory(still), xr.Dataset(), SETTINGS)
+    parts = analyses.run("increment_spectrum", trajectory(still), xr.Dataset(), SETTINGS)
     assert int(parts["weights"]["moving"].sum()) == moving
     assert parts["weights"]["ratio"].notnull().sum() == 4 * moving
     assert "frequency" not in parts["multitaper"].dims
@@ -139,13 +139,13 @@ def test_damage_is_told():
     store = trajectory(weights())
     store["weights"].values[500, 7] = np.nan
     with pytest.raises(StorageError, match="row 500 of `weights` is missing"):
-        analyses.run("increments", store, xr.Dataset(), SETTINGS)
+        analyses.run("increment_spectrum", store, xr.Dataset(), SETTINGS)
 
 
 def test_a_steady_drift_has_no_spectrum_and_spoils_none():
     drifting = weights()
     drifting[:, 0] = np.arange(EPOCHS + 1)  # exact in float32: equal increments
-    parts = analyses.run("increments", trajectory(drifting), xr.Dataset(), SETTINGS)
+    parts = analyses.run("increment_spectrum", trajectory(drifting), xr.Dataset(), SETTINGS)
     for name in ("multitaper", "welch"):
         assert np.isfinite(parts[name]["relative_mean"].values).all()
     assert np.isfinite(parts["multitaper"]["null_mean"].values).all()

@@ -1,8 +1,6 @@
 """The verdict on currents of networks from made-up analyses."""
 
 import json
-import sys
-import types
 import warnings
 
 import altair as alt
@@ -16,6 +14,7 @@ from scipy import stats
 from limitcycles import charts
 from limitcycles.judging.judge import gather, judge
 from limitcycles.judging.result import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, WITH_CAVEAT
+from limitcycles.papers.chaudhari2018.calibration import charts as calibration
 from limitcycles.papers.chaudhari2018.network_currents import planes as rule
 from limitcycles.papers.chaudhari2018.network_currents import planted
 
@@ -257,16 +256,17 @@ def test_the_planted_systems():
 @pytest.fixture
 def calibrated(monkeypatch):
     """Another module draws the calibration: here its place is taken."""
-    module = types.ModuleType("limitcycles.papers.chaudhari2018.calibration.charts")
-    module.chart = lambda rates, power, *asked: (
-        alt.Chart(alt.InlineData(values=[{}]))
-        .mark_point()
-        .properties(
-            title="Calibration", description="Stands for the chart of the calibration here."
-        )
+    monkeypatch.setattr(
+        calibration,
+        "chart",
+        lambda rates, power, *asked: (
+            alt.Chart(alt.InlineData(values=[{}]))
+            .mark_point()
+            .properties(
+                title="Calibration", description="Stands for the chart of the calibration here."
+            )
+        ),
     )
-    monkeypatch.setitem(sys.modules, "limitcycles.papers.chaudhari2018.calibration.charts", module)
-    monkeypatch.setattr(charts, "calibration", module, raising=False)
 
 
 @pytest.mark.usefixtures("calibrated")

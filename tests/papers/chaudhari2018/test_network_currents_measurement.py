@@ -11,7 +11,7 @@ from helpers import claims, one_thread  # noqa: F401
 
 from limitcycles.diffusion import curvature
 from limitcycles.papers.chaudhari2018.network_currents import measure as module
-from limitcycles.papers.chaudhari2018.network_currents.planes import gated, slope
+from limitcycles.papers.chaudhari2018.network_currents.planes import detections, slope
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.statistics import currents
 from limitcycles.statistics.stationarity import halves
@@ -23,7 +23,9 @@ SETTINGS = {"seed": 0, "calibration_runs": 2000}
 
 
 def analyse(trajectory, data=None) -> dict[str, xr.Dataset]:
-    return analyses.run("currents", trajectory, case.dataset() if data is None else data, SETTINGS)
+    return analyses.run(
+        "network_currents", trajectory, case.dataset() if data is None else data, SETTINGS
+    )
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,7 @@ def test_numbers_are_those_of_the_series_functions(long):
         np.testing.assert_allclose(planes[name].values[15:], expected, rtol=1e-6, err_msg=name)
     np.testing.assert_allclose(planes["batch_rate"].mean("batch").values[15:], rates.rate)
     gate = halves(points.reshape(len(points), -1))
-    same = gated(planes, {"shift": 0.5, "ratio": 1.5})[15:]
+    same = detections([planes], PARAMETERS)[0].stationary[15:]
     np.testing.assert_array_equal(same, gate.same.reshape(5, 2).all(1))
     np.testing.assert_allclose(
         planes["swept"].values[-1, 15:], currents.areas(points).sum(0), rtol=1e-6
@@ -137,7 +139,7 @@ def test_weights_that_never_move():
     assert (planes["error"].values == 0).all()
     assert np.isnan(planes["frequency"].values).all()
     assert np.isnan(planes["relaxation"].values).all()
-    assert not gated(planes, PARAMETERS).any()
+    assert not detections([planes], PARAMETERS)[0].stationary.any()
 
 
 def test_runs_too_short_for_a_steady_state_have_no_prediction():

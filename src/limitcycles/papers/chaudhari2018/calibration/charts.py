@@ -8,7 +8,7 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
-from limitcycles.papers.chaudhari2018.calibration import processes as calibration
+from limitcycles.statistics.intervals import exact_binomial
 
 KINDS = {
     "gated": "interval, of runs that pass the gate",
@@ -48,8 +48,9 @@ def _confirmed(driven: xr.Dataset) -> dict[str, float]:
     """
     runs, passing = int(driven.attrs["runs"]), float(driven["stationary"])
     of_passing = float(driven["confirmed"]) if passing > 0 else 0.0
-    found = calibration.share(round(of_passing * passing * runs), runs)
-    return {"share": 100 * found.rate, "low": 100 * found.low, "high": 100 * found.high}
+    hits = round(of_passing * passing * runs)
+    low, high = exact_binomial(hits, runs)
+    return {"share": 100 * hits / runs, "low": 100 * low, "high": 100 * high}
 
 
 def _spans(part: xr.Dataset, kind: str) -> dict[str, np.ndarray]:

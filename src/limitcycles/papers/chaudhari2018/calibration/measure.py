@@ -1,33 +1,37 @@
 """How often the detector of currents is right, on processes whose answer is known.
 
-The detector is that of `calibration.processes`: a gate of equal halves, then the interval
-of the area rate. A claim asks for a place outside the envelope of surrogates as well, which can
-only take away from what the interval finds; that share is kept beside the others.
+The detector is that of `statistics.detection`: a gate of equal halves, the interval of the area
+rate, and a place outside the envelope of surrogates, which can only take away from what the
+interval finds; shares without it, and without the gate, are kept beside the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from scipy import stats
 
-from limitcycles.papers.chaudhari2018.calibration import processes as calibration
 from limitcycles.papers.chaudhari2018.calibration.processes import (
+    NULLS,
     RELAXATION,
     STEPS,
     STRENGTH,
-    Detection,
-    Rates,
-    Share,
+    Process,
+    driven,
 )
 from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
+from limitcycles.statistics import detection
+from limitcycles.statistics.intervals import exact_binomial
 from limitcycles.statistics.long_run import BATCHES
 
 DRIVEN = "driven OU"
 LEVEL = 0.95  # of the detector, and of the intervals of its rates
+SHIFT, RATIO = 0.5, 1.5  # of its gate
 STRENGTHS = np.linspace(0, 2 * STRENGTH, 7)
 SHARE = 10  # one run in so many for each strength
 
@@ -56,23 +60,24 @@ def study(settings: dict) -> dict[str, xr.Dataset]:
     """
     runs = settings["calibration_runs"]
     few = max(20, runs // SHARE)
-    processes = calibration.NULLS | {DRIVEN: calibration.driven}
+    processes = NULLS | {DRIVEN: driven}
     total = runs * len(processes) + few * len(STRENGTHS)
     with track(total=total, unit="run", what="calibration", delay=10) as bar:
 
         def rated(process, replications: int, name: str) -> dict[str, Share]:
-            return _rated(process, replications, stream(settings["seed"], name), bar.update)
+            seed = stream(settings["seed"], name)
+            return rates(process, replications=replications, seed=seed, done=bar.update)
 
         found = {
             name: rated(process, runs, f"calibration: {name}")
             for name, process in processes.items()
         }
         by_strength = [
-            rated(partial(calibration.driven, strength=s), few, f"calibration: strength {k}")
+            rated(partial(driven, strength=s), few, f"calibration: strength {k}")
             for k, s in enumerate(STRENGTHS)
         ]
-    rates = _table(list(found.values()), "process").assign_coords(process=list(found))
-    rates["current"] = ("process", [name == DRIVEN for name in found])
+    table = _table(list(found.values()), "process").assign_coords(process=list(found))
+    table["current"] = ("process", [name == DRIVEN for name in found])
     power = _table(by_strength, "strength")[
         [f"{kind}{end}" for kind in ("ungated", "found") for end in ("", "_low", "_high")]
     ].assign_coords(strength=("strength", STRENGTHS, {"units": "rad"}))
@@ -81,7 +86,7 @@ def study(settings: dict) -> dict[str, xr.Dataset]:
     power["predicted"] = ("strength", predicted_power(deviations), {"units": "1"})
     common = {"level": LEVEL, "steps": STEPS, "relaxation": RELAXATION, "batches": BATCHES}
     return {
-        "rates": rates.assign_attrs(runs=runs, strength=STRENGTH, **common),
+        "rates": table.assign_attrs(runs=runs, strength=STRENGTH, **common),
         "power": power.assign_attrs(runs=few, **common),
     }
 
@@ -105,22 +110,59 @@ def predicted_power(deviations, level: float = LEVEL, batches: int = BATCHES):
     return law.sf(critical) + law.cdf(-critical)
 
 
-def _rated(process, runs: int, seed: int, done) -> dict[str, Share]:
-    """Shares of one process by name."""
-    confirmed = 0
+def rates(
+    process: Process,
+    *,
+    replications: int,
+    seed: int,
+    steps: int = STEPS,
+    done: Callable[[], object] | None = None,
+) -> dict[str, Share]:
+    """How often the detector finds a current in independent runs of `process`: shares by name.
 
-    def detector(points: np.ndarray) -> Detection:
-        nonlocal confirmed
-        found = calibration.detect(points, level=LEVEL)
-        if found.stationary and found.current:  # seldom: surrogates need not be made of all runs
-            confirmed += calibration.detect(points, level=LEVEL, surrogates=True).current
-        return found
+    Each run draws from a stream of its own of `seed`. For a process without current `gated` is the
+    rate of false positives, for one with a current `found` is the power. `done` is called after
+    each run.
+    """
+    answers = []
+    for rng in np.random.default_rng(seed).spawn(replications):
+        answers.append(detected(process(rng, steps)))
+        if done is not None:
+            done()
+    stationary, current, confirmed = np.array(answers).T
+    passing, both = int(stationary.sum()), int((stationary & current).sum())
+    return {
+        "stationary": Share.of(passing, replications),
+        "ungated": Share.of(int(current.sum()), replications),
+        "found": Share.of(both, replications),
+        "gated": Share.of(both, passing),
+        "confirmed": Share.of(int(confirmed.sum()), passing),
+    }
 
-    rates: Rates = calibration.rates(
-        process, replications=runs, seed=seed, detector=detector, level=LEVEL, done=done
-    )
-    shares = {name: getattr(rates, name) for name in ("stationary", "ungated", "found", "gated")}
-    return shares | {"confirmed": calibration.share(confirmed, rates.stationary.count, level=LEVEL)}
+
+def detected(points: np.ndarray) -> tuple[bool, bool, bool]:
+    """Of one run (step, plane, 2): does it pass the gate, has it a current by the interval, and by
+    all that the detector asks for?"""
+    numbers = detection.measure(points, level=LEVEL)
+    rule = {"level": LEVEL, "shift": SHIFT, "ratio": RATIO, "planes": points.shape[1]}
+    found = detection.detect(numbers, **rule)
+    confirmed = False
+    if found.found.any():  # seldom: the envelope need not be had of all runs
+        confirmed = detection.detect(numbers | detection.envelope(points), **rule).found.any()
+    return bool(found.stationary.all()), bool(found.clear.any()), bool(confirmed)
+
+
+class Share(NamedTuple):
+    """A share, and the ends of the exact binomial interval of its probability; NaN of nothing."""
+
+    rate: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, hits: int, n: int) -> Share:
+        """That of `hits` among `n` runs."""
+        return cls(hits / n if n else float("nan"), *exact_binomial(hits, n, LEVEL))
 
 
 def _table(rows: list[dict[str, Share]], dim: str) -> xr.Dataset:

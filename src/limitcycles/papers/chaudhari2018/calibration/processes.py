@@ -1,22 +1,15 @@
-"""Data whose answer is known, and how often a detector of currents gives it.
+"""Processes of which it is known whether they have a current.
 
-Each process gives the coordinates (step, plane, 2) of one plane. All but `driven` have no current.
+Each gives the coordinates (step, plane, 2) of one plane. All but `driven` have no current.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from scipy import stats
 
-from limitcycles.runtime.progress import track
-from limitcycles.statistics import currents
-from limitcycles.statistics.blocks import SeriesError, probability
-from limitcycles.statistics.long_run import BATCHES
-from limitcycles.statistics.stationarity import halves
 from limitcycles.theory import linear_theory
 from limitcycles.theory.linear_sgd import LinearSGD, linear_series
 
@@ -107,117 +100,3 @@ def _ornstein_uhlenbeck(F, D, rng, steps) -> np.ndarray:
     start = np.linalg.cholesky(sigma) @ rng.standard_normal(len(A))
     noise = rng.standard_normal((steps, len(A))) @ np.linalg.cholesky(C).T
     return linear_series(A, noise, start)
-
-
-# ---------------------------------------------------------------- detectors and their rates
-
-
-@dataclass(frozen=True)
-class Detection:
-    """What a detector says of one run: whether it is `stationary`, and whether it has a `current`.
-
-    A current means something only in a run that is stationary.
-    """
-
-    stationary: bool
-    current: bool
-
-
-def detect(
-    coordinates,
-    *,
-    level: float = 0.95,
-    batches: int = BATCHES,
-    surrogates: bool = False,
-    shift: float = 0.5,
-    ratio: float = 1.5,
-) -> Detection:
-    """The detector of currents: a gate (`stationarity.halves`) and `currents.area_rates`.
-
-    `coordinates` (step, plane, 2). A current is found if the interval of at least one plane, at
-    Šidák's level, excludes 0; with `surrogates`, if the circular area rate of that plane lies
-    outside the envelope of surrogates with independent phases as well, ±z deviations at the same
-    level (`currents.surrogate_deviation`; a sum over many frequencies, so nearly normal).
-    """
-    rates = currents.area_rates(coordinates, level=level, batches=batches)
-    found = rates.significant
-    if surrogates:
-        z = stats.norm.ppf((1 + level ** (1 / len(found))) / 2)
-        deviation = currents.surrogate_deviation(coordinates)
-        found = found & (np.abs(currents.circular_area_rates(coordinates)) > z * deviation)
-    flat = np.asarray(coordinates, dtype=np.float64).reshape(len(coordinates), -1)
-    gate = halves(flat, shift=shift, ratio=ratio, level=level, batches=batches)
-    return Detection(gate.passed, bool(found.any()))
-
-
-@dataclass(frozen=True)
-class Share:
-    """`count` of `total`, with the Clopper–Pearson interval of the probability; NaN of nothing."""
-
-    count: int
-    total: int
-    low: float
-    high: float
-
-    @property
-    def rate(self) -> float:
-        """count/total."""
-        return self.count / self.total if self.total else float("nan")
-
-
-def share(count: int, total: int, *, level: float = 0.95) -> Share:
-    """The share with its exact binomial interval. Raises SeriesError: a count above the total."""
-    if not 0 <= count <= total:
-        raise SeriesError(f"{count} of {total} is no share")
-    tail = (1 - probability(level)) / 2
-    if not total:
-        return Share(0, 0, float("nan"), float("nan"))
-    low = stats.beta.ppf(tail, count, total - count + 1) if count else 0.0
-    high = stats.beta.isf(tail, count + 1, total - count) if count < total else 1.0
-    return Share(count, total, float(low), float(high))
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Of all runs: the share that is `stationary`, that has a current (`ungated`), that has both
-    (`found`); and `gated`, the share with a current of those that are stationary."""
-
-    stationary: Share
-    ungated: Share
-    found: Share
-    gated: Share
-
-
-def rates(
-    process: Process,
-    *,
-    replications: int,
-    seed: int,
-    steps: int = STEPS,
-    detector: Callable[[np.ndarray], Detection] = detect,
-    level: float = 0.95,
-    done: Callable[[], object] | None = None,
-) -> Rates:
-    """How often `detector` finds a current in independent runs of `process`, intervals at `level`.
-
-    Each run draws from a stream of its own of `seed`. For a process without current `gated` is the
-    rate of false positives, for one with a current `found` is the power. `done` is called after
-    each run; without it there is a progress bar.
-    """
-    streams = np.random.default_rng(seed).spawn(replications)
-    if done is None:
-        streams = track(streams, unit="run", what="calibration", delay=10)
-    results = []
-    for rng in streams:
-        results.append(detector(process(rng, steps)))
-        if done is not None:
-            done()
-    stationary = sum(r.stationary for r in results)
-    current = sum(r.current for r in results)
-    both = sum(r.stationary and r.current for r in results)
-    return Rates(
-        share(stationary, replications, level=level),
-        share(current, replications, level=level),
-        share(both, replications, level=level),
-        share(both, stationary, level=level),
-    )

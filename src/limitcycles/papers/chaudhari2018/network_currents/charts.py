@@ -11,13 +11,9 @@ from scipy import stats
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import CATEGORY, dressed
 from limitcycles.judging import wording
-from limitcycles.papers.chaudhari2018.network_currents.planes import (
-    corrected,
-    currents_in,
-    gated,
-    slope,
-)
+from limitcycles.papers.chaudhari2018.network_currents.planes import detections, slope
 from limitcycles.papers.chaudhari2018.network_currents.rule import FREE, MOMENTUM
+from limitcycles.statistics.detection import Detection, corrected
 from limitcycles.statistics.slopes import Slope
 
 NAMES = ("area-rates", "predicted-measured", "swept-area", "calibration")
@@ -97,8 +93,9 @@ def _rates(result: dict[str, Any], seeds: Seeds) -> alt.TopLevelMixin:
     parameters = result["rule_parameters"]
     panels, words = [], []
     for name, tables in seeds.items():
-        level = corrected(tables, parameters["level"])
-        frame = pd.concat([_rate_rows(t, level, parameters) for t in tables])
+        detected = detections(tables, parameters)
+        level = corrected(parameters["level"], sum(t.sizes["plane"] for t in tables))
+        frame = pd.concat([_rate_rows(*each, level) for each in zip(tables, detected, strict=True)])
         unit, said = _scale(frame[["low", "high", "band"]].values)
         frame[["rate", "low", "high", "band"]] /= unit
         frame["minus"] = -frame["band"]
@@ -109,7 +106,7 @@ def _rates(result: dict[str, Any], seeds: Seeds) -> alt.TopLevelMixin:
             subtitle=[
                 f"interval alone: a current in {clear} of {len(frame)} planes",
                 f"calibrated: {counted} pass the gate, a current in "
-                f"{sum(int(currents_in(t, level, parameters).sum()) for t in tables)}",
+                f"{sum(int(one.found.sum()) for one in detected)}",
             ],
             fontSize=13,
         )
@@ -126,7 +123,7 @@ def _rates(result: dict[str, Any], seeds: Seeds) -> alt.TopLevelMixin:
     return dressed(chart, "Area rates in planes chosen beforehand", caption)
 
 
-def _rate_rows(planes: xr.Dataset, level: float, parameters: dict) -> pd.DataFrame:
+def _rate_rows(planes: xr.Dataset, detected: Detection, level: float) -> pd.DataFrame:
     half = stats.t.ppf((1 + level) / 2, planes.sizes["batch"] - 1) * planes["error"].values
     rate = planes["rate"].values
     band = stats.norm.ppf((1 + level) / 2) * planes["surrogate_deviation"].values
@@ -138,7 +135,7 @@ def _rate_rows(planes: xr.Dataset, level: float, parameters: dict) -> pd.DataFra
             "low": rate - half,
             "high": rate + half,
             "band": band,
-            "gate": [PASSES[bool(g)] for g in gated(planes, parameters)],
+            "gate": [PASSES[bool(g)] for g in detected.stationary],
         }
     )
 
@@ -201,11 +198,11 @@ def _scatter_panel(
 ) -> alt.LayerChart:
     of = "fast_" if fast else ""
     frames = []
-    for planes in tables:
+    detected = detections(tables, parameters, fast=fast)
+    for planes, gate in zip(tables, (one.stationary for one in detected), strict=True):
         use = ~planes["random"].values
         half = stats.t.ppf(0.975, planes.sizes["batch"] - 1) * planes[f"{of}error"].values[use]
         rate, predicted = planes[f"{of}rate"].values[use], planes["predicted"].values[:, use]
-        gate = gated(planes, parameters, fast=fast)[use]
         # A place where no mode relaxes predicts nothing.
         mean, least, most = _over_places(predicted)
         frames.append(
@@ -219,7 +216,7 @@ def _scatter_panel(
                     "measured": rate,
                     "low": rate - half,
                     "high": rate + half,
-                    "gate": [PASSES[bool(g)] for g in gate],
+                    "gate": [PASSES[bool(g)] for g in gate[use]],
                 }
             )
         )

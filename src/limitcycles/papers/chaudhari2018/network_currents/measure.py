@@ -85,9 +85,7 @@ def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     found = measured(coordinates, start) | _predicted(places, planes, axes, sight)
     slow = max(3, epochs // WINDOW)
     fast = rates(coordinates[slow // 2 : slow // 2 + epochs - slow + 1] - drift(coordinates, slow))
-    kept = ("rate", "error", "batch_rate", "deviation", "shift_low", "shift_high",
-            "log_ratio_low", "log_ratio_high")  # fmt: skip
-    found |= {f"fast_{name}": fast[name] for name in kept}
+    found |= {f"fast_{name}": its for name, its in fast.items()}
     names = [f"{a} × {b}" if a else f"random {i - len(axes) + RANDOM + 1}"
              for i, (a, b) in enumerate(axes)]  # fmt: skip
     common = {

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from limitcycles.statistics import currents
+from limitcycles.statistics import currents, detection
 from limitcycles.statistics.autocorrelation import autocorrelation
-from limitcycles.statistics.long_run import BATCHES, batch_means, batches_of
-from limitcycles.statistics.stationarity import halves
 
 POINTS = 150  # of a swept area, for charts
 LEVEL = 0.95  # of the gate's tests
@@ -22,20 +20,10 @@ def drift(coordinates: np.ndarray, window: int) -> np.ndarray:
 
 def rates(coordinates: np.ndarray) -> dict:
     """Area rates and gate of coordinates (epoch, plane, 2)."""
-    areas = currents.areas(coordinates)
-    mean = batch_means(areas)
-    planes = coordinates.shape[1]
-    gate = halves(coordinates.reshape(len(coordinates), -1), level=LEVEL)
-    sides = ("plane", "direction")
-    return {
-        "rate": ("plane", mean.mean),
-        "error": ("plane", mean.error),
-        "batch_rate": (("plane", "batch"), batches_of(areas, BATCHES).mean(1).T),
-        "deviation": (sides, coordinates.std(0)),
-    } | {
-        name: (sides, getattr(gate, name).reshape(planes, 2))
-        for name in ("shift_low", "shift_high", "log_ratio_low", "log_ratio_high")
-    }
+    found = detection.measure(coordinates, level=LEVEL)
+    found["deviation"] = coordinates.std(0)
+    dims = {"rate": "plane", "error": "plane", "batch_rate": ("plane", "batch")}
+    return {name: (dims.get(name, ("plane", "direction")), its) for name, its in found.items()}
 
 
 def measured(coordinates: np.ndarray, start: int = 0) -> dict:
@@ -44,8 +32,7 @@ def measured(coordinates: np.ndarray, start: int = 0) -> dict:
     keep = np.unique(np.linspace(1, len(areas), POINTS).round().astype(int))
     return rates(coordinates) | {
         "frequency": ("plane", currents.area_rates(coordinates).frequency),
-        "circular_rate": ("plane", currents.circular_area_rates(coordinates)),
-        "surrogate_deviation": ("plane", currents.surrogate_deviation(coordinates)),
+        **{name: ("plane", its) for name, its in detection.envelope(coordinates).items()},
         "relaxation": (("plane", "direction"), _relaxations(coordinates)),
         "swept": (("time", "plane"), np.cumsum(areas, axis=0)[keep - 1]),
         "time": ("time", start + keep, {"units": "epoch"}),

@@ -24,11 +24,8 @@ from limitcycles.judging.result import (
 from limitcycles.judging.wording import listed
 from limitcycles.papers.chaudhari2018.network_currents import planted
 from limitcycles.papers.chaudhari2018.network_currents.planes import (
-    corrected,
-    currents_in,
+    detections,
     finds,
-    gated,
-    significant,
     slope,
 )
 from limitcycles.runtime.errors import LimitcyclesError
@@ -52,7 +49,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
             continue
         _checked(seeds, parameters)
         slopes[name] = slope(seeds, parameters)
-        agrees = finds(seeds, parameters)
+        agrees = finds(detections(seeds, parameters))
         arms.append(arm(entry, name, agrees, _statistics(seeds, parameters, slopes[name])))
     deciding = [a for a in arms if a["name"] in FREE + MOMENTUM]
     some_run(FREE + MOMENTUM, slopes)
@@ -111,18 +108,16 @@ def _verdict(agrees: dict[str, bool | None]) -> tuple[str, list[str]]:
 
 
 def _statistics(seeds: Sequence[xr.Dataset], parameters: dict, found: Slope | None) -> list[dict]:
-    level, one = parameters["level"], corrected(seeds, parameters["level"])
-    counted = [gated(planes, parameters) for planes in seeds]
-    passing = [int(currents_in(planes, one, parameters).sum()) for planes in seeds]
+    level, detected = parameters["level"], detections(seeds, parameters)
     planes = {"scale": count_of(seeds[0].sizes["plane"]), "unit": "planes", "level": level}
     statistics = [
-        statistic(FOUND, passing, **planes),
-        statistic(COUNTED, [int(c.sum()) for c in counted], **planes),
+        statistic(FOUND, [int(one.found.sum()) for one in detected], **planes),
+        statistic(COUNTED, [int(one.stationary.sum()) for one in detected], **planes),
     ]
     sizes = {"scale": POSITIVE, "unit": "errors", "level": level}
     largest = [
         float(np.abs(planes["rate"] / planes["error"]).values[count].max())
-        for planes, count in zip(seeds, counted, strict=True)
+        for planes, count in zip(seeds, (one.stationary for one in detected), strict=True)
         if count.any() and (planes["error"].values[count] > 0).all()
     ]
     if largest:
@@ -206,20 +201,17 @@ def _checks(evidence: Evidence, arms: list[dict], parameters: dict) -> list[dict
     found = False
     for name in (a["name"] for a in arms):
         seeds = [parts["planes"] for parts in evidence.analyses[name]]
-        one, total = corrected(seeds, level), sum(p.sizes["plane"] for p in seeds)
-        without = sum(int(significant(p, one).sum()) for p in seeds)
-        naive.append(f"{name}: {without} of {total}")
-        count = sum(int(gated(p, parameters, fast=True).sum()) for p in seeds)
-        passing = sum(
-            int((gated(p, parameters, fast=True) & significant(p, one, fast=True)).sum())
-            for p in seeds
-        )
+        without = [one.clear for one in detections(seeds, parameters)]
+        naive.append(f"{name}: {np.sum(without)} of {np.size(without)}")
+        fast = detections(seeds, parameters, fast=True)
+        count = sum(int(one.stationary.sum()) for one in fast)
+        passing = sum(int(one.found.sum()) for one in fast)
         drift.append(f"{name}: {passing} of {count}")
         line = slope(seeds, parameters, fast=True)
         if line is not None:
             lines.append(f"{name}: {_written(line)} ({_by_place(seeds, parameters)})")
         if name in FREE + MOMENTUM:
-            missed &= without == 0
+            missed &= not np.any(without)
             found |= passing > 0
             held &= line is not None and line.low <= 1 <= line.high
     return [
@@ -268,7 +260,7 @@ def _controls(entry: dict) -> list[dict]:
 
     def judged(planes: xr.Dataset) -> tuple[float, bool | None]:
         sizes = np.abs(planes["rate"] / planes["error"]).values
-        return float(sizes.max()), finds([planes], parameters)
+        return float(sizes.max()), finds(detections([planes], parameters))
 
     turning, reversible, phases = planted.tables()
     largest = "largest area rate over its error"
