@@ -25,6 +25,7 @@ MODULES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 BY_NAME = {
+    "__init__",
     "charts",
     "configuration.plugins",
     "judging.judge",

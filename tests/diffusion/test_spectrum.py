@@ -10,7 +10,7 @@ from helpers import gradients, one_thread  # noqa: F401
 
 from limitcycles.diffusion import gradient_store, spectrum
 from limitcycles.diffusion.krylov import matrix_free
-from limitcycles.diffusion.matrix import Rows, Spectrum, exact
+from limitcycles.diffusion.matrix import Rows, Spectrum, SpectrumError, exact
 from limitcycles.storage.files import StorageError
 
 EPS32, EPS64 = 2.0**-23, 2.0**-52
@@ -330,7 +330,7 @@ class TestOfGradients:
         path = self.store(tmp_path / "g", self.rows(weights))
         spectrum.of_gradients(path, SETTINGS, "cpu")
         self.damage(path, how)
-        refused = StorageError, spectrum.diffusion.SpectrumError
+        refused = StorageError, SpectrumError
         with pytest.raises(refused, match=r"Delete .*start"):
             spectrum.of_gradients(path, SETTINGS, "cpu")
 

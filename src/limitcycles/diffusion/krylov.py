@@ -57,6 +57,14 @@ def matrix_free(
     Raises SpectrumError: an argument that is no positive, finite number. Raises UnresolvedError:
     `leading` is more than half of min(N, d), the Krylov space fills that half without reaching the
     tolerance, or rounding and the rows left out keep it from doing so (use `exact`).
+
+    >>> import torch
+    >>> from limitcycles import Rows, matrix_free
+    >>> scales = 0.8 ** torch.arange(200)
+    >>> G = torch.randn(1000, 200, generator=torch.Generator().manual_seed(0)) * scales
+    >>> found = matrix_free(Rows(G), leading=5)
+    >>> bool((found.error_bound[:5] <= 1e-4 * found.eigenvalue[:5]).all())
+    True
     """
     leading = arguments.whole("leading", leading, SpectrumError)
     seed = arguments.whole("seed", seed, SpectrumError, least=0)

@@ -69,6 +69,12 @@ class Rows:
 
     Raises SpectrumError: fewer than two rows, a value that is not finite, rows without the norms
     given, rows that are all equal, or so large or small that D is outside the range of float64.
+
+    >>> import torch
+    >>> from limitcycles import Rows
+    >>> rows = Rows(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]]))
+    >>> rows.trace
+    2.5
     """
 
     def __init__(
@@ -278,6 +284,12 @@ def exact(rows: Rows) -> Spectrum:
     Forming D squares the condition number: eigenvalues below about 1e-14 λ_1 are rounding. Where
     they matter, `singular` is the method. Time O(N d min(N, d)); memory 8 min(N, d)² bytes, that
     of one matrix, on the CPU (twice that on another device), and a few blocks of rows.
+
+    >>> import torch
+    >>> from limitcycles import Rows, exact
+    >>> G = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]])
+    >>> exact(Rows(G)).eigenvalue.tolist()
+    [2.0, 0.5]
     """
     small = min(rows.samples, rows.weights)
     matrix = covariance(rows) if rows.weights <= rows.samples else gram(rows)

@@ -49,6 +49,14 @@ class PerSampleGradients:
     Columns are the trainable weights (`networks.trainable`), each flattened in C order; a weight
     without effect on the loss has zeros. `method` is "layers", "vmap" or "loop", and `slow` says
     why it is the last, if it is.
+
+    >>> import torch
+    >>> from limitcycles import PerSampleGradients
+    >>> network = torch.nn.Linear(3, 2)
+    >>> images, labels = torch.randn(50, 3), torch.randint(2, (50,))
+    >>> gradients = PerSampleGradients(network, images, labels)
+    >>> gradients(images, labels).shape
+    torch.Size([50, 8])
     """
 
     def __init__(self, model: nn.Module, inputs: Tensor, targets: Tensor):

@@ -146,7 +146,7 @@ def of_gradients(path: Path | str, settings: dict, device: str = "auto") -> xr.D
         array, square_norm = (
             gradient_store.Reader(store, name, path, rows) for name in ("gradient", "square_norm")
         )
-        return _of_rows(array, square_norm[:], settings, device)
+        return of_rows(array, settings, device, square_norm[:])
 
     whole = first(images * store.attrs["copies"])
     origin = ("run", "seed", "percent", "images", "copies")
@@ -165,8 +165,13 @@ def of_gradients(path: Path | str, settings: dict, device: str = "auto") -> xr.D
     return result
 
 
-def _of_rows(array, square_norm: np.ndarray, settings: dict, device: str) -> Spectrum:
-    """The spectrum by the method that the settings ask for; see `of_gradients`."""
+def of_rows(
+    array, settings: dict, device: str = "auto", square_norm: np.ndarray | None = None
+) -> Spectrum:
+    """The spectrum of D of rows (N, d), an array as `Rows` takes it; see `of_gradients`.
+
+    The settings are exact_up_to, leading, tolerance, memory_mib and seed. Raises SpectrumError.
+    """
     samples, weights = array.shape
 
     def rows(negligible: float, memory_mib: float) -> Rows:

@@ -9,6 +9,14 @@ and its mean, the area rate, is zero in the stationary state of any process that
 backwards in time. It is positive for a turn from x to y. All of it holds in a stationary state
 only: a random walk has areas with heavy tails (Lévy), and planes chosen by PCA of the run itself
 show loops without a current (Antognini & Sohl-Dickstein 2018).
+
+>>> import numpy as np
+>>> from limitcycles import currents, linear_sgd
+>>> A = 0.9 * np.array([[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]])
+>>> x = linear_sgd.linear_series(A, np.random.default_rng(0).standard_normal((20000, 2)))
+>>> rates = currents.area_rates(x[:, None])  # one plane, the coordinates themselves
+>>> rates.significant.tolist(), rates.rate.round(1).tolist()
+([True], [2.3])
 """
 
 from __future__ import annotations

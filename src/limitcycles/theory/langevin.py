@@ -3,6 +3,15 @@
 Itô, as everywhere in this library, unless the Stratonovich reading is asked for as a control. The
 schemes have weak order 1 in the time step; near a wall nothing is reflected: paths live in all of
 R^d. For linear drift and constant D `linear_theory.transition` has no time step at all.
+
+>>> import numpy as np
+>>> from limitcycles import langevin
+>>> start = np.zeros((4000, 1))
+>>> paths = langevin.langevin_ensemble(
+...     lambda x: -x, 1.0, start, [0, 5], step=0.05, temperature=0.5, seed=0
+... )
+>>> paths.shape, bool(abs(paths[-1].var() - 0.5) < 0.05)  # the variance is T
+((2, 4000, 1), True)
 """
 
 from __future__ import annotations

@@ -9,6 +9,12 @@ of torch.optim.SGD (dampening 0) is then a linear map of the state z, z' = Az + 
 with z = (x, v), or z = x where μ = 0. The noise of the weights in a step is (η²/b)D for plain SGD.
 Nothing is expanded in η: `linear_theory` is the limit of small η, with the time ηk/(1 − μ) after k
 steps.
+
+>>> import numpy as np
+>>> from limitcycles import linear_sgd
+>>> sgd = linear_sgd.LinearSGD(np.diag([1.0, 0.1]), np.diag([1.0, 0.1]), rate=0.1, batch=10)
+>>> sgd.covariance().round(4).tolist()  # about (η/2b) D/H
+[[0.0053, 0.0], [0.0, 0.005]]
 """
 
 from __future__ import annotations

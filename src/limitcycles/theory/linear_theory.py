@@ -5,6 +5,13 @@ matrix, T = β⁻¹ the temperature; all arrays are float64. F = (D + Q)U with Q
 symmetric (Kwon, Ao & Thouless, PNAS 102, 13029, 2005) gives the potential Φ = ½ xᵀUx and the mean
 force j = −QUx, and where F is stable the stationary density is exp(−Φ/T), with covariance
 Σ = T U⁻¹. All of it is a statement about the linearisation only.
+
+>>> from limitcycles import linear_theory
+>>> found = linear_theory.decompose(F=[[1, -1], [1, 1]], D=[[1, 0], [0, 1]])
+>>> found.Q.tolist(), found.U.tolist()
+([[0.0, -1.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]])
+>>> found.entropy_production()  # nats per unit of time
+2.0
 """
 
 from __future__ import annotations

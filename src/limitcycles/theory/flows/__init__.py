@@ -1,4 +1,11 @@
-"""The deterministic part ẋ = b(x): fixed points, return maps, limit cycles, closed orbits."""
+"""The deterministic part ẋ = b(x): fixed points, return maps, limit cycles, closed orbits.
+
+>>> from limitcycles import flows, systems
+>>> drift = systems.van_der_pol().drift
+>>> (cycle,) = flows.limit_cycles(drift, [(-4, 4), (-6, 6)]).cycles
+>>> round(cycle.period, 4), cycle.stability
+(6.6633, 'stable')
+"""
 
 from limitcycles.theory.flows.basins import Basins, basin_shares
 from limitcycles.theory.flows.certificates import Dulac, dulac, lyapunov_coefficient

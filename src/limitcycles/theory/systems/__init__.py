@@ -1,4 +1,10 @@
-"""Test systems dx = b(x) dt + √(2 T D(x)) dW (Itô), exact in sympy and fast in NumPy."""
+"""Test systems dx = b(x) dt + √(2 T D(x)) dW (Itô), exact in sympy and fast in NumPy.
+
+>>> from limitcycles import systems
+>>> system = systems.rotational_ou()
+>>> bool(system.stationary), bool(system.divergence_free)
+(True, True)
+"""
 
 from limitcycles.theory.systems.catalogue import (
     SYSTEMS,
