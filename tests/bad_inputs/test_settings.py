@@ -173,8 +173,8 @@ VALUES = [  # text of mine.yaml, key, what is said
     ("data_folder: 7", "data_folder", ["7", "quotes"]),
     ("data_folder: [a]", "data_folder", ["not text or null"]),
     # A name, or a mapping that is none.
-    ("runs: {fc 8: {}}", "runs.fc 8", ["letters, digits and hyphens"]),
-    ("runs: {fc_8: {}}", "runs.fc_8", ["letters, digits and hyphens"]),
+    ("runs: {fc 8: {}}", "runs.fc 8", ["letters, digits, hyphens and dots"]),
+    ("runs: {fc_8: {}}", "runs.fc_8", ["letters, digits, hyphens and dots"]),
     ("networks: {../x: {}}", "networks.../x", ["letters, digits and hyphens"]),
     ("datasets: {é: {}}", "datasets.é", ["letters, digits and hyphens"]),
     ("runs: {a: }", "runs.a", ["null is not a mapping", "delete the key"]),
@@ -287,12 +287,13 @@ def test_a_bad_value_names_file_key_value_and_remedy(checked, text, key, words):
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    """A small configuration and its (empty) overlays."""
+    """A small configuration, and overlays that name all of it."""
     folder = tmp_path_factory.mktemp("config")
     (folder / "config.yaml").write_text(SMALL)
     (folder / "scales").mkdir()
     for scale in ("quick", "laptop", "paper"):
-        (folder / "scales" / f"{scale}.yaml").write_text("")
+        text = "runs: {'*': {}}\ntrajectories: {'*': {}}\n"
+        (folder / "scales" / f"{scale}.yaml").write_text(text)
     return folder
 
 
@@ -310,7 +311,7 @@ def load(base, tmp_path, monkeypatch):
             extra=[Path("mine.yaml")],
             command_line=parse_config(words),
         )
-        return settings.check(settings.merge(tree for _, tree in layers), SCHEMA, layers)
+        return settings.check(layers, SCHEMA)
 
     return load
 

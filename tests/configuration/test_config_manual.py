@@ -87,12 +87,13 @@ def test_examples_of_settings_are_valid(tmp_path, monkeypatch):
     for block in blocks("python"):
         Path(block.split()[1].strip(",")).write_text(block)
     examples = [block for block in blocks("yaml") if not block.startswith("rank-")]
-    assert len(examples) == 5
+    assert len(examples) == 6
     files = []
     for number, block in enumerate(examples):
         files.append(tmp_path / f"{number}.yaml")
         files[-1].write_text(block)
     config = settings.load(BASE, SCALES, SCHEMA, extra=files)
+    assert settings.resolve_run(config, "rate0.05-b32-with")["training"]["batch_size"] == 32
     assert settings.resolve_run(config, "two-layers")["network"]["weights"] == 970
     assert settings.resolve_trajectory(config, "small-fc-long")["windows"] == [[9000, 5]]
     assert settings.resolve_run(config, "small-fc-on-blobs")["dataset"]["options"] == {
@@ -141,6 +142,12 @@ def test_examples_of_code_do_what_they_say():
             "write 8, or 10, or ",
         ),
         ("training: {learning_rate: 0.1}", "0.1 is not a mapping; write {start: 0.1}"),
+        ("runs: {'fd-*': {}}", "matches none of the runs; "),
+        (
+            "grids: {g: {of: trajectories, settings: {network: tiny-fc, dataset: mnist-7x7-04},"
+            " factors: {x: {sets: training.epochs, values: [9], name: few-four-digits}}}}",
+            "stands beside them; ",
+        ),
         ("runs: {fc-8: {network: fc}}", "is not under networks; nearest valid value: "),
         ("scale: lap", "has no file in "),
         (

@@ -91,6 +91,7 @@ def test_paper_changes_seeds_precision_and_memory_only():
     overlay = settings.read_yaml(SCALES / "paper.yaml")
     assert overlay.pop("seeds") == [0, 1, 2, 3, 4]
     runs = overlay.pop("runs")
+    assert runs.pop("*") == overlay.pop("trajectories").pop("*") == {}
     assert overlay == {"spectrum": {"memory_mib": 6144}}
     assert set(runs) == {run for run in base["runs"] if run.startswith("small-fc")}
     assert all(run == {"gradients": {"precision": "float64"}} for run in runs.values())
@@ -98,9 +99,10 @@ def test_paper_changes_seeds_precision_and_memory_only():
 
 def test_config_file_states_the_schema_defaults(schema):
     """The file repeats the defaults, so that it can be read alone; they must not drift apart."""
-    base, defaults = settings.read_yaml(BASE), settings.check({}, schema, [])
+    base, defaults = settings.read_yaml(BASE), settings.check([], schema)
     for key in ("scale", "seeds", "device", "data_folder", "training", "gradients", "spectrum"):
-        assert settings.check({key: base[key]}, schema, [])[key] == defaults[key], key
+        alone = settings.check([("config.yaml", {key: base[key]})], schema)
+        assert alone[key] == defaults[key], key
         assert settings.canonical(base[key]) == settings.canonical(defaults[key]), key
 
 

@@ -164,9 +164,8 @@ def test_error_names_the_last_layer_that_has_the_key(schema):
         ("config/scales/quick.yaml", {"training": {"epochs": -1}}),
         ("command line (--config)", {"training": {"batch_size": 0}}),
     ]
-    merged = settings.merge(tree for _, tree in sources)
     with pytest.raises(ConfigError) as caught:
-        settings.check(merged, schema, sources)
+        settings.check(sources, schema)
     where = {line.split(": ")[1]: line.split(": ")[0] for line in str(caught.value).splitlines()}
     assert where == {
         "training.epochs": "config/scales/quick.yaml",

@@ -2,13 +2,13 @@
 
 Layers, each laid over the one before: `config/config.yaml`, the overlay of the scale, files given
 with `--configfile`, and values given with `--config`. A mapping is merged key by key; everything
-else is replaced.
+else is replaced. `scales` says which runs and trajectories they make, and which of them run.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from limitcycles.configuration.crosschecks import (
     unknown_folder,
 )
 from limitcycles.configuration.feasibility import infeasible
+from limitcycles.configuration.merging import merge, plain
+from limitcycles.configuration.scales import lay
 from limitcycles.configuration.validation import (
     KeyPath,
     Problem,
@@ -93,7 +95,7 @@ def load(
     rules = read_yaml(schema)
     given = {"own": own, "extra": extra, "command_line": command_line, "module": module}
     sources = layers(base, scales, rules, **given)
-    return check(merge(tree for _, tree in sources), rules, sources)
+    return check(sources, rules)
 
 
 def layers(
@@ -130,19 +132,6 @@ def layers(
     return [*first, overlay, *later]
 
 
-def merge(trees: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Lay mappings over each other, key by key, as Snakemake does; the inputs stay as they are."""
-    merged: dict[str, Any] = {}
-    for tree in trees:
-        for key, value in tree.items():
-            if isinstance(value, Mapping):
-                below = merged.get(key)
-                merged[key] = merge([below if isinstance(below, Mapping) else {}, value])
-            else:
-                merged[key] = _plain(value)
-    return merged
-
-
 def command_line_values(config: Mapping[str, Any], name: str = COMMAND_LINE) -> dict[str, Any]:
     """Turn the texts inside `--config` values into what they say.
 
@@ -161,34 +150,32 @@ def command_line_values(config: Mapping[str, Any], name: str = COMMAND_LINE) -> 
     return values
 
 
-def check(
-    config: Mapping[str, Any], schema: Mapping[str, Any], sources: Sequence[Source]
-) -> dict[str, Any]:
-    """Check a merged configuration, and return it as a plain dict with all defaults filled in.
+def check(sources: Sequence[Source], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge and check the layers of a configuration; all defaults are filled in afterwards.
 
     Parameters
     ----------
-    config
-        The merged configuration.
+    sources
+        The layers; see `layers`. What `scales` says of the first one and of those above it holds
+        here. An error names the last one that contains the key.
     schema
         The content of `workflow/schemas/config.schema.yaml`.
-    sources
-        The layers that `config` was merged from; see `layers`. An error names the last one that
-        contains the key.
 
     Raises
     ------
     ConfigError
         With **all** errors, one line each.
     """
-    tree = _plain(config)
+    tree = merge(tree for _, tree in sources)
     _refuse_other_keys(tree, sources)
     fail_on(_too_large(tree), sources)
-    filled = fill(tree, schema)
+    laid = lay(sources, schema)
+    filled = fill(laid.tree, schema)
     checks = (_references, misplaced, augmented, too_many_images, unknown_folder)
     across = [problem for check in checks for problem in check(filled)]
-    fail_on([*problems(tree, schema), *across], sources)
-    fail_on(infeasible(filled), sources)
+    found = [*laid.problems, *problems(laid.tree, schema), *across]
+    fail_on(laid.as_written(found), sources)
+    fail_on(laid.as_written(infeasible(filled)), sources)
     return filled
 
 
@@ -284,16 +271,8 @@ def digest(obj: Any) -> str:
 
 def _dumps(obj: Any) -> str:
     return json.dumps(
-        _plain(obj), sort_keys=True, allow_nan=False, ensure_ascii=False, separators=(",", ":")
+        plain(obj), sort_keys=True, allow_nan=False, ensure_ascii=False, separators=(",", ":")
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(child) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _value(value: Any, path: KeyPath, found: list[str]) -> Any:

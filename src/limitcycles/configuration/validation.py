@@ -82,11 +82,11 @@ def fail_on(found: Iterable[Problem], sources: Sequence[Source]) -> None:
 
 def origin(path: KeyPath, sources: Sequence[Source]) -> str:
     """The name of the last of `sources` that contains `path`, or as much of it as any does."""
-    best, depth = "the defaults", 0
+    best, reached = "the defaults", 0
     for name, tree in sources:
-        here = _depth(path, tree)
-        if here and here >= depth:
-            best, depth = name, here
+        here = depth(path, tree)
+        if here and here >= reached:
+            best, reached = name, here
     return best
 
 
@@ -163,14 +163,15 @@ def _fill(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], defaul
     return value
 
 
-def _depth(path: KeyPath, tree: Any) -> int:
-    for depth, part in enumerate(path):
+def depth(path: KeyPath, tree: Any) -> int:
+    """How many keys of `path` there are in `tree`."""
+    for reached, part in enumerate(path):
         if isinstance(part, int):
             inside = isinstance(tree, list) and part < len(tree)
         else:
             inside = isinstance(tree, Mapping) and part in tree
         if not inside:
-            return depth
+            return reached
         tree = tree[part]
     return len(path)
 
