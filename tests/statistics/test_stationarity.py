@@ -2,15 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 
 from limitcycles.statistics import nulls, stationarity
 from limitcycles.statistics.blocks import SeriesError
-from limitcycles.theory.linear_sgd import LinearSGD
-
-H = np.array([[1.0, 0.3], [0.3, 0.5]])
-D = np.array([[0.4, -0.1], [-0.1, 2.0]])
-KINDS = [(0.0, False), (0.9, False), (0.9, True), (0.5, True)]
 
 
 def test_halves_by_hand():
@@ -55,104 +49,6 @@ def test_too_short_a_run_does_not_pass():
     assert stationarity.halves(short).same.mean() < 0.2
 
 
-# ---------------------------------------------------------------- FDR1
-
-
-@pytest.mark.parametrize(("momentum", "nesterov"), KINDS)
-def test_relation_holds_exactly_in_the_stationary_state(momentum, nesterov):
-    # Both sides from the closed covariance of (x, v), g = Hx + ξ with ξ of covariance D/b.
-    model = LinearSGD(H, D, 0.2, 5, momentum, nesterov)
-    sigma = model.covariance()
-    xx, C = sigma[:2, :2], D / 5
-    dissipation = np.trace(H @ xx)  # E[x·g]
-    if momentum:
-        xv, vv = sigma[:2, 2:], sigma[2:, 2:]
-        gg = H @ xx @ H + C
-        gv = H @ xv  # E[g vᵀ], v before the step
-        new_vv = momentum**2 * vv + momentum * (gv + gv.T) + gg
-        gv_new = gg + momentum * gv
-    else:
-        new_vv = gv_new = H @ xx @ H + C
-    if nesterov:
-        uu = gv_new + gv_new.T
-        uu = (H @ xx @ H + C) + momentum * uu + momentum**2 * new_vv
-        uv = gv_new + momentum * new_vv
-        right = 0.1 * (1 - momentum) * np.trace(uu) + 0.2 * momentum**2 * np.trace(uv)
-    else:
-        right = 0.1 * (1 + momentum) * np.trace(new_vv)
-    assert dissipation == pytest.approx(right, rel=1e-10)
-
-
-@pytest.mark.parametrize(("momentum", "nesterov"), KINDS)
-def test_relation_with_the_full_gradient(momentum, nesterov):
-    model = LinearSGD(H, D, 0.2, 5, momentum, nesterov)
-    x, g, v = model.simulate(40000, 1)
-    terms = {"rate": 0.2, "momentum": momentum, "nesterov": nesterov}
-    _, right = stationarity.fluctuation_dissipation_terms(x, g, v, **terms)
-    left = np.einsum("ij,jk,ik->i", x, H, x)
-    for result in (
-        stationarity.fluctuation_dissipation(left, right),
-        stationarity.fluctuation_dissipation(left[::7], right),
-    ):
-        assert result.passed
-        assert abs(result.ratio - 1) < 3 * (result.high - result.low)
-    # Another momentum than that of the run is noticed.
-    wrong = terms | {"momentum": 0.2, "nesterov": False}
-    _, right = stationarity.fluctuation_dissipation_terms(x, g, v, **wrong)
-    assert not stationarity.fluctuation_dissipation(left, right).passed
-
-
-@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
-def test_sides_with_mini_batches_differ_by_boundary_terms(momentum):
-    # Σθ·g − (η/2)(1 + μ)Σ|v|² of any run of heavy ball, stationary or not.
-    eta = 0.2
-    x, g, v = LinearSGD(H, D, eta, 5, momentum).simulate(300, 2, start=[3.0, -2.0])
-    left, right = stationarity.fluctuation_dissipation_terms(
-        x[1:], g[1:], v[1:], rate=eta, momentum=momentum
-    )
-    theta = x - x[1:].mean(0)
-    end = theta[-1] - eta * v[-1]
-    boundary = (1 - momentum) * (theta[1] @ theta[1] - end @ end) / (2 * eta)
-    boundary += momentum * (theta[-1] @ v[-1] - theta[0] @ v[0])
-    boundary += momentum * eta * (v[0] @ v[0] - v[-1] @ v[-1])
-    assert left.sum() - right.sum() == pytest.approx(boundary, rel=1e-9)
-    assert abs(boundary) > 0.1
-
-
-def test_a_walk_breaks_the_relation():
-    rng = np.random.default_rng(3)
-    passed = 0
-    for _ in range(40):
-        g = rng.standard_normal((3000, 1))
-        x = -0.1 * (np.cumsum(g, axis=0) - g)  # a step of rate 0.1 each, no restoring force
-        passed += stationarity.fluctuation_dissipation(
-            *stationarity.fluctuation_dissipation_terms(x, g, g, rate=0.1)
-        ).passed
-    assert passed <= 2
-
-
-def test_steps_are_read_off_the_weights():
-    x, g, v = LinearSGD(H, D, 0.2, 5, 0.9).simulate(50, 4)
-    theta, gradient, velocity = stationarity.steps_of(x, rate=0.2, momentum=0.9)
-    np.testing.assert_allclose(theta, x[1:-1])
-    np.testing.assert_allclose(gradient, g[1:-1], atol=1e-12)
-    np.testing.assert_allclose(velocity, v[1:-1], atol=1e-12)
-
-
-@pytest.mark.parametrize(("momentum", "nesterov"), KINDS)
-def test_steps_are_those_of_torch(momentum, nesterov):
-    x, g, v = LinearSGD(H, D, 0.2, 5, momentum, nesterov).simulate(30, 5, start=[1.0, 2.0])
-    weights = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.SGD([weights], lr=0.2, momentum=momentum, nesterov=nesterov)
-    for k in range(30):
-        np.testing.assert_allclose(x[k], weights.detach().numpy(), atol=1e-12)
-        weights.grad = torch.from_numpy(g[k].copy())
-        optimiser.step()
-        if momentum:
-            buffer = optimiser.state[weights]["momentum_buffer"].numpy()
-            np.testing.assert_allclose(v[k], buffer, atol=1e-12)
-
-
 def test_exceptions():
     with pytest.raises(SeriesError, match="shift"):
         stationarity.halves(np.zeros((100, 1)), ratio=0.5)
@@ -160,14 +56,6 @@ def test_exceptions():
         stationarity.halves(np.zeros((20, 1)))
     with pytest.raises(SeriesError, match="direction"):
         stationarity.halves(np.zeros(100))
-    with pytest.raises(SeriesError, match="one shape"):
-        stationarity.fluctuation_dissipation_terms(*np.zeros((2, 5, 1)), np.zeros((5, 2)), rate=1)
-    with pytest.raises(SeriesError, match="momentum"):
-        stationarity.fluctuation_dissipation_terms(*np.zeros((3, 5, 1)), rate=1, momentum=1)
-    with pytest.raises(SeriesError, match="positive"):
-        stationarity.fluctuation_dissipation(np.ones(100), np.zeros(100))
-    with pytest.raises(SeriesError, match="four"):
-        stationarity.steps_of(np.zeros((3, 2)), rate=1, momentum=0)
 
 
 def test_still_series_do_not_pass():

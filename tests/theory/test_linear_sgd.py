@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import scipy.linalg
+import torch
 
 from limitcycles.statistics import currents
 from limitcycles.statistics.blocks import SeriesError
@@ -27,6 +28,46 @@ def test_the_map_is_the_step(momentum, nesterov):
         after = np.concatenate([x[k + 1], v[k]]) if momentum else x[k + 1]
         noise = g[k] - H @ x[k]
         np.testing.assert_allclose(model.transition @ state + model.entry @ noise, after)
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), KINDS)
+def test_steps_are_those_of_torch(momentum, nesterov):
+    x, g, v = LinearSGD(H, D, 0.2, 5, momentum, nesterov).simulate(30, 5, start=[1.0, 2.0, -0.5])
+    weights = torch.tensor([1.0, 2.0, -0.5], dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.SGD([weights], lr=0.2, momentum=momentum, nesterov=nesterov)
+    for k in range(30):
+        np.testing.assert_allclose(x[k], weights.detach().numpy(), atol=1e-12)
+        weights.grad = torch.from_numpy(g[k].copy())
+        optimiser.step()
+        if momentum:
+            buffer = optimiser.state[weights]["momentum_buffer"].numpy()
+            np.testing.assert_allclose(v[k], buffer, atol=1e-12)
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), KINDS)
+def test_fluctuation_and_dissipation_are_in_balance(momentum, nesterov):
+    # Yaida's first relation (2018): both sides from the covariance of (x, v), with g = Hx + ξ
+    # and ξ of covariance D/b.
+    model = LinearSGD(H, D, 0.2, 5, momentum, nesterov)
+    sigma = model.covariance()
+    xx, C = sigma[:3, :3], D / 5
+    dissipation = np.trace(H @ xx)  # E[x·g]
+    if momentum:
+        xv, vv = sigma[:3, 3:], sigma[3:, 3:]
+        gg = H @ xx @ H + C
+        gv = H @ xv  # E[g vᵀ], v before the step
+        new_vv = momentum**2 * vv + momentum * (gv + gv.T) + gg
+        gv_new = gg + momentum * gv
+    else:
+        new_vv = gv_new = H @ xx @ H + C
+    if nesterov:
+        uu = gv_new + gv_new.T
+        uu = (H @ xx @ H + C) + momentum * uu + momentum**2 * new_vv
+        uv = gv_new + momentum * new_vv
+        right = 0.1 * (1 - momentum) * np.trace(uu) + 0.2 * momentum**2 * np.trace(uv)
+    else:
+        right = 0.1 * (1 + momentum) * np.trace(new_vv)
+    assert dissipation == pytest.approx(right, rel=1e-10)
 
 
 @pytest.mark.parametrize(("momentum", "nesterov"), KINDS)

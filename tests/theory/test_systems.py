@@ -92,7 +92,8 @@ def test_derived_facts(built, name):
     )
     assert found == FACTS[name]
     if system.symbols.loss is not None:
-        assert system.loss_fits_drift
+        slope = systems.gradient(system.symbols.loss, system.symbols.x)
+        assert systems.find_zero(system.symbols.drift + slope)
     if system.stationary is not None:  # ∇·(j e^{−Φ/T}) = 0: the two questions are one
         assert held(system.orthogonal) == held(system.divergence_free)
 

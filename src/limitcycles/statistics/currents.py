@@ -1,4 +1,4 @@
-"""Currents in planes: area rates, cycling frequencies, asymmetry of cross-correlations.
+"""Currents in planes: area rates and cycling frequencies.
 
 Coordinates have shape (step, plane, 2): x and y in planes that were chosen before the run was
 looked at. The area of a step, seen from the mean position, is
@@ -133,26 +133,6 @@ def area_rates(coordinates, *, level: float = 0.95, batches: int = BATCHES) -> A
     )
 
 
-def lag_asymmetry(coordinates, lags) -> np.ndarray:
-    """ΔC(τ) = C_xy(τ) − C_yx(τ) in each plane at `lags` in steps; shape (lag, plane), weight².
-
-    C_xy(τ) = Σ_{k=0}^{n−1−τ} (x_k − x̄)(y_{k+τ} − ȳ)/(n − τ), by FFT. Zero on average at every lag
-    for a reversible stationary process; ½ΔC(1) is the area rate. Raises SeriesError: lags that are
-    negative or not below the length.
-    """
-    coordinates = _coordinates(coordinates)
-    lags = np.asarray(lags)
-    length = len(coordinates)
-    if not np.issubdtype(lags.dtype, np.integer) or lags.min() < 0 or lags.max() >= length:
-        raise SeriesError(f"lags are whole numbers between 0 and {length - 1}")
-    size = fft.next_fast_len(length + int(lags.max()), real=True)
-    x, y = np.moveaxis(coordinates - coordinates.mean(0), 2, 0)
-    X, Y = fft.rfft(x, size, axis=0), fft.rfft(y, size, axis=0)
-    forth = fft.irfft(np.conj(X) * Y, size, axis=0)[lags]
-    back = fft.irfft(np.conj(Y) * X, size, axis=0)[lags]
-    return (forth - back) / (length - lags)[:, None]
-
-
 # ---------------------------------------------------------------- linear processes
 
 
@@ -247,31 +227,6 @@ def circular_area_rates(coordinates) -> np.ndarray:
     return (x * np.roll(y, -1, axis=0) - y * np.roll(x, -1, axis=0)).mean(0) / 2
 
 
-def surrogate_area_rates(coordinates, *, count: int, seed: int) -> np.ndarray:
-    """Circular area rates of `count` surrogates with independent phases; shape (count, plane).
-
-    The difference of two independent phases is uniform, so that no surrogate has to be made: each
-    is (2/n²) Σ_f sin(2πf) |X_f| |Y_f| sin ψ_f with ψ_f drawn anew. Their variance is
-    ½ Σ_f ((2/n²) sin(2πf) |X_f| |Y_f|)². The coordinates of each plane are first turned to its
-    principal axes, which keeps areas, since independent phases would undo their correlation.
-    """
-    coordinates = _coordinates(coordinates)
-    size = _surrogate_sizes(coordinates)
-    rng = np.random.default_rng(seed)
-    result = np.empty((count, size.shape[1]))
-    for row in result:
-        row[:] = np.einsum("fp,fp->p", size, np.sin(2 * np.pi * rng.random(size.shape)))
-    return result
-
-
-def _surrogate_sizes(coordinates: np.ndarray) -> np.ndarray:
-    """What sin ψ_f is multiplied by; shape (frequency, plane)."""
-    length = len(coordinates)
-    spectrum = fft.rfft(_principal(coordinates), axis=0)[1 : (length + 1) // 2]
-    frequency = np.arange(1, len(spectrum) + 1) / length
-    return 2 / length**2 * np.sin(2 * np.pi * frequency)[:, None] * np.abs(spectrum).prod(2)
-
-
 def _principal(coordinates: np.ndarray) -> np.ndarray:
     centred = coordinates - coordinates.mean(0)
     covariance = np.einsum("npi,npj->pij", centred, centred)
@@ -281,21 +236,22 @@ def _principal(coordinates: np.ndarray) -> np.ndarray:
 
 
 def surrogate_deviation(coordinates) -> np.ndarray:
-    """Exact deviation of `surrogate_area_rates`, without drawing any; shape (plane,), weight².
+    """Deviation of circular area rates of surrogates with independent phases; (plane,), weight².
+
+    Exact, and none is made: the difference ψ_f of two independent phases is uniform, so that the
+    variance of (2/n²) Σ_f sin(2πf) |X_f| |Y_f| sin ψ_f is ½ Σ_f ((2/n²) sin(2πf) |X_f| |Y_f|)². The
+    coordinates of each plane are first turned to its principal axes, which keeps areas, since
+    independent phases would undo their correlation.
 
     That of the area rate itself, if the coordinates are independent of each other. Where they are
     correlated at some lag though not at lag 0, as in a reversible process whose noise and drift
     have different axes, it is larger: the envelope is then too wide for a test at its level, and
     can only take away from what an interval finds.
     """
-    size = _surrogate_sizes(_coordinates(coordinates))
+    coordinates = _coordinates(coordinates)
+    length = len(coordinates)
+    spectrum = fft.rfft(_principal(coordinates), axis=0)[1 : (length + 1) // 2]
+    frequency = np.arange(1, len(spectrum) + 1) / length
+    turns = np.sin(2 * np.pi * frequency)[:, None]
+    size = 2 / length**2 * turns * np.abs(spectrum).prod(2)
     return np.sqrt((size**2).sum(0) / 2)
-
-
-def surrogate_p_values(coordinates, *, count: int = 999, seed: int) -> np.ndarray:
-    """Two-sided rank of the circular area rate among surrogates with independent phases; (plane,).
-
-    (1 + #{|surrogate| ≥ |observed|})/(1 + count), not corrected for the number of planes.
-    """
-    null = np.abs(surrogate_area_rates(coordinates, count=count, seed=seed))
-    return (1 + (null >= np.abs(circular_area_rates(coordinates))).sum(0)) / (1 + count)

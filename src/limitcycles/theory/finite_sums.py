@@ -3,8 +3,8 @@
 SGD is x ← x − (η/b) Σ_{k∈B} ∇f_k(x) with a mini-batch B of b examples; T = η/(2b).
 
 With z = (1, x) a quadratic f_k has dynamics linear in z, and E[z⊗…⊗z] (p factors: all moments up to
-order p) of SGD, of its stochastic differential equation (3), and of Euler–Maruyama steps of (3)
-follow linear equations. They give weak errors without sampling noise.
+order p) of SGD and of its stochastic differential equation (3) follow linear equations. They give
+weak errors without sampling noise.
 
 With η/b = 2T held fixed, one unit of time sees 1/(2T) examples whatever η is, each with a kick
 −2T∇f_k: the third and higher cumulants of these kicks do not vanish with η. `limit_moments` are
@@ -228,31 +228,6 @@ def sde_moments(problem: QuadraticSum, start, time: float, *, temperature: float
     for slots in itertools.combinations(range(order), 2):
         generator += 2 * temperature * _kronecker({slots: pair}, order, G.shape[1])
     return _apply(scipy.linalg.expm(time * generator), start)
-
-
-def euler_moments(
-    problem: QuadraticSum, start, steps: int, *, step: float, temperature: float
-) -> np.ndarray:
-    """E[z⊗…⊗z] after Euler–Maruyama steps of (3) with Gaussian increments; exact.
-
-    A scheme of weak order 1: the positive control. Its first two moments are those of SGD with
-    replacement, for `step` = η.
-    """
-    start, order, size = _checked(problem, start)
-    steps = arguments.whole("steps", steps, FiniteSumError, least=0)
-    step = arguments.number("step", step, FiniteSumError)
-    temperature = arguments.number("temperature", temperature, FiniteSumError, zero=True)
-    G = problem.generators()
-    stay = np.eye(G.shape[1]) - step * G.mean(0)
-    noise = 2 * temperature * step * _pair(G)
-    operator = np.zeros((size, size))
-    for slots in _subsets(range(order)):
-        for partition in _partitions(slots):
-            if all(len(block) == 2 for block in partition):  # Wick: pairs of Gaussian increments
-                rest = {(slot,): stay for slot in range(order) if slot not in slots}
-                pairs = dict.fromkeys(partition, noise)
-                operator += _kronecker(rest | pairs, order, G.shape[1])
-    return _apply(np.linalg.matrix_power(operator, steps), start)
 
 
 def limit_moments(problem: QuadraticSum, start, time: float, *, temperature: float) -> np.ndarray:

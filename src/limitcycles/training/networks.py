@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from typing import get_args
 
 import numpy as np
 import torch
@@ -17,7 +16,6 @@ from torch.nn.parameter import is_lazy
 
 from limitcycles.configuration.plugins import resolve
 from limitcycles.runtime.errors import LimitcyclesError
-from limitcycles.training.plain import why_not_plain
 
 
 class NetworkError(LimitcyclesError):
@@ -227,58 +225,3 @@ def restore(network: nn.Module, weights: np.ndarray, buffers: np.ndarray) -> nn.
 def _parts(network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     frozen = [p for p in network.parameters() if not p.requires_grad]
     return list(trainable(network).values()), [*frozen, *network.buffers()]
-
-
-def symmetries(network: nn.Sequential) -> int:
-    """Number of independent directions of weight space that change no loss, to first order.
-
-    Along such a direction every per-sample gradient vanishes, whatever the data, so that the
-    diffusion matrix has at least as many exact zero eigenvalues. In evaluation mode, for
-
-    - each unit with a bias before batch normalisation: its bias against the shift β, and its
-      incoming weights against the scale γ: 2;
-    - each unit from which only ReLU, maximum pooling and dropout lead to the next linear layer or
-      convolution: what enters it (γ and β, or weights and bias) against what leaves it: 1;
-    - the softmax: the same number added to all logits, for each input of the last layer and its
-      bias: fan-in + 1. Not where ReLU stands between the last layer and the logits, as in `allcnn`,
-      with a mean over positions after it: the numbers it lets through differ from logit to logit.
-
-    Raises NetworkError: a network that is not a plain sequence of these layers, in this order, or
-    frozen parameters, which take directions away and leave combinations of them.
-    """
-    linear, norms = nn.Linear | nn.Conv2d, nn.BatchNorm1d | nn.BatchNorm2d
-    passive = nn.Dropout, nn.Flatten, nn.Identity
-    active = (*get_args(linear), *get_args(norms), nn.ReLU, nn.MaxPool2d, nn.AdaptiveAvgPool2d)
-    why = why_not_plain(network, (*active, *passive))
-    if why is not None:
-        raise NetworkError(f"symmetries are counted for plain sequences of known layers; {why}")
-    layers = [m for m in network if not isinstance(m, passive)]
-    count = 0
-    starts = [i for i, m in enumerate(layers) if isinstance(m, linear)]
-    for start, stop in zip(starts, [*starts[1:], len(layers)], strict=True):
-        layer, between, last = layers[start], layers[start + 1 : stop], stop == len(layers)
-        units, bias = layer.weight.shape[0], layer.bias is not None
-        if between and isinstance(between[0], norms):
-            known = between.pop(0).affine
-            count += (1 + bias) * units
-            bias = True
-        else:
-            known = True
-        kinds = {type(m) for m in between}
-        if last and kinds == {nn.ReLU, nn.AdaptiveAvgPool2d}:
-            known &= isinstance(between[-1], nn.AdaptiveAvgPool2d)
-        elif last:  # its logits reach the softmax as they are
-            known &= not kinds and isinstance(layer, nn.Linear)
-            count += layer.weight[0].numel() + bias
-        else:  # without ReLU there would be more of them
-            known &= nn.ReLU in kinds and kinds <= {nn.ReLU, nn.MaxPool2d}
-            count += units
-        if not known:
-            raise NetworkError(
-                f"symmetries are not known for {layer} with what follows it: "
-                "they need an affine batch normalisation or none, then ReLU, or the softmax, which "
-                "may come after ReLU and a mean over positions"
-            )
-    if starts[:1] != [0]:
-        raise NetworkError("symmetries are counted from a linear layer or convolution on")
-    return count

@@ -26,11 +26,6 @@ class Dulac:
     expression: sp.Expr
     sign: int | None
 
-    @property
-    def excludes_closed_orbits(self) -> bool:
-        """Whether the criterion applies."""
-        return self.sign is not None
-
 
 def dulac(system: System, multiplier: sp.Expr | int = 1) -> Dulac:
     """The Bendixson–Dulac criterion with the function B = `multiplier`, symbolically.

@@ -211,11 +211,6 @@ class CycleSearch:
         """Every fixed point is accounted for: the indices agree."""
         return self.index_sum is not None and self.index == self.index_sum
 
-    @property
-    def none_found(self) -> bool:
-        """No closed orbit, neither isolated nor in a band."""
-        return not self.cycles and not self.bands
-
 
 def limit_cycles(
     drift: Field,

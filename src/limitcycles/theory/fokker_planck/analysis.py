@@ -73,12 +73,6 @@ def force_from_current(generator: Generator, density: np.ndarray) -> np.ndarray:
         return generator.current(density) / density[..., None]
 
 
-def force_along_slope(generator: Generator, density: np.ndarray) -> np.ndarray:
-    """j·∇Φ at the centres, shape (*shape): zero everywhere where the paper's (A5) holds."""
-    slope = gradient(generator.grid, potential(density, generator.temperature))
-    return np.sum(force(generator, density) * slope, axis=-1)
-
-
 def mean(grid: Grid, density: np.ndarray, values: np.ndarray) -> float:
     """E_ρ[values], over the cells with ρ > 0 (values may be infinite elsewhere)."""
     inside = density > 0

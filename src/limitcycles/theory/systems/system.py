@@ -228,13 +228,6 @@ class System:
         return find_zero(self.jacobian_symbol - self.jacobian_symbol.T)
 
     @cached_property
-    def loss_fits_drift(self) -> Finding | None:
-        """Is b = −∇f for the loss that was given?"""
-        if self.symbols.loss is None:
-            return None
-        return find_zero(self.symbols.drift + gradient(self.symbols.loss, self.symbols.x))
-
-    @cached_property
     def isotropic(self) -> Finding:
         """Is D(x) = c(x) I?"""
         tensor = self.symbols.diffusion

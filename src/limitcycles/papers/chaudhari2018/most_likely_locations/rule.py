@@ -20,7 +20,6 @@ from limitcycles.judging.wording import listed
 
 CONTROL = "control"  # the system without any shift
 POSITIVE = "example-19"
-HEADLINE = "largest distance of a mode from a critical point"
 
 
 def evaluate(entry: dict, evidence: Evidence) -> Outcome:
