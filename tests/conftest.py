@@ -1,5 +1,6 @@
 """Headless Chromium for the tests that open a page; the same examples of properties each time."""
 
+import gc
 import os
 import shutil
 
@@ -18,6 +19,10 @@ ARGUMENTS = [
 # Runs are the same each time, and take as long as their examples: no clock decides.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("fixed")
+
+
+def pytest_collection_finish():
+    gc.enable()  # `runtime.job`, which some tests import, switches it off
 
 
 @pytest.fixture(scope="session")

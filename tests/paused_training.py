@@ -5,6 +5,8 @@ the file `paused`, and waits there to be killed, or for the file `go`. `start` m
 from one that has imported torch already, which saves seconds each.
 """
 
+from limitcycles.runtime.job import logged
+
 import hashlib
 import json
 import multiprocessing
@@ -21,7 +23,6 @@ import torch._dynamo  # noqa: F401  (the first optimiser imports it)
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import limitcycles
-from limitcycles.runtime.job import logged
 from limitcycles.storage import store
 from limitcycles.training import sgd
 

@@ -1,5 +1,7 @@
 """One step as a process: exit codes, one sentence or a traceback, and the log."""
 
+from limitcycles.runtime.job import logged
+
 import os
 import subprocess
 import sys
@@ -12,7 +14,6 @@ import torch
 
 import limitcycles
 from limitcycles.runtime.errors import LimitcyclesError
-from limitcycles.runtime.job import logged
 from limitcycles.runtime.progress import track
 
 STEP = """
@@ -184,3 +185,14 @@ with logged(sys.argv[1], "train", 1):
         check=True,
     )
     assert done.stdout == "1\n"
+
+
+def test_nothing_looks_for_garbage_while_a_step_is_imported(tmp_path):
+    code = (
+        "import gc, sys; from limitcycles.runtime.job import logged; assert not gc.isenabled()\n"
+        "with logged(sys.argv[1], 'step'): assert gc.isenabled()"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "log"], check=True)
+    for script in (Path(__file__).parents[2] / "workflow/scripts").glob("*.py"):
+        first = script.read_text(encoding="utf-8").partition("\n")[0]
+        assert first == "from limitcycles.runtime.job import logged", script

@@ -1,12 +1,9 @@
-import gc
-
-gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
+from limitcycles.runtime.job import logged
 
 from pathlib import Path
 
 from limitcycles.charts import files
 from limitcycles.papers.chaudhari2018.calibration import charts as calibration
-from limitcycles.runtime.job import logged
 from limitcycles.storage import store
 
 with logged(snakemake.log[0], "calibration", snakemake.threads):

@@ -1,12 +1,9 @@
-import gc
-
-gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
+from limitcycles.runtime.job import logged
 
 from pathlib import Path
 
 from limitcycles.configuration.settings import digest
 from limitcycles.judging import judge as claims
-from limitcycles.runtime.job import logged
 from limitcycles.storage import files, store
 
 with logged(snakemake.log[0], "claim", snakemake.threads):

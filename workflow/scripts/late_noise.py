@@ -1,13 +1,10 @@
-import gc
-
-gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
+from limitcycles.runtime.job import logged
 
 from pathlib import Path
 
 from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import (
     measure as late_noise,
 )
-from limitcycles.runtime.job import logged
 from limitcycles.storage import store
 
 with logged(snakemake.log[0], "late noise", snakemake.threads):

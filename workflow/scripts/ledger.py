@@ -1,9 +1,6 @@
-import gc
-
-gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
+from limitcycles.runtime.job import logged
 
 from limitcycles.report import page as report
-from limitcycles.runtime.job import logged
 from limitcycles.storage import files
 
 with logged(snakemake.log[0], "ledger", snakemake.threads):

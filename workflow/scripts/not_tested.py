@@ -1,12 +1,9 @@
-import gc
-
-gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
+from limitcycles.runtime.job import logged
 
 from pathlib import Path
 
 from limitcycles.configuration.settings import digest
 from limitcycles.judging.result import untested
-from limitcycles.runtime.job import logged
 from limitcycles.storage import files
 
 with logged(snakemake.log[0], "not_tested"):

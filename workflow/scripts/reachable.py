@@ -1,11 +1,8 @@
-import gc
-
-gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
+from limitcycles.runtime.job import logged
 
 import sys
 
 from limitcycles import datasets
-from limitcycles.runtime.job import logged
 from limitcycles.storage import files
 
 with logged(snakemake.log[0], "reachable"):

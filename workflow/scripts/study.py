@@ -1,9 +1,6 @@
-import gc
-
-gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
+from limitcycles.runtime.job import logged
 
 from limitcycles.judging import studies
-from limitcycles.runtime.job import logged
 from limitcycles.storage import store
 
 with logged(snakemake.log[0], "study", snakemake.threads):

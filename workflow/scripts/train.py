@@ -1,10 +1,7 @@
-import gc
-
-gc.disable()  # until `logged`: to look for garbage while importing takes a fifth of the time
+from limitcycles.runtime.job import logged
 
 from pathlib import Path
 
-from limitcycles.runtime.job import logged
 from limitcycles.storage import store
 from limitcycles.training import sgd
 
