@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from limitcycles.theory.fokker_planck import Grid, SteadyStateError, evolve, generator, steady_state
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::limitcycles.fokker_planck.GridWarning"),
-    pytest.mark.filterwarnings("ignore::limitcycles.fokker_planck.EdgeMassWarning"),
+    pytest.mark.filterwarnings("ignore::limitcycles.theory.fokker_planck.GridWarning"),
+    pytest.mark.filterwarnings("ignore::limitcycles.theory.fokker_planck.EdgeMassWarning"),
 ]
 
 

@@ -258,7 +258,7 @@ def test_extrapolation_needs_even_cells():
         extrapolated_steady_state(made)
 
 
-@pytest.mark.filterwarnings("ignore::limitcycles.fokker_planck.GridWarning")
+@pytest.mark.filterwarnings("ignore::limitcycles.theory.fokker_planck.GridWarning")
 @pytest.mark.parametrize("spin", [0.0, 1.0])
 @pytest.mark.parametrize("cells", [512, 511, (64, 64), (63, 63)])
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_all_mass_beside_the_stable_point(cells, spin, temperature, D):
     np.testing.assert_allclose(masses[beside], 1 / beside.sum(), rtol=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore::limitcycles.fokker_planck.GridWarning")
+@pytest.mark.filterwarnings("ignore::limitcycles.theory.fokker_planck.GridWarning")
 def test_without_noise_a_stable_point_within_a_cell_has_it_all():
     grid = Grid((-3, -3), (3, 3), (60, 60))
     density = steady_state(generator(grid, lambda x: [0.25, -1.15] - x, 0.0))
@@ -285,13 +285,13 @@ def test_without_noise_a_stable_point_within_a_cell_has_it_all():
     assert density.ravel()[k] * grid.volume == pytest.approx(1, abs=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore::limitcycles.fokker_planck.GridWarning")
+@pytest.mark.filterwarnings("ignore::limitcycles.theory.fokker_planck.GridWarning")
 def test_two_stable_points_without_noise_are_told():
     with pytest.raises(SteadyStateError, match="2 parts of the domain are never left"):
         steady_state(generator(Grid(-2, 2, 100), lambda x: x - x**3, 0.0))
 
 
-@pytest.mark.filterwarnings("ignore::limitcycles.fokker_planck.GridWarning")
+@pytest.mark.filterwarnings("ignore::limitcycles.theory.fokker_planck.GridWarning")
 @pytest.mark.parametrize("barrier", [1e-3, 1.0, 10.0])
 def test_weights_of_wells_are_right_or_refused(barrier):
     """The well at the wall, in which the search may start, holds next to nothing."""
