@@ -1,8 +1,17 @@
 rule claim:
     input:
         unpack(lambda wildcards: evidence(wildcards.claim)),
+        scripts=f"{RESULTS}/figures/vega.js",
     output:
         claim=f"{RESULTS}/claims/{{claim}}.json",
+        charts=report(
+            directory(f"{RESULTS}/figures/{{claim}}"),
+            patterns=["{chart}.svg"],
+            caption="../workflow/report/chart.rst",
+            category="Charts",
+            subcategory="{claim}",
+            labels={"chart": "{chart}"},
+        ),
     log:
         f"{RESULTS}/logs/claims/{{claim}}.log",
     wildcard_constraints:
@@ -13,19 +22,17 @@ rule claim:
         disk_mb=100,
     params:
         code=lambda wildcards: digest(
+            *modules_of(wildcards.claim),
             "limitcycles.judging.judge",
-            f"{folder(wildcards.claim)}.rule",
-            "limitcycles.storage.store",
+            "limitcycles.charts.files",
         ),
         entry=lambda wildcards: CLAIMS[wildcards.claim],
         scale=SCALE,
         runs=lambda wildcards: tested_on(wildcards.claim),
         all_seeds=lambda wildcards: seeds_of(wildcards.claim),
-        sections=lambda wildcards: settings.canonical(
-            {name: config[name] for name in sections(wildcards.claim)}
-        ),
+        settings=lambda wildcards: settings_for(wildcards.claim),
     message:
-        "Judge the claim {wildcards.claim}."
+        "Judge the claim {wildcards.claim}, and draw its charts."
     script:
         "../workflow/scripts/claim.py"
 
@@ -69,36 +76,33 @@ rule scripts:
         "../workflow/scripts/scripts.py"
 
 
-rule charts:
+rule instrument:
     input:
-        unpack(lambda wildcards: drawn(wildcards.claim)),
-        claim=f"{RESULTS}/claims/{{claim}}.json",
+        measured=f"{RESULTS}/measurements/{{instrument}}/all",
         scripts=rules.scripts.output.scripts,
     output:
         charts=report(
-            directory(f"{RESULTS}/figures/{{claim}}"),
+            directory(f"{RESULTS}/figures/{{instrument}}"),
             patterns=["{chart}.svg"],
-            caption="../workflow/report/chart.rst",
+            caption="../workflow/report/instrument.rst",
             category="Charts",
-            subcategory="{claim}",
+            subcategory="{instrument}",
             labels={"chart": "{chart}"},
         ),
     log:
-        f"{RESULTS}/logs/charts/{{claim}}.log",
-    wildcard_constraints:
-        claim="|".join(TESTED),
+        f"{RESULTS}/logs/instruments/{{instrument}}.log",
     resources:
-        mem_mb=memory(1500),
-        runtime=growing(30),
+        mem_mb=memory(1000),
+        runtime=growing(15),
         disk_mb=100,
     params:
         code=lambda wildcards: digest(
-            "limitcycles.charts.*",
-            f"{folder(wildcards.claim)}.charts",
-            "limitcycles.storage.store",
+            folders.module(wildcards.instrument, "charts"),
+            "limitcycles.judging.evidence",
+            "limitcycles.charts.files",
         ),
-        percents=lambda wildcards: CLAIMS[wildcards.claim].get("snapshots", []),
+        entry=lambda wildcards: CLAIMS[MEASURED[wildcards.instrument][0]],
     message:
-        "Draw the charts of the claim {wildcards.claim}."
+        "Draw the charts of the instrument {wildcards.instrument}."
     script:
-        "../workflow/scripts/charts.py"
+        "../workflow/scripts/instrument.py"

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from limitcycles.configuration import plugins, settings, sizes
-from limitcycles.judging import ledger
+from limitcycles.judging import folders, ledger
 from limitcycles.runtime import parent
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.storage import files, sources
@@ -44,6 +44,8 @@ except LimitcyclesError as error:
 
 TESTED = [claim for claim in CLAIMS if ledger.is_tested(CLAIMS[claim])]
 UNTESTED = [claim for claim in CLAIMS if claim not in TESTED]
+MEASURED = ledger.measured(CLAIMS)
+INSTRUMENTS = {name for entry in CLAIMS.values() for name in entry.get("instruments", ())}
 SCALE = config["scale"]
 RESULTS = f"results/{SCALE}"
 STATE = f"state/{SCALE}"
@@ -59,6 +61,16 @@ def any_of(names):
     return "|".join(map(re.escape, sorted(map(str, names)))) or "(?!)"
 
 
+def measurements_of(name):
+    """A regular expression for what can be measured: NAME/all, NAME/TRAJECTORY/seed<N> or so."""
+    of = {
+        None: "all",
+        "run": r"seed\d+",
+        "trajectory": rf"({any_of(config['trajectories'])})/seed\d+",
+    }
+    return f"{re.escape(name)}/{of[ledger.measured_on(name, CLAIMS)]}"
+
+
 PERCENT = any_of({p for run in config["runs"] for p in resolved(run)["training"]["snapshots"]})
 
 
@@ -72,8 +84,8 @@ wildcard_constraints:
     run=any_of(config["runs"]),
     claim=any_of(CLAIMS),
     trajectory=any_of(config["trajectories"]),
-    analysis=any_of({entry["analysis"] for entry in CLAIMS.values() if "analysis" in entry}),
-    study=any_of({entry["study"] for entry in CLAIMS.values() if "study" in entry}),
+    measurement="|".join(map(measurements_of, MEASURED)),
+    instrument=any_of(INSTRUMENTS),
     seed=r"\d+",
     seeds=r"\d+(-\d+)*",
     batch=f"({PERCENT})(-({PERCENT}))*",
@@ -90,9 +102,11 @@ def code(*modules):
     return lambda wildcards: digest(*(module.format(**wildcards) for module in modules))
 
 
-def folder(claim):
-    """The package that has the rule and the charts of a claim."""
-    return f"{ledger.PAPER}.{ledger.EVALUATORS[CLAIMS[claim]['evaluator']]}"
+def modules_of(claim):
+    """The modules that judge a claim, and that draw its charts and those of its instruments."""
+    own, instruments = ledger.rule_of(claim, CLAIMS[claim]), CLAIMS[claim].get("instruments", ())
+    drawn = [folders.module(name, "charts") for name in (own, *instruments)]
+    return [folders.module(own, "rule"), *drawn]
 
 
 @cache
@@ -126,7 +140,7 @@ def tested_on(claim):
 
 def seeds_of(claim):
     """All seeds of a claim's runs and trajectories; that of the theory where it has neither."""
-    if "late-noise" in CLAIMS[claim].get("evidence", ()):
+    if ledger.kind(CLAIMS[claim]) == "run" and ledger.measurement_of(claim, CLAIMS[claim]):
         return common_seeds(runs_of(claim))
     runs = tested_on(claim).values()
     return sorted({s for run in runs for s in run["seeds"]}) if runs else [config["theory"]["seed"]]
@@ -144,11 +158,11 @@ def is_ensemble(trajectory):
     return config["device"] == "cuda" and sampler not in settings.TRAJECTORIES_ONLY
 
 
-def trained_with(wildcards):
+def trained_with(trajectory, seed):
     """The seeds of a trajectory that share a job with one of them, as a text like "0-1-2"."""
-    seeds = settings.resolve_trajectory(config, wildcards.trajectory)["seeds"]
-    together = is_ensemble(wildcards.trajectory) and int(wildcards.seed) in seeds
-    return "-".join(map(str, seeds)) if together else wildcards.seed
+    seeds = settings.resolve_trajectory(config, trajectory)["seeds"]
+    together = is_ensemble(trajectory) and seed in seeds
+    return "-".join(map(str, seeds)) if together else str(seed)
 
 
 def needed_percents(run):
@@ -194,33 +208,70 @@ def present(claim):
     return [run for run in runs_of(claim) if is_present(run)]
 
 
-def continued(claim, seed):
-    """What the late noise of a claim's runs starts from, by kind, as lists of paths."""
-    arms, last = present(claim), str(max(CLAIMS[claim]["snapshots"]))
-    names = sorted({config["runs"][run]["dataset"] for run in arms})
+def parted(wildcards):
+    """The name of a measurement, its trajectory (None: it has none), and its seed, or None."""
+    name, *of, last = wildcards.measurement.split("/")
+    return name, of[0] if of else None, None if last == "all" else int(last.removeprefix("seed"))
+
+
+def readers(name):
+    """The claims that are judged by a measurement; none for an instrument."""
+    return [] if name in INSTRUMENTS else MEASURED[name]
+
+
+def runs_measured(name):
+    """The runs of all claims that are judged by a measurement."""
+    return sorted({run for claim in readers(name) for run in runs_of(claim)})
+
+
+def last_percent(name):
+    """The snapshot that a measurement of runs goes on from, in percent of training; else None."""
+    return max((max(CLAIMS[c].get("snapshots", [0])) for c in readers(name)), default=None)
+
+
+def measured_from(wildcards):
+    """What a measurement starts from, by kind: the stores of a trajectory, or runs and so on."""
+    name, trajectory, seed = parted(wildcards)
+    if trajectory:
+        stores = f"{RESULTS}/trajectories/{trajectory}/{trained_with(trajectory, seed)}"
+        return {"stores": stores, "dataset": trajectory_dataset(trajectory)}
+    if seed is None:
+        return {}
+    runs = [run for run in runs_measured(name) if is_present(run)]
+    names = sorted({config["runs"][run]["dataset"] for run in runs})
     return {
-        "runs": [f"{RESULTS}/runs/{run}/seed{seed}.zarr.zip" for run in arms],
+        "runs": [f"{RESULTS}/runs/{run}/seed{seed}.zarr.zip" for run in runs],
         "spectra": [
             f"{RESULTS}/spectra/{run}/seed{seed}/{batch}"
-            for run in arms
+            for run in runs
             for batch in batches(run)
-            if last in batch.split("-")
+            if str(last_percent(name)) in batch.split("-")
         ],
         "datasets": [f"{RESULTS}/data/{name}.zarr.zip" for name in names],
     }
 
 
-def sections(claim):
-    """Sections of the configuration, beside those of its runs, that decide a claim's numbers."""
-    kinds = CLAIMS[claim].get("evidence", ())
-    if "late-noise" in kinds:
-        return ["late_noise", "spectrum"]
-    return ["series"] if "analysis" in kinds else ["theory"] if "study" in kinds else ["spectrum"]
+def measured_for(claim):
+    """The measurements that a claim is judged by, as paths."""
+    name, kind = ledger.measurement_of(claim, CLAIMS[claim]), ledger.kind(CLAIMS[claim])
+    if name is None:
+        return []
+    if kind == "trajectory":
+        seeds = {run["run"]: run["seeds"] for run in tested_on(claim).values()}
+        of = [f"{trajectory}/seed{seed}" for trajectory, its in seeds.items() for seed in its]
+    else:
+        of = [f"seed{s}" for s in common_seeds(present(claim))] if kind == "run" else ["all"]
+    return [f"{RESULTS}/measurements/{name}/{each}" for each in of]
 
 
-def study_section(study):
-    """The section of the configuration that a study is computed with, as its claim has it."""
-    return next(sections(claim)[0] for claim in CLAIMS if CLAIMS[claim].get("study") == study)
+def settings_for(claim):
+    """Settings that decide a claim's numbers, beside those of its runs, in one canonical dict."""
+    own = ledger.measurement_of(claim, CLAIMS[claim])
+    names = [*([own] if own else []), *CLAIMS[claim].get("instruments", ())]
+    found = {name: ledger.settings_read(name, CLAIMS, config) for name in names}
+    if ledger.kind(CLAIMS[claim]) == "run":
+        found["spectrum"] = config["spectrum"]
+    return settings.canonical(found)
 
 
 def evidence(claim):
@@ -228,10 +279,11 @@ def evidence(claim):
     entry = CLAIMS[claim]
     kinds, wanted = entry.get("evidence", ()), set(map(str, entry.get("snapshots", ())))
     arms = present(claim)
-    found = {"runs": [], "spectra": [], "sample": [], "analyses": [], "late_noise": []}
+    found = {"runs": [], "spectra": [], "sample": [], "measured": measured_for(claim)}
     found["answers"] = sorted({file for run in runs_of(claim) if (file := answer(run))})
-    if "study" in kinds:
-        found["study"] = [f"{RESULTS}/studies/{entry['study']}"]
+    found["instruments"] = [
+        f"{RESULTS}/measurements/{name}/all" for name in entry.get("instruments", ())
+    ]
     for run in arms:
         if "runs" in kinds:
             found["runs"] += expand(f"{RESULTS}/runs/{run}/seed{{seed}}.zarr.zip", seed=seeds(run))
@@ -241,26 +293,10 @@ def evidence(claim):
                 seed=seeds(run),
                 batch=[batch for batch in batches(run) if wanted & set(batch.split("-"))],
             )
-    if "analysis" in kinds:
-        trajectories = {run["run"]: run["seeds"] for run in tested_on(claim).values()}
-        for trajectory, its in trajectories.items():
-            found["analyses"] += expand(
-                f"{RESULTS}/analyses/{trajectory}/seed{{seed}}/{entry['analysis']}", seed=its
-            )
-    if "late-noise" in kinds:
-        found["late_noise"] = expand(
-            f"{RESULTS}/late_noise/{claim}/seed{{seed}}.zarr.zip", seed=common_seeds(arms)
-        )
     if "sample" in kinds and arms:
         last = batches(arms[0])[-1]
         found["sample"] = [f"{RESULTS}/gradients/{arms[0]}/seed{seeds(arms[0])[0]}/{last}/sample"]
     return found
-
-
-def drawn(claim):
-    """The stored results that the charts of a claim show."""
-    unused = ("sample", "answers")
-    return {kind: paths for kind, paths in evidence(claim).items() if kind not in unused}
 
 
 def answered(claims):
@@ -272,8 +308,8 @@ def answered(claims):
 
 def forget_checkpoints():
     """Delete the checkpoints of what is finished and safe; others are still needed."""
-    states = {"runs": STATE, "late_noise": f"{STATE}/late_noise"}
-    states["trajectories"] = f"{STATE}/trajectories"
+    states = {"runs": STATE}
+    states |= {kind: f"{STATE}/{kind}" for kind in ("trajectories", "measurements")}
     for kind, state in states.items():
         for path in Path(RESULTS, kind).glob("*/*"):
             folder = Path(state, path.parent.name, path.name.split(".")[0])

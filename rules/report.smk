@@ -44,7 +44,7 @@ rule page:
         runtime=growing(10),
         disk_mb=200,
     params:
-        code=code("limitcycles.report.page", "limitcycles.charts.*"),
+        code=code("limitcycles.report.page"),
     message:
         "Write the report page."
     script:

@@ -162,19 +162,31 @@ def trajectory_mb(wildcards):
     return 3 * images_mib(spec["dataset"]) + 3 * block + 300
 
 
-def analysis_mb(wildcards):
+def goes_on(wildcards):
+    """Whether a measurement goes on with trained networks."""
+    _, trajectory, seed = parted(wildcards)
+    return trajectory is None and seed is not None
+
+
+def measurement_mb(wildcards):
+    """Of a trajectory, of runs, or of systems of the theory."""
+    name, trajectory, _ = parted(wildcards)
+    if trajectory:
+        return trajectory_measured_mb(trajectory)
+    return runs_measured_mb(name) if goes_on(wildcards) else 1500
+
+
+def trajectory_measured_mb(trajectory):
     """All weights twice, and the Hessian with its eigenvectors."""
-    spec = settings.resolve_trajectory(config, wildcards.trajectory)
+    spec = settings.resolve_trajectory(config, trajectory)
     hessian = 32 * (spec["network"]["weights"] or 10_000) ** 2 / 2**20
-    series = spec["training"]["epochs"] * weights_mib(wildcards.trajectory)
+    series = spec["training"]["epochs"] * weights_mib(trajectory)
     return 2.2 * series + hessian + 2.2 * images_mib(spec["dataset"]) + 800
 
 
-def late_noise_mb(wildcards):
+def runs_measured_mb(name):
     """The images of all datasets, and one of them as it is laid out."""
-    specs = {
-        spec["dataset_name"]: spec["dataset"] for spec in map(resolved, runs_of(wildcards.claim))
-    }
+    specs = {spec["dataset_name"]: spec["dataset"] for spec in map(resolved, runs_measured(name))}
     each = list(map(images_mib, specs.values()))
     return sum(each) + 1.2 * max(each) + 300
 

@@ -8,7 +8,6 @@ localrules:
     figure_1,
     figure_2,
     figure_3,
-    calibration,
     data,
 
 
@@ -48,13 +47,6 @@ rule figure_3:
         "Figure 3 is drawn."
 
 
-rule calibration:
-    input:
-        f"{RESULTS}/figures/calibration",
-    message:
-        "The calibration of the detector of currents is drawn."
-
-
 rule data:
     input:
         lambda wildcards: expand(
@@ -66,6 +58,18 @@ rule data:
         ),
     message:
         "The datasets of all runs are prepared."
+
+
+for INSTRUMENT in sorted(INSTRUMENTS):
+
+    rule:
+        name:
+            slug(INSTRUMENT)
+        input:
+            f"{RESULTS}/figures/{INSTRUMENT}",
+        localrule: True
+        message:
+            "The charts of the instrument are drawn."
 
 
 for CLAIM in CLAIMS:

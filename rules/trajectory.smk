@@ -29,29 +29,3 @@ rule trajectory:
         "Train {wildcards.trajectory}, seed {wildcards.seeds}, and keep every epoch."
     script:
         "../workflow/scripts/trajectory.py"
-
-
-rule analysis:
-    input:
-        stores=lambda wildcards: f"{RESULTS}/trajectories/{wildcards.trajectory}/{trained_with(wildcards)}",
-        dataset=rules.trajectory.input.dataset,
-    output:
-        analysis=directory(f"{RESULTS}/analyses/{{trajectory}}/seed{{seed}}/{{analysis}}"),
-    log:
-        f"{RESULTS}/logs/analysis/{{trajectory}}/seed{{seed}}/{{analysis}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/analysis/{{trajectory}}/seed{{seed}}/{{analysis}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=memory(analysis_mb),
-        runtime=growing(60),
-        disk_mb=100,
-    params:
-        code=code(
-            "limitcycles.papers.chaudhari2018.{analysis}.measure", "limitcycles.storage.store"
-        ),
-        settings=settings.canonical(config["series"]),
-    message:
-        "Analyse {wildcards.trajectory}, seed {wildcards.seed}: {wildcards.analysis}."
-    script:
-        "../workflow/scripts/analysis.py"

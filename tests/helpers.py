@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from limitcycles.configuration import settings
 from limitcycles.judging import ledger
+from limitcycles.judging.evidence import Evidence, Parts, gather
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,6 +32,16 @@ def one_thread():
 def claims() -> dict:
     """The real ledger."""
     return ledger.load(ROOT / "config/claims.yaml", ROOT / "workflow/schemas/claims.schema.yaml")
+
+
+def along(
+    entry: dict, by_trajectory: dict[str, list[Parts]], instruments: dict[str, Parts] | None = None
+) -> Evidence:
+    """Evidence of a claim on trajectories from made-up measurements, by trajectory, one a seed."""
+    evidence = gather(entry, instruments=instruments)
+    for arm, spec in entry["arms"].items():
+        evidence.by_arm[arm] = by_trajectory.get(spec["trajectory"], [])
+    return evidence
 
 
 def row_by_row(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -131,7 +142,7 @@ def fitted(dtype, seed=0):
 
 
 def spectrum(run: str, seed: int = 0, percent: int = 100, *, eigenvalue=(), **attrs) -> xr.Dataset:
-    """A stored spectrum with what an evaluator reads; `attrs` are added."""
+    """A stored spectrum with what a rule reads; `attrs` are added."""
     return xr.Dataset(
         {"eigenvalue": ("index", np.asarray(eigenvalue, dtype=float))},
         attrs={"run": run, "seed": seed, "percent": percent} | attrs,

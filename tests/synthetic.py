@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from limitcycles.judging.judge import gather
+from limitcycles import charts
+from limitcycles.judging.evidence import Evidence, gather
 from limitcycles.judging.numbers import result_entry
 from limitcycles.papers.chaudhari2018.spectrum_ranks_architectures import rule as architectures
 from limitcycles.statistics.intervals import MEAN, REAL
@@ -170,13 +171,27 @@ def result(claim: str, **more: Any) -> dict[str, Any]:
             "positive": "A matrix with a planted rank passes.",
             "negative": "Isotropic gradients fail.",
         },
-        "evaluator": "rank",
+        "judged_by": "rank" if claim.startswith("rank-") else claim,
+        "instruments": [],
         "seeds": [0, 1, 2],
         "scale": "laptop",
         "code_version": "0.1.0+src.abcdef",
         "config_hash": "1f2e3d4c5b6a",
         "artefacts": [f"results/laptop/claims/{claim}.json"],
     } | more
+
+
+def evidence(result: dict[str, Any], spectra: list[xr.Dataset], runs: list[xr.Dataset]) -> Evidence:
+    """What a made-up result was judged on."""
+    arms = {arm["name"]: {"run": arm["run"]} for arm in result["arms"]}
+    return gather({"arms": arms}, spectra=spectra, runs=runs)
+
+
+def drawn(
+    result: dict[str, Any], spectra: list[xr.Dataset], runs: list[xr.Dataset] = ()
+) -> dict[str, Any]:
+    """The charts of a made-up result."""
+    return charts.draw(result, evidence(result, spectra, runs))
 
 
 def rank_case() -> tuple[dict[str, Any], list[xr.Dataset], list[xr.Dataset]]:
@@ -263,7 +278,6 @@ def noise_case() -> tuple[dict[str, Any], list[xr.Dataset], list[xr.Dataset]]:
             source="Rem. 13",
             statement="The spectra at 20, 40 and 100 % of training are almost the same.",
             verdict="not reproduced",
-            evaluator="noise-independent-of-weights",
             statistic=arms[1]["statistics"][0],
             rule_parameters={"threshold": 0.301, "level": 0.95},
             arms=arms,
@@ -304,7 +318,6 @@ def training_case() -> tuple[dict[str, Any], list[xr.Dataset], list[xr.Dataset]]
             title="Training and test errors",
             source="Sec. IV",
             statement="small-lenet reaches about 0.75 % training and validation error.",
-            evaluator="training-errors",
             statistic=arms[0]["statistics"][0],
             paper=[
                 {"name": "training error of small-lenet", "value": 0.75, "unit": "%"},
@@ -362,7 +375,7 @@ def architectures_case() -> tuple[dict[str, Any], list[xr.Dataset], list[xr.Data
         },
         "controls": {"positive": "A planted order passes.", "negative": "A random one fails."},
     }
-    found = architectures.evaluate(entry, gather(entry, runs=runs, spectra=spectra))
+    found = architectures.judge(entry, gather(entry, runs=runs, spectra=spectra))
     return (
         result(
             "spectrum-ranks-architectures",
@@ -370,7 +383,6 @@ def architectures_case() -> tuple[dict[str, Any], list[xr.Dataset], list[xr.Data
             source="Rem. 16",
             statement="rank(D)/d + var λ(D) tells the better architecture.",
             verdict="contradicted",
-            evaluator="spectrum-ranks-architectures",
             rule_parameters=entry["rule_parameters"],
             statistic=found.statistic,
             arms=[one | {"departure": None} for one in found.arms],
@@ -394,7 +406,6 @@ def not_tested(claim: str, **more: Any) -> dict[str, Any]:
     changes = {
         "verdict": "not tested",
         "reason": "Needs long trajectories, which this version does not record.",
-        "evaluator": None,
         "group": "theory",
         "controls": [],
         "checks": [],

@@ -29,8 +29,7 @@ BY_NAME = {
     "charts",
     "configuration.plugins",
     "judging.judge",
-    "judging.studies",
-    "training.trajectories.analysis",
+    "judging.measuring",
 }
 CLAIMS = sorted({path.parent for path in (ROOT / "papers").glob("*/*/*.py")})
 

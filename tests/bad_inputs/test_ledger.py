@@ -8,8 +8,7 @@ import yaml
 from bad_inputs.refusal import refusal, says
 
 from limitcycles.configuration import settings
-from limitcycles.judging import ledger
-from limitcycles.judging.judge import EVALUATORS
+from limitcycles.judging import folders, ledger
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/claims.schema.yaml"
@@ -32,32 +31,32 @@ ENTRIES = [
     (RANK, "paper.0.vaule", 1, "paper[0].vaule", ["unknown key", "value"]),
     (RANK, "paper.0.value", "1.8", "paper[0].value", ["write 1.8 without quotes"]),
     (RANK, "paper.0.unit", GONE, "paper[0].unit", ["is missing; add it"]),
-    (RANK, "paper", [], "paper", ['no number with the name "rank"', "evaluator rank reads"]),
+    (RANK, "paper", [], "paper", ['no number with the name "rank"', "the rule rank reads"]),
     (RANK, "paper.0.name", "ranks", "paper", ['no number with the name "rank"', 'is it "ranks"?']),
     (RANK, "snapshots", [100, 20], "snapshots", ["rising order"]),
     (RANK, "snapshots", [], "snapshots", ["[] is not allowed"]),
     (RANK, "snapshots", 100, "snapshots", ["100 is not a list"]),
-    (RANK, "snapshots", GONE, "snapshots", ["is missing, but evidence names spectra"]),
+    (RANK, "snapshots", GONE, "snapshots", ["is missing, but spectra needs it"]),
     (RANK, "controls.negative", GONE, "controls.negative", ["is missing"]),
     (RANK, "evidence", ["spectrum"], "evidence[0]", ["nearest valid value: spectra"]),
-    (RANK, "evidence", ["runs"], "evidence", ["the evaluator rank reads spectra too"]),
-    (RANK, "evaluator", "ranks", "evaluator", ['"ranks"', "nearest valid value: rank"]),
-    (RANK, "not_tested", "later", None, ["either `evaluator`, `arms` and `evidence`"]),
+    (RANK, "evidence", ["runs"], "evidence", ["the rule rank reads spectra too"]),
+    (RANK, "judged_by", "ranks", "judged_by", ['"ranks"', "nearest valid value: rank"]),
+    (RANK, "not_tested", "later", None, ["either `arms`, or `not_tested`"]),
     (RANK, "arms", {}, "arms", ["{} is not allowed"]),
     (RANK, "arms.text.runn", "x", "arms.text.runn", ["unknown key", "nearest valid key: run"]),
     (RANK, "arms.text.run", GONE, "arms.text.run", ["is missing"]),
     (RANK, "arms.text.run", "small-lent-text", "arms.text.run", ["nearest valid value: small-le"]),
-    (RANK, "arms.text.trajectory", "x", "arms.text.trajectory", ["does not go with evidence"]),
+    (RANK, "arms.text.trajectory", "x", "arms.text.trajectory", ["does not go with the rule rank"]),
     (RANK, "arms.text.snapshots", [30], "arms.text.run", ["the claim needs [30] too"]),
     (RANK, "rule_parameters.factor", GONE, "rule_parameters.factor", ["is missing", "add the num"]),
     (RANK, "rule_parameters.facter", 2, "rule_parameters.facter", ["no such number", "factor"]),
     (RANK, "rule_parameters.factor", None, "rule_parameters.factor", ["null is not a number"]),
     (RANK, "rule_parameters.factor", True, "rule_parameters.factor", ["true is not a number"]),
-    (LINEAR, "study", GONE, "study", ["goes with evidence: [study]"]),
-    (LINEAR, "study", "linear", "study", ['"linear" is not what', "write linear_decomposition"]),
-    (LINEAR, "arms.d3", {"description": "x"}, "arms.d3", ["is no system of the study", "d2, d4"]),
-    (LINEAR, "arms.d2.run", "fc-8", "arms.d2.run", ["does not go with evidence: [study]"]),
-    (WELL, "arms.lambda-0", GONE, "arms.lambda-0", ["is missing, and the evaluator double-well"]),
+    (RANK, "judged_by", GONE, "judged_by", ["papers/<paper>/rank_small_lenet/rule.py; add it"]),
+    (LINEAR, "measured_by", "rank", "measured_by", ['"rank" has no file', "rank/measure.py"]),
+    (LINEAR, "arms.d3", {"description": "x"}, "arms.d3", ["is no system that the rule", "d2, d4"]),
+    (LINEAR, "arms.d2.run", "fc-8", "arms.d2.run", ["reads systems of the theory"]),
+    (WELL, "arms.lambda-0", GONE, "arms.lambda-0", ["is missing, and the rule double-well"]),
     ("conservative-force", "paper", [], "paper", ["mean |cos(j, ∇Φ)|"]),
     ("noise-covariance-with-replacement", "paper", [], "paper", ["b tr(cov) / tr(D)"]),
     ("gradient-norm", "paper", [], "paper", ["fall of the gradient norm"]),
@@ -69,8 +68,7 @@ ENTRIES = [
         "paper",
         ["test error of small-lenet", "for the arm "],
     ),
-    ("autocorrelation", "analysis", "increments", "analysis", ["write autocorrelation"]),
-    ("network-currents", "evidence", ["analysis"], "study", ["goes with evidence: [study]"]),
+    ("network-currents", "instruments", ["calibrator"], "instruments", ["calibration"]),
 ]
 
 
@@ -123,9 +121,9 @@ def test_a_file_that_is_refused(check, content, words):
     says("\n".join(lines), words)
 
 
-def test_every_evaluator_says_what_it_reads():
-    reads = settings.read_yaml(SCHEMA)["x-evaluators"]
-    assert set(reads) == set(EVALUATORS)
+def test_every_rule_says_what_it_reads():
+    for claim in folders.with_file("rule"):
+        assert folders.declared(claim, "rule")["PARAMETERS"], claim
 
 
 def test_the_ledger_itself_is_right(check):

@@ -225,8 +225,8 @@ def test_it_prints_on_white_with_all_charts(visit, file, tmp_path):
 
 
 def test_a_chart_of_its_own_opens_without_network(visit, tmp_path):
-    evaluator = "training-errors"
-    drawn = charts.draw(evaluator, *report_case.synthetic.CASES[evaluator]())
+    synthetic = report_case.synthetic
+    drawn = synthetic.drawn(*synthetic.training_case())
     charts.save(drawn["error-curves"], tmp_path / "error-curves", report_case.scripts())
     page = visit((tmp_path / "error-curves.html").as_uri())
     picture = page.locator("#vis canvas, #vis svg.marks").first

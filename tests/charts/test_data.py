@@ -40,7 +40,8 @@ def test_a_table_is_csv_with_types():
 
 def test_stores_of_an_arm_come_by_seed_and_percent():
     result, spectra, _ = synthetic.rank_case()
-    mine = data.of_arm(spectra[::-1], result, result["arms"][0])
+    found = synthetic.evidence(result, spectra[::-1], [])
+    mine = data.of_arm(found.spectra, result, result["arms"][0])
     found = [(spectrum.attrs["seed"], spectrum.attrs["percent"]) for spectrum in mine]
     assert found == [(seed, percent) for seed in (0, 1, 2) for percent in (20, 40, 100)]
 
@@ -50,7 +51,7 @@ def test_stores_of_an_arm_come_by_seed_and_percent():
     [
         (lambda result: data.paper_value(result, "tau"), ["'tau'", "config/claims.yaml"]),
         (lambda result: data.rule_parameter(result, "tau"), ["'tau'", "config/claims.yaml"]),
-        (lambda result: data.of_arm([], result, result["arms"][0]), ["small-lenet-text"]),
+        (lambda result: data.of_arm({}, result, result["arms"][0]), ["small-lenet-text"]),
         (
             lambda result: data.statistic(result, result["arms"][0], "tau"),
             ["'tau'", "'rank(D)/d'", "anew"],

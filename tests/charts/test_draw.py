@@ -1,4 +1,4 @@
-"""Every chart of every evaluator, from made-up results."""
+"""Every chart of every claim, from made-up results."""
 
 import copy
 import csv
@@ -9,28 +9,27 @@ import numpy as np
 import pytest
 import synthetic
 import vl_convert
-from helpers import claims
 
 from limitcycles import charts
 from limitcycles.charts import theme
-from limitcycles.judging import wording
-from limitcycles.judging.judge import EVALUATORS as EVALUATORS_OF_CLAIMS
+from limitcycles.judging import folders, wording
 from limitcycles.judging.numbers import statistic
 from limitcycles.papers.chaudhari2018.rank import charts as rank
+from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.statistics.intervals import SHARE_LOG
 
-EVALUATORS = list(synthetic.CASES)
+NAMES = list(synthetic.CASES)
 
 
 @pytest.fixture(scope="module")
 def specs():
-    """Evaluator -> chart -> spec; no warning is allowed while drawing."""
+    """Claim -> chart -> spec; no warning is allowed while drawing."""
     found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for evaluator, case in synthetic.CASES.items():
-            drawn = charts.draw(evaluator, *case())
-            found[evaluator] = {name: chart.to_dict() for name, chart in drawn.items()}
+        for name, case in synthetic.CASES.items():
+            drawn = synthetic.drawn(*case())
+            found[name] = {name: chart.to_dict() for name, chart in drawn.items()}
     return found
 
 
@@ -40,23 +39,20 @@ def texts(spec) -> str:
 
 
 def test_charts_are_named_beforehand(specs):
-    for evaluator in EVALUATORS:
-        absent = {"augmentations"} if evaluator == "rank" else set()
-        assert list(specs[evaluator]) == [n for n in charts.names(evaluator) if n not in absent]
-    # Claims that draw from studies, analyses and late noise, or from many arms: see tests/claims.
-    kinds = {"study", "analysis", "late-noise"}
-    elsewhere = {n for n, entry in claims().items() if kinds & set(entry.get("evidence", ()))}
-    elsewhere.add("diversity-raises-spectrum")
-    assert set(EVALUATORS_OF_CLAIMS) - set(EVALUATORS) == elsewhere
+    for name in NAMES:
+        absent = {"augmentations"} if name == "rank" else set()
+        assert list(specs[name]) == [n for n in folders.charts(name) if n not in absent]
 
 
-def test_every_evaluator_of_claims_has_charts():
-    assert set(EVALUATORS_OF_CLAIMS) == set(EVALUATORS_OF_CLAIMS)
+def test_every_rule_has_charts():
+    assert folders.with_file("rule") == [
+        n for n in folders.with_file("charts") if n != "calibration"
+    ]
 
 
-@pytest.mark.parametrize("evaluator", EVALUATORS)
-def test_charts_compile_have_words_and_are_small(specs, evaluator):
-    for spec in specs[evaluator].values():
+@pytest.mark.parametrize("name", NAMES)
+def test_charts_compile_have_words_and_are_small(specs, name):
+    for spec in specs[name].values():
         assert spec["title"]
         assert spec["description"].endswith(".")
         assert len(json.dumps(spec)) < 120_000
@@ -168,10 +164,10 @@ def test_networks_that_see_one_dataset_are_named_in_their_panels(specs):
 
 def test_without_a_dataset_of_five_networks_there_is_no_panel_for_it():
     result, spectra, runs = synthetic.architectures_case()
-    whole = charts.draw("spectrum-ranks-architectures", result, spectra, runs)
+    whole = synthetic.drawn(result, spectra, runs)
     assert "within-datasets" in whole
     result["checks"] = [c for c in result["checks"] if c.get("of") == "all networks"]
-    drawn = charts.draw("spectrum-ranks-architectures", result, spectra, runs)
+    drawn = synthetic.drawn(result, spectra, runs)
     assert list(drawn) == ["score-against-error", "rank-correlations"]
     svg = texts(drawn["score-against-error"].to_dict())
     assert svg.count(">cnn-16-shallow<") == 2  # then every network is named there
@@ -183,7 +179,7 @@ def test_networks_are_drawn_by_the_seeds_that_all_have():
         for entry in arm["statistics"]:
             entry["values"] = entry["values"][:2]
     kept = [r for r in runs if (r.attrs["run"], r.attrs["seed"]) != ("allcnn-text", 2)]
-    drawn = charts.draw("spectrum-ranks-architectures", result, spectra, kept)
+    drawn = synthetic.drawn(result, spectra, kept)
     rows = [t for t in tables(drawn["score-against-error"].to_dict()) if "seed" in t[0]]
     assert {row["seed"] for table in rows for row in table} == {"0", "1"}
 
@@ -210,7 +206,7 @@ def test_leading_eigenvalues_alone_are_enough():
     ]
     for spectrum in short:
         spectrum.attrs["rank_float64"] = float("nan")
-    drawn = charts.draw("rank", result, short, [])
+    drawn = synthetic.drawn(result, short)
     spec = drawn["rank-curve"].to_dict()
     assert "not resolved with float64" in spec["description"]
     assert "d·ε(float64)" not in texts(spec)
@@ -224,14 +220,14 @@ def test_one_seed_and_one_snapshot_are_enough():
     for arm in result["arms"]:
         for entry in arm["statistics"]:
             entry |= {"interval": None, "n": 1, "values": entry["values"][:1]}
-    for chart in charts.draw("rank", result, few, []).values():
+    for chart in synthetic.drawn(result, few).values():
         assert "NaN" not in texts(chart.to_dict())
 
 
 def test_the_last_snapshot_looks_the_same_alone_and_among_others(specs):
     result, spectra, _ = synthetic.rank_case()
     last = [s for s in spectra if s.attrs["percent"] == 100]
-    alone = texts(charts.draw("rank", result, last, [])["spectrum"].to_dict())
+    alone = texts(synthetic.drawn(result, last)["spectrum"].to_dict())
     dark = theme.ORDINAL[-1]
     assert f'stroke="{dark}"' in alone
     assert f'stroke="{dark}"' in texts(specs["rank"]["spectrum"])
@@ -246,7 +242,7 @@ def test_training_and_test_error_have_the_same_colours_in_both_charts(specs):
 
 
 def test_a_claim_without_a_verdict_has_no_charts():
-    assert charts.draw("rank", synthetic.not_tested("sde-limit"), [], []) == {}
+    assert synthetic.drawn(synthetic.not_tested("sde-limit"), []) == {}
 
 
 def test_the_caption_is_drawn_beside_the_measured_largest_eigenvalues(specs):
@@ -261,7 +257,7 @@ def test_the_caption_is_drawn_beside_the_measured_largest_eigenvalues(specs):
 def test_an_impossible_reading_of_the_caption_has_a_row_without_a_bar():
     result, spectra, _ = synthetic.rank_case()
     paper = [{**number, "value": 18.5e-3} for number in result["paper"][2:]]
-    drawn = charts.draw("rank", result | {"paper": result["paper"][:2] + paper}, spectra, [])
+    drawn = synthetic.drawn(result | {"paper": result["paper"][:2] + paper}, spectra)
     spec = drawn["caption-arithmetic"].to_dict()
     assert "above threshold only: none at all" in spec["description"]
     svg = texts(spec)
@@ -279,8 +275,8 @@ def test_augmentations_are_drawn_for_arms_that_have_them():
                 augmented_mean=("augmentations", np.array([1e-4, 2e-4, 3e-4])),
                 augmentations=("augmentations", [1, 2, 4]),
             )
-    drawn = charts.draw("rank", result, spectra, [])
-    assert tuple(drawn) == charts.names("rank")
+    drawn = synthetic.drawn(result, spectra)
+    assert tuple(drawn) == folders.charts("rank")
     spec = drawn["augmentations"].to_dict()
     assert "text 1.00 % at 1, 1.50 % at 2. The paper's" in spec["description"]
     assert "code" not in spec["description"]
@@ -290,10 +286,10 @@ def test_augmentations_are_drawn_for_arms_that_have_them():
     assert "paper: 3·10⁻⁴" in svg
 
 
-def test_an_unknown_evaluator_is_named():
+def test_an_unknown_folder_is_named():
     result, spectra, _ = synthetic.rank_case()
-    with pytest.raises(charts.ChartDataError, match=r"'ranks' has no charts; .* rank, "):
-        charts.draw("ranks", result, spectra, [])
+    with pytest.raises(LimitcyclesError, match=r"no charts.py in .*/ranks; .* rank, "):
+        synthetic.drawn(result | {"judged_by": "ranks"}, spectra)
 
 
 def test_values_without_a_seed_are_refused():
@@ -301,14 +297,14 @@ def test_values_without_a_seed_are_refused():
     result = copy.deepcopy(result)
     result["arms"][0]["statistics"][0]["values"].append(1.0)
     with pytest.raises(charts.ChartDataError, match="4 values for 3 seeds"):
-        charts.draw("rank", result, spectra, [])
+        synthetic.drawn(result, spectra)
 
 
 def test_a_spectrum_of_zeros_is_refused():
     result, spectra, _ = synthetic.rank_case()
     spectra[0]["eigenvalue"][:] = 0.0
     with pytest.raises(charts.ChartDataError, match=r"small-lenet-text.*no positive eigenvalue"):
-        charts.draw("rank", result, spectra, [])
+        synthetic.drawn(result, spectra)
 
 
 def test_the_caption_of_the_rank_curve_tells_the_mean_of_the_table():
@@ -321,6 +317,6 @@ def test_the_caption_of_the_rank_curve_tells_the_mean_of_the_table():
     weights = mine[0].attrs["weights"]
     percent = [100 * s.attrs["rank_float32"] / weights for s in mine]
     table = statistic("rank(D)/d", percent, scale=SHARE_LOG, unit="%", level=0.95)
-    caption = charts.draw("rank", result, spectra, runs)["rank-curve"].to_dict()["description"]
+    caption = synthetic.drawn(result, spectra, runs)["rank-curve"].to_dict()["description"]
     assert f"{arm['name']} {wording.number(table['value'])} % with float32" in caption
     assert f"as {table['kind']} over seeds" in caption

@@ -16,7 +16,7 @@ SCRIPTS = "vegaEmbed = (...all) => Promise.resolve(all)"
 
 @pytest.fixture(scope="module")
 def chart():
-    return charts.draw("training-errors", *synthetic.training_case())["final-errors"]
+    return synthetic.drawn(*synthetic.training_case())["final-errors"]
 
 
 def test_spec_page_and_picture(chart, tmp_path):

@@ -5,7 +5,8 @@ import pytest
 from helpers import claims, config, context, spectrum
 
 from limitcycles.configuration import settings
-from limitcycles.judging.judge import absent, gather, judge
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import absent, judge
 from limitcycles.judging.numbers import statistic
 from limitcycles.judging.result import (
     CONTRADICTED,

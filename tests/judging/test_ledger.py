@@ -9,8 +9,7 @@ import yaml
 from limitcycles.configuration import settings
 from limitcycles.configuration.yamlfile import ConfigError
 from limitcycles.diffusion import curvature
-from limitcycles.judging import ledger
-from limitcycles.judging.judge import EVALUATORS
+from limitcycles.judging import folders, ledger
 from limitcycles.theory import linear_theory
 
 ROOT = Path(__file__).parents[2]
@@ -173,8 +172,8 @@ def test_the_reason_of_an_untested_claim_names_only_what_is_there(claims):
     for claim, entry in claims.items():
         if ledger.is_tested(entry):
             continue
-        assert "evaluator" in entry["not_tested"], claim  # none of them has one
-        assert not set(EVALUATORS) & {claim}
+        assert "Needs a rule" in entry["not_tested"], claim
+        assert not folders.has(claim, "rule")
         for module in re.findall(r"limitcycles(?:\.\w+)+", entry["not_tested"]):
             assert importlib.util.find_spec(module), (claim, module)
         for file in re.findall(r"config/\S+\.yaml", entry["not_tested"]):
@@ -208,13 +207,14 @@ def test_tested_claims_have_arms_and_parameters(claims, claim):
     assert set(parameters) - {"level"} == TESTED[claim]
     assert parameters.get("level", 0.95) == LEVELS.get(claim, 0.95)
     assert entry["arms"]
-    assert entry["evaluator"] == ("rank" if claim.startswith("rank-") else claim)
 
 
-def test_registries_know_what_the_ledger_names(claims):
-    for claim in TESTED:
-        entry = claims[claim]
-        assert entry["evaluator"] in EVALUATORS, claim
+def test_each_entry_has_its_folder_and_each_folder_its_entry(claims):
+    tested = {claim: entry for claim, entry in claims.items() if ledger.is_tested(entry)}
+    rules = {ledger.rule_of(claim, entry) for claim, entry in tested.items()}
+    instruments = {name for entry in claims.values() for name in entry.get("instruments", ())}
+    assert set(folders.known()) == rules | instruments
+    assert set(folders.with_file("measure")) == set(ledger.measured(claims))
 
 
 def test_counts_stay_whole_numbers(claims):
@@ -222,25 +222,32 @@ def test_counts_stay_whole_numbers(claims):
     assert isinstance(counts, int)
 
 
-@pytest.mark.parametrize("evidence", [["spectra"], ["runs", "sample"], ["late-noise"]])
+@pytest.mark.parametrize("evidence", [["spectra"], ["spectra", "sample"]])
 def test_what_is_read_at_snapshots_needs_them(entry, errors, evidence):
     del entry["snapshots"]
     (line,) = errors({"rank-small-lenet": entry | {"evidence": evidence}})
-    assert line == (
-        "claims.yaml: rank-small-lenet.snapshots: is missing, but evidence names "
-        f"{evidence[-1]}; add the percents"
-    )
+    needing = "spectra needs" if evidence == ["spectra"] else "sample and spectra need"
+    where = "claims.yaml: rank-small-lenet.snapshots"
+    assert line == f"{where}: is missing, but {needing} it; add the percents"
 
 
-def test_late_noise_goes_on_from_runs(claims, errors):
+def test_a_measurement_of_runs_needs_snapshots(claims, errors):
+    entry = copy.deepcopy(claims["temperature-tracks-mean-eigenvalue"])
+    del entry["snapshots"]
+    (line,) = errors({"temperature-tracks-mean-eigenvalue": entry})
+    assert "snapshots: is missing, but the measurement temperature-tracks-mean-eigenvalue" in line
+
+
+def test_all_arms_are_of_one_kind(claims, errors):
     entry = copy.deepcopy(claims["temperature-tracks-mean-eigenvalue"])
     arm = entry["arms"]["fc-8"]
     arm["trajectory"] = arm.pop("run")
     lines = errors({"temperature-tracks-mean-eigenvalue": entry})
     where = "claims.yaml: temperature-tracks-mean-eigenvalue.arms.fc-8"
+    reader = "the rule temperature-tracks-mean-eigenvalue"
     assert lines == [
-        f"{where}.run: is missing",
-        f"{where}.trajectory: does not go with evidence: [runs]",
+        f"{where}.run: is missing, and {reader} reads it",
+        f"{where}.trajectory: does not go with {reader}, which reads arms with run; leave it out",
     ]
 
 
@@ -304,7 +311,7 @@ def test_arm_whose_run_lacks_a_snapshot(claims):
     ]
 
 
-def test_late_noise_takes_no_run_with_augmentation(claims):
+def test_a_measurement_of_plain_images_takes_no_run_with_augmentation(claims):
     shifts = {"cnn-12": {"training": {"augmentation": {"flip": True}}}}
-    with pytest.raises(ConfigError, match=r"cnn-12. has training.augmentation, and late-noise"):
+    with pytest.raises(ConfigError, match=r"cnn-12. has training.augmentation, and the me"):
         ledger.check_runs(claims, config(runs=shifts))

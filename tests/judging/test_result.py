@@ -1,9 +1,10 @@
-"""What holds for the result of every claim: controls, caveats, departures, the registry."""
+"""What holds for the result of every claim: controls, caveats, departures."""
 
 import pytest
-from helpers import claims, context, run, spectrum
+from helpers import context, run, spectrum
 
-from limitcycles.judging.judge import EVALUATORS, gather, judge
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.numbers import statistic
 from limitcycles.judging.result import (
     CONTRADICTED,
@@ -33,7 +34,7 @@ ENTRY = {
     "rule": "how it is decided",
     "rule_parameters": {"level": 0.95},
     "controls": {"positive": "passes", "negative": "fails"},
-    "evaluator": "rank",
+    "judged_by": "rank",
     "arms": {
         "text": {"run": "run-text", "description": "the text"},
         "code": {"run": "run-code", "description": "the code"},
@@ -176,23 +177,16 @@ class TestAssemble:
 
 class TestJudge:
     def test_not_tested(self):
-        entry = {k: v for k, v in ENTRY.items() if k not in ("evaluator", "arms")}
+        entry = {k: v for k, v in ENTRY.items() if k not in ("judged_by", "arms")}
         result = judge("c", entry | {"not_tested": "Needs a later version."}, gather({}), context())
         assert result.keys() >= CONTRACT
         assert (result["verdict"], result["reason"]) == (NOT_TESTED, "Needs a later version.")
         assert (result["statistic"], result["arms"], result["caveat"]) == (None, [], None)
         assert result["planned_controls"] == ENTRY["controls"]
 
-    def test_an_evaluator_that_does_not_exist(self):
-        with pytest.raises(
-            LimitcyclesError, match=r"c\.evaluator is 'rnak'; known: .*rank, .*training-errors"
-        ):
-            judge("c", ENTRY | {"evaluator": "rnak"}, gather(ENTRY), context())
-
-    def test_the_ledger_names_only_evaluators_that_exist(self):
-        tested = {k: e for k, e in claims().items() if "not_tested" not in e}
-        assert tested
-        assert {entry["evaluator"] for entry in tested.values()} == set(EVALUATORS)
+    def test_a_rule_that_does_not_exist(self):
+        with pytest.raises(LimitcyclesError, match=r"no rule.py in .*/rnak; .*rank, .*training-er"):
+            judge("c", ENTRY | {"judged_by": "rnak"}, gather(ENTRY), context())
 
     def test_paper_values(self):
         assert paper_value(ENTRY, "rank") == 1.8
@@ -220,5 +214,5 @@ def test_gather_sorts_by_arm_percent_and_seed():
             assert [s.attrs["seed"] for s in found] == [0, 1]
             assert {s.attrs["percent"] for s in found} == {percent}
             assert {s.attrs["run"] for s in found} == {f"run-{name}"}
-    assert evidence.sample == "kept"
-    assert gather(ENTRY).sample is None
+    assert evidence.rows == "kept"
+    assert gather(ENTRY).rows is None

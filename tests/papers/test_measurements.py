@@ -1,11 +1,11 @@
-"""The registry of studies."""
+"""Measurements are found by their folders."""
 
 import pytest
 
-from limitcycles.judging import studies
+from limitcycles.judging import measuring
 from limitcycles.runtime.errors import LimitcyclesError
 
 
-def test_an_unknown_study_is_named():
-    with pytest.raises(LimitcyclesError, match=r"'nowhere'; known: .*linear_decomposition"):
-        studies.run("nowhere", {})
+def test_an_unknown_measurement_is_named():
+    with pytest.raises(LimitcyclesError, match=r"no measure.py .*/nowhere; .*linear-decomposition"):
+        measuring.of_theory("nowhere", {})

@@ -13,7 +13,7 @@ import pytest
 import report_case
 import synthetic
 
-from limitcycles import charts
+from limitcycles.judging import folders
 from limitcycles.judging.result import Outcome, assemble
 from limitcycles.report import page as report
 
@@ -251,7 +251,7 @@ def test_charts_carry_heading_and_caption_and_keep_their_order(page, specs):
     text = Text(page).text
     names = re.findall(r'<figure class="has-chart" data-name="([^"]+)"', page)
     there = specs["rank-small-lenet"]
-    wanted = [f"rank-small-lenet-{name}" for name in charts.names("rank") if name in there]
+    wanted = [f"rank-small-lenet-{name}" for name in folders.charts("rank") if name in there]
     assert [name for name in names if name.startswith("rank-small-lenet-")] == wanted
     assert len(names) == sum(len(drawn) for drawn in specs.values())
     for drawn in specs.values():
@@ -306,7 +306,7 @@ def test_a_page_needs_no_charts_and_no_verdicts():
 @pytest.mark.parametrize("end", ["", "."])
 def test_a_claim_whose_data_cannot_be_had_says_so_in_the_table_and_below(end):
     reason = "data not reachable (cifar100: no source could deliver it)"
-    claim = synthetic.not_tested("rank-cifar100", reason=reason + end, evaluator="rank")
+    claim = synthetic.not_tested("rank-cifar100", reason=reason + end)
     text = " ".join(Text(report.page([claim], {}, META, report_case.scripts())).text.split())
     assert text.count(reason) == 2
     assert f"Not tested: {reason}." in text

@@ -206,10 +206,9 @@ def test_a_real_disk_that_is_full(tmp_path):
 def test_parts_come_back_by_name(tmp_path):
     parts = {"fine": xr.Dataset({"a": ("x", [1.0, 2.0])}), "coarse": xr.Dataset({"a": 3})}
     store.save_parts(parts, tmp_path / "study")
-    found = store.load_parts([tmp_path / "study"])
+    found = store.load_parts(tmp_path / "study")
     assert sorted(found) == ["coarse", "fine"]
     assert all(np.array_equal(found[name]["a"], parts[name]["a"]) for name in parts)
-    assert store.load_parts([]) == {}
 
 
 def test_words_in_parts_need_no_warning(tmp_path):
@@ -220,7 +219,7 @@ def test_words_in_parts_need_no_warning(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         store.save_parts({"a": part}, tmp_path)
-        found = store.load_parts([tmp_path])["a"]
+        found = store.load_parts(tmp_path)["a"]
     assert float(found["size"].sel(system="λ = 0.5")) == 1
     assert [str(word) for word in found["kind"].values] == ["one", "another"]
     assert part["kind"].dtype.kind == "U"  # the given one stays as it was
@@ -228,7 +227,7 @@ def test_words_in_parts_need_no_warning(tmp_path):
 
 def test_a_folder_without_parts(tmp_path):
     with pytest.raises(StorageError, match="there is no file"):
-        store.load_parts([tmp_path / "nowhere"])
+        store.load_parts(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(StorageError, match="holds no"):
-        store.load_parts([tmp_path / "empty"])
+        store.load_parts(tmp_path / "empty")

@@ -1,6 +1,7 @@
 """From results and stores to the small tables that charts embed."""
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -42,14 +43,17 @@ def snapshot_label(percent: float) -> str:
     return f"{percent:g} %"
 
 
-def of_arm(
-    stores: Iterable[xr.Dataset], result: dict[str, Any], arm: dict[str, Any]
-) -> list[xr.Dataset]:
+# The runs of an arm, or its spectra by percent, as `Evidence` has them.
+Stores = Mapping[str, list[xr.Dataset]] | Mapping[str, dict[int, list[xr.Dataset]]]
+
+
+def of_arm(stores: Stores, result: dict[str, Any], arm: dict[str, Any]) -> list[xr.Dataset]:
     """The stores (spectra or runs) of one arm, by seed and percent.
 
     Raises ChartDataError if there is none.
     """
-    mine = [store for store in stores if store.attrs["run"] == arm["run"]]
+    found = stores.get(arm["name"], [])
+    mine = list(itertools.chain(*found.values())) if isinstance(found, Mapping) else found
     if not mine:
         raise ChartDataError(
             f"the charts of {result['id']} need stores of the run '{arm['run']}' (arm "

@@ -5,7 +5,6 @@ from typing import Any
 
 import altair as alt
 import pandas as pd
-import xarray as xr
 
 from limitcycles.charts import data, parts
 from limitcycles.judging import wording
@@ -22,7 +21,7 @@ class Estimates:
         The spectra or runs that the statistics come from; they name the seed of each value.
     """
 
-    def __init__(self, result: dict[str, Any], stores: list[xr.Dataset]) -> None:
+    def __init__(self, result: dict[str, Any], stores: data.Stores) -> None:
         self._result, self._stores = result, stores
         self._rows: list[dict[str, Any]] = []
         self._seeds: list[dict[str, Any]] = []
@@ -124,7 +123,7 @@ class Estimates:
 
 def by_arm(
     result: dict[str, Any],
-    stores: list[xr.Dataset],
+    stores: data.Stores,
     names: Mapping[str, str],
     references: list[float],
     log: bool = False,

@@ -1,5 +1,7 @@
 """The ledger: every claim of the paper with its numbers, its decision rule and its controls."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,8 @@ from limitcycles.configuration.validation import (
     show,
     suggestion,
 )
-from limitcycles.configuration.yamlfile import read_yaml
-
-PAPER = "limitcycles.papers.chaudhari2018"
-# name in the ledger -> folder of the claim
-EVALUATORS: dict[str, str] = {
-    name.name.replace("_", "-"): name.name
-    for name in sorted(Path(__file__).parents[1].joinpath("papers", "chaudhari2018").iterdir())
-    if (name / "rule.py").exists() and name.name != "noise_covariance"
-} | {f"noise-covariance-{how}-replacement": "noise_covariance" for how in ("with", "without")}
+from limitcycles.configuration.yamlfile import ConfigError, read_yaml
+from limitcycles.judging import folders
 
 
 def load(path: Path, schema: Path) -> dict[str, dict[str, Any]]:
@@ -40,65 +35,169 @@ def load(path: Path, schema: Path) -> dict[str, dict[str, Any]]:
     ledger, rules = read_yaml(path), read_yaml(schema)
     found = problems(ledger, rules)
     for claim, entry in ledger.items() if not found else ():
-        needing = {"spectra", "sample", "late-noise"} & set(entry.get("evidence", ()))
-        if needing and "snapshots" not in entry:
-            text = f"is missing, but evidence names {', '.join(sorted(needing))}; add the percents"
-            found.append(Problem((claim, "snapshots"), text))
-        evidence = set(entry.get("evidence", ()))
-        for kind in ("analysis", "study"):
-            if (kind in entry) != (kind in evidence):
-                text = f"goes with evidence: [{kind}]; write both or neither"
-                found.append(Problem((claim, kind), text))
-        kind = next((kind for kind in ("analysis", "study") if kind in evidence), "runs")
-        wanted = {"analysis": "trajectory", "study": None, "runs": "run"}[kind]
-        for arm, content in entry.get("arms", {}).items():
-            for key in ("run", "trajectory"):
-                if (key in content) != (key == wanted):
-                    text = "is missing" if key == wanted else f"does not go with evidence: [{kind}]"
-                    found.append(Problem((claim, "arms", arm, key), text))
-        if is_tested(entry) and not found:
-            found.extend(_read_by_evaluator(claim, entry, rules["x-evaluators"]))
+        if is_tested(entry):
+            found.extend(_of_entry(claim, entry))
     fail_on(found, [(str(path), ledger)])
     return ledger
 
 
-def _read_by_evaluator(
-    claim: str, entry: Mapping[str, Any], evaluators: Mapping[str, Mapping[str, Any]]
+def rule_of(claim: str, entry: Mapping[str, Any]) -> str:
+    """The folder that has the rule and the charts of a claim: its own, or `judged_by`."""
+    return entry.get("judged_by", claim)
+
+
+def measurement_of(claim: str, entry: Mapping[str, Any]) -> str | None:
+    """The folder that measures what a claim is judged on, if its rule reads a measurement."""
+    rule = rule_of(claim, entry)
+    return entry.get("measured_by", rule if folders.has(rule, "measure") else None)
+
+
+def kind(entry: Mapping[str, Any]) -> str | None:
+    """What the arms are: "run", "trajectory", or None for systems of the theory."""
+    arms = entry.get("arms", {}).values()
+    return next((kind for kind in ("run", "trajectory") for arm in arms if kind in arm), None)
+
+
+def measured(ledger: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The claims that read each measurement, by its name; each instrument is one, too."""
+    found: dict[str, list[str]] = {}
+    for claim, entry in ledger.items():
+        if not is_tested(entry):
+            continue
+        own = measurement_of(claim, entry)
+        for name in [*([own] if own else []), *entry.get("instruments", ())]:
+            found.setdefault(name, []).append(claim)
+    return found
+
+
+def measured_on(name: str, ledger: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """What a measurement is made of, as `kind` has it; None for an instrument, too."""
+    own = (e for claim, e in ledger.items() if is_tested(e) and measurement_of(claim, e) == name)
+    return next(map(kind, own), None)
+
+
+def settings_read(
+    name: str, ledger: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The values that a measurement reads, by the last part of the names in its READS.
+
+    Numbers of a rule ("rule.leading") are those of the claims that are judged in its folder, or,
+    for an instrument, that name it; `check_runs` has looked at them.
+    """
+    found = {}
+    for key in folders.declared(name, "measure").get("READS", ()):
+        section, _, last = key.rpartition(".")
+        if section == "rule":
+            found[last] = next(
+                ledger[claim]["rule_parameters"][last] for claim in _of(name, ledger)
+            )
+        else:
+            found[last] = config[section][last]
+    return found
+
+
+def _of(name: str, ledger: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The claims whose rule has the numbers that a measurement reads."""
+    readers = measured(ledger).get(name, ())
+    return [claim for claim in readers if rule_of(claim, ledger[claim]) == name] or list(readers)
+
+
+def _of_entry(claim: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
+    """What does not fit: the folders, the arms, and what rule and measurement read of them."""
+    rule = rule_of(claim, entry)
+    for key, name, files in (
+        ("judged_by", rule, ("rule", "charts")),
+        ("measured_by", entry.get("measured_by"), ("measure",)),
+        *(("instruments", name, ("measure", "charts")) for name in entry.get("instruments", ())),
+    ):
+        missing = [file for file in files if name and not folders.has(name, file)]
+        if missing:
+            able = [n for n in folders.with_file(missing[0]) if n != claim]
+            yield Problem((claim, key), _no_folder(name, missing[0], able))
+            return
+    measurement = measurement_of(claim, entry)
+    needing = sorted({"spectra", "sample"} & set(entry.get("evidence", ())))
+    if kind(entry) == "run" and measurement:
+        needing.append(f"the measurement {measurement}")
+    if needing and "snapshots" not in entry:
+        need = "needs" if len(needing) == 1 else "need"
+        text = f"is missing, but {' and '.join(needing)} {need} it; add the percents"
+        yield Problem((claim, "snapshots"), text)
+    reads = folders.declared(rule, "rule")
+    yield from _arms(claim, entry, reads, f"the rule {rule}")
+    yield from _read_by_rule(claim, entry, reads, f"the rule {rule}")
+
+
+def _no_folder(name: str, file: str, able: list[str]) -> str:
+    where = f"papers/<paper>/{name.replace('-', '_')}/{file}.py"
+    return f"{show(name)} has no file {where}; add it, or name another: {suggestion(name, able)}"
+
+
+def _arms(
+    claim: str, entry: Mapping[str, Any], reads: Mapping[str, Any], reader: str
 ) -> Iterator[Problem]:
-    """What an evaluator reads of an entry and does not find there, or finds and cannot use."""
-    name = entry["evaluator"]
-    if name not in evaluators:
-        text = f"{show(name)} is not allowed; {suggestion(name, evaluators)}"
-        yield Problem((claim, "evaluator"), text)
-        return
-    reads, reader = evaluators[name], f"the evaluator {name}"
-    missing = sorted(set(reads["evidence"]) - set(entry["evidence"]))
-    if missing:
-        yield Problem((claim, "evidence"), f"{reader} reads {', '.join(missing)} too; add it")
-    for key in ("analysis", "study"):
-        if key in reads and entry.get(key) != reads[key]:
-            text = f"{show(entry.get(key))} is not what {reader} reads; write {reads[key]}"
-            yield Problem((claim, key), text)
-    given, known = entry["rule_parameters"], reads["rule_parameters"]
-    for key in known:
-        if key not in given:
-            text = f"is missing, and {reader} decides by it; add the number"
-            yield Problem((claim, "rule_parameters", key), text)
-    for key in given:
-        if key not in known:
-            text = f"{reader} reads no such number; {suggestion(key, known, 'key')}"
-            yield Problem((claim, "rule_parameters", key), text)
-    by_arm = reads.get("paper_of_arm", {})
-    names = [*reads.get("paper", ()), *(by_arm[arm] for arm in by_arm if arm in entry["arms"])]
-    yield from _numbers(claim, entry, names, reader)
-    for arm in reads.get("needed_arms", ()):
+    """Arms that are not all of the kind that the rule reads, or are none of its systems."""
+    systems = reads.get("ARMS", entry["arms"])
+    wanted = kind(entry)
+    if "ARMS" in reads:
+        wanted = None
+    elif reads.get("EVIDENCE"):
+        wanted = "run"
+    for arm, content in entry["arms"].items():
+        for key in ("run", "trajectory"):
+            if key in content and key != wanted:
+                text = f"does not go with {reader}, which reads " + (
+                    f"arms with {wanted}" if wanted else "systems of the theory"
+                )
+                yield Problem((claim, "arms", arm, key), f"{text}; leave it out")
+            elif key not in content and key == wanted:
+                yield Problem((claim, "arms", arm, key), f"is missing, and {reader} reads it")
+        if arm not in systems:
+            text = f"is no system that {reader} has; {suggestion(arm, systems)}"
+            yield Problem((claim, "arms", arm), text)
+    for arm in reads.get("NEEDED_ARMS", ()):
         if arm not in entry["arms"]:
             yield Problem((claim, "arms", arm), f"is missing, and {reader} reads it; add it")
-    systems = reads.get("arms", entry["arms"])
-    for arm in entry["arms"]:
-        if arm not in systems:
-            text = f"is no system of the study {entry['study']}; {suggestion(arm, systems)}"
-            yield Problem((claim, "arms", arm), text)
+
+
+def _read_by_rule(
+    claim: str, entry: Mapping[str, Any], reads: Mapping[str, Any], reader: str
+) -> Iterator[Problem]:
+    """What a rule reads of an entry and does not find there, or finds and cannot use."""
+    missing = sorted(set(reads.get("EVIDENCE", ())) - set(entry.get("evidence", ())))
+    if missing:
+        yield Problem((claim, "evidence"), f"{reader} reads {', '.join(missing)} too; add it")
+    given, known = entry["rule_parameters"], _by_claim(reads.get("PARAMETERS", ()), claim)
+    measurement = measurement_of(claim, entry)
+    also = _rule_numbers(measurement) if measurement == rule_of(claim, entry) else []
+    for name in entry.get("instruments", ()):
+        also += _rule_numbers(name)
+    for key in dict.fromkeys([*known, *also]):
+        if key not in given:
+            who, does = (reader, "decides by") if key in known else ("its measurement", "reads")
+            text = f"is missing, and {who} {does} it; add the number"
+            yield Problem((claim, "rule_parameters", key), text)
+    for key in given:
+        if key not in known and key not in also:
+            text = f"{reader} reads no such number; {suggestion(key, [*known, *also], 'key')}"
+            yield Problem((claim, "rule_parameters", key), text)
+    by_arm = reads.get("PAPER_OF_ARM", {})
+    names = [
+        *_by_claim(reads.get("PAPER", ()), claim),
+        *(by_arm[arm] for arm in by_arm if arm in entry["arms"]),
+    ]
+    yield from _numbers(claim, entry, names, reader)
+
+
+def _by_claim(declared: Any, claim: str) -> tuple[str, ...]:
+    """A declaration of a rule: for all claims that it judges, or a mapping by claim."""
+    return declared.get(claim, ()) if isinstance(declared, Mapping) else declared
+
+
+def _rule_numbers(measurement: str | None) -> list[str]:
+    """The numbers of the rule that a measurement reads."""
+    reads = folders.declared(measurement, "measure").get("READS", ()) if measurement else ()
+    return [key.removeprefix("rule.") for key in reads if key.startswith("rule.")]
 
 
 def _numbers(
@@ -128,6 +227,7 @@ def check_runs(
     `config` is the checked configuration, `path` the file that an error names. Raises
     `ConfigError` with all errors, one line each.
     """
+    _check_reads(ledger, config)
     found = []
     for claim, entry in ledger.items():
         for arm, content in entry.get("arms", {}).items():
@@ -143,15 +243,19 @@ def check_runs(
             if kind == "trajectory":
                 continue
             resolved = resolve_run(config, run)
-            if entry.get("evaluator") == "training-errors":
-                of = resolved["network_name"]
-                names = [f"{error} error of {of}" for error in ("training", "test")]
-                found.extend(_numbers(claim, entry, names, f"the evaluator, for the arm {arm},"))
+            rule = rule_of(claim, entry)
+            names = [
+                name.format(network=resolved["network_name"])
+                for name in folders.declared(rule, "rule").get("PAPER_OF_NETWORK", ())
+            ]
+            found.extend(_numbers(claim, entry, names, f"the rule, for the arm {arm},"))
             training = resolved["training"]
-            if "late-noise" in entry.get("evidence", ()) and training["augmentation"] is not None:
+            measurement = measurement_of(claim, entry)
+            plain = measurement and folders.declared(measurement, "measure").get("PLAIN_IMAGES")
+            if plain and training["augmentation"] is not None:
                 text = (
-                    f"the run {show(run)} has training.augmentation, and late-noise goes on with "
-                    "the images as they are; take a run without"
+                    f"the run {show(run)} has training.augmentation, and the measurement "
+                    f"{measurement} goes on with the images as they are; take a run without"
                 )
                 found.append(Problem(key, text))
             kept = training["snapshots"]
@@ -163,3 +267,23 @@ def check_runs(
                 )
                 found.append(Problem(key, text))
     fail_on(found, [(str(path), ledger)])
+
+
+def _check_reads(ledger: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> None:
+    """What measurements read is in the configuration, and claims agree on numbers of a rule."""
+    for name in measured(ledger):
+        its = folders.declared(name, "measure").get("READS", ())
+        last = [key.rpartition(".")[2] for key in its]
+        for key in its:
+            section, _, end = key.rpartition(".")
+            where = f"{folders.module(name, 'measure')}: READS names {show(key)}"
+            if last.count(end) > 1:
+                raise ConfigError(f"{where}, and another key that ends in {end}; take one of them")
+            if section == "rule":
+                values = {c: ledger[c]["rule_parameters"].get(end) for c in _of(name, ledger)}
+                if len(set(values.values())) > 1:
+                    given = ", ".join(f"{value} ({claim})" for claim, value in values.items())
+                    raise ConfigError(f"{where}, for which claims have {given}; make them one")
+            elif end not in config.get(section, {}):
+                keys = [f"{s}.{k}" for s in ("theory", "series", "late_noise") for k in config[s]]
+                raise ConfigError(f"{where}, which is no key; {suggestion(key, keys)}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-import xarray as xr
-
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.storage.provenance import code_version
 
@@ -15,23 +13,6 @@ WITH_CAVEAT = "reproduced with a caveat"
 NOT_REPRODUCED = "not reproduced"
 CONTRADICTED = "contradicted"
 NOT_TESTED = "not tested"
-
-
-@dataclass
-class Evidence:
-    """Stored results by arm: runs (one a seed), spectra (by percent, one a seed), kept rows.
-
-    `analyses` has by arm, one a seed, the parts of the analysis of a trajectory by name; none of an
-    arm that is not run at this scale. `late_noise` has one Dataset a seed, with all arms. `study`
-    has the parts of a study by name.
-    """
-
-    runs: dict[str, list[xr.Dataset]] = field(default_factory=dict)
-    spectra: dict[str, dict[int, list[xr.Dataset]]] = field(default_factory=dict)
-    sample: xr.Dataset | None = None
-    analyses: dict[str, list[dict[str, xr.Dataset]]] = field(default_factory=dict)
-    study: dict[str, xr.Dataset] = field(default_factory=dict)
-    late_noise: list[xr.Dataset] = field(default_factory=list)
 
 
 class NotRun(LimitcyclesError):
@@ -49,7 +30,7 @@ def some_run(deciding: Sequence[str], run: Collection[str]) -> None:
 
 @dataclass
 class Outcome:
-    """What an evaluator found; `assemble` adds what is common to all claims.
+    """What a rule found; `assemble` adds what is common to all claims.
 
     `deciding` names the arms that the verdict is about (None: all): departures and single seeds of
     the others, which are shown beside, are no caveats.
@@ -203,7 +184,8 @@ def _header(claim: str, entry: dict, context: dict) -> dict:
         "rule": entry["rule"],
         "rule_parameters": entry.get("rule_parameters", {}),
         "planned_controls": entry["controls"],
-        "evaluator": entry.get("evaluator"),
+        "judged_by": entry.get("judged_by", claim),
+        "instruments": entry.get("instruments", []),
         "seeds": context["seeds"],
         "scale": context["scale"],
         "code_version": code_version(),

@@ -20,10 +20,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from limitcycles import charts
 from limitcycles.charts import theme
-from limitcycles.judging import wording
-from limitcycles.judging.ledger import EVALUATORS
+from limitcycles.judging import folders, wording
 from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -186,8 +184,9 @@ def page(
 def _ordered(
     result: Mapping[str, Any], specs: Mapping[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """The charts of a claim in the order of its evaluator; any others follow."""
-    listed = charts.names(result["evaluator"]) if result["evaluator"] in EVALUATORS else ()
+    """The charts of a claim in the order of its folder and its instruments; any others follow."""
+    own = [result["judged_by"], *result["instruments"]]
+    listed = [name for one in own if folders.has(one, "charts") for name in folders.charts(one)]
     known = [name for name in listed if name in specs]
     return {name: specs[name] for name in [*known, *(n for n in specs if n not in known)]}
 

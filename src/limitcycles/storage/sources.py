@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT.name
@@ -44,7 +46,7 @@ def closure(*modules: str) -> list[Path]:
             waiting.extend(_imported(path))
             # Python runs the __init__.py of the packages above first, where they have one.
             above = module.rpartition(".")[0]
-            while above and not _exists(above):
+            while above and not exists(above):
                 above = above.rpartition(".")[0]
             waiting.extend([above] if above else [])
     for folder in {path.parent / "templates" for path in found}:
@@ -64,7 +66,8 @@ def _path(module: str) -> Path:
     raise FileNotFoundError(f"no module {module} below {ROOT}")
 
 
-def _exists(module: str) -> bool:
+def exists(module: str) -> bool:
+    """Whether this library has a module of that name."""
     try:
         _path(module)
     except FileNotFoundError:
@@ -75,7 +78,23 @@ def _exists(module: str) -> bool:
 @cache
 def _imported(path: Path) -> tuple[str, ...]:
     found = names(_source(path))
-    return tuple(n for n in found if n.split(".")[0] == PACKAGE and _exists(n))
+    return tuple(n for n in found if n.split(".")[0] == PACKAGE and exists(n))
+
+
+def literals(module: str) -> dict[str, Any]:
+    """The constants in capitals of a module that are written as literals, without importing it.
+
+    Raises FileNotFoundError: no such module.
+    """
+    found = {}
+    for node in ast.parse(_source(_path(module))).body:
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+            continue
+        name = node.targets[0].id
+        if name.isupper():
+            with contextlib.suppress(ValueError):  # it is computed
+                found[name] = ast.literal_eval(node.value)
+    return found
 
 
 def names(source: bytes, package: str = "") -> set[str]:

@@ -64,30 +64,12 @@ def _with_plain_words(part: xr.Dataset) -> xr.Dataset:
     return part.assign({n: v for n, v in words.items() if n not in coords}).assign_coords(coords)
 
 
-def load_parts(folders: Iterable[Path | str]) -> dict[str, xr.Dataset]:
-    """What `save_parts` wrote to these folders, by name. Raises StorageError: nothing there."""
-    parts = {}
-    for folder in folders:
-        paths = sorted(Path(folder).glob("*.zarr.zip"))
-        if not paths:
-            raise unreadable(folder, FileNotFoundError("it holds no .zarr.zip file"))
-        parts |= {path.name.removesuffix(".zarr.zip"): load(path) for path in paths}
-    return parts
-
-
-def load_analyses(folders: Iterable[Path | str]) -> dict[str, list[dict[str, xr.Dataset]]]:
-    """Parts of the analyses of trajectories: by trajectory, one a seed in rising order.
-
-    Each folder holds the parts of one, as `save_parts` wrote them; all have the attributes
-    `trajectory` and `seed`.
-    """
-    found = [load_parts([folder]) for folder in folders]
-    of = [next(iter(parts.values())).attrs for parts in found]
-    order = sorted(range(len(found)), key=lambda i: (of[i]["trajectory"], of[i]["seed"]))
-    result: dict[str, list[dict[str, xr.Dataset]]] = {}
-    for i in order:
-        result.setdefault(of[i]["trajectory"], []).append(found[i])
-    return result
+def load_parts(folder: Path | str) -> dict[str, xr.Dataset]:
+    """What `save_parts` wrote to a folder, by name. Raises StorageError: nothing there."""
+    paths = sorted(Path(folder).glob("*.zarr.zip"))
+    if not paths:
+        raise unreadable(folder, FileNotFoundError("it holds no .zarr.zip file"))
+    return {path.name.removesuffix(".zarr.zip"): load(path) for path in paths}
 
 
 def load_snapshots(folders: Iterable[Path | str], percents: Iterable[int]) -> list[xr.Dataset]:

@@ -1,4 +1,4 @@
-"""The verdict on Fig. 3b from made-up analyses."""
+"""The verdict on Fig. 3b from made-up measurements."""
 
 import json
 import re
@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import vl_convert
 import xarray as xr
-from helpers import claims, context
+from helpers import along, claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -76,7 +77,7 @@ def evidence(text, code, **others) -> dict:
 
 
 def decide(*args, **others) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, analyses=evidence(*args, **others)), context())
+    return judge(NAME, ENTRY, along(ENTRY, evidence(*args, **others)), context())
 
 
 def two(*args, **options):
@@ -214,9 +215,9 @@ def test_controls_that_misbehave_decide(monkeypatch, broken):
 
 def test_charts_are_drawn_from_the_analyses():
     arms = evidence(LEAVING, WITHIN, gaussian=WITHIN)
-    result = judge(NAME, ENTRY, gather(ENTRY, analyses=arms), context())
-    drawn = charts.draw(NAME, result, [], [], None, arms)
-    assert tuple(drawn) == charts.names(NAME)
+    result = judge(NAME, ENTRY, along(ENTRY, arms), context())
+    drawn = charts.draw(result, along(ENTRY, arms))
+    assert tuple(drawn) == folders.charts(NAME)
     specs = {name: chart.to_dict() for name, chart in drawn.items()}
     for spec in specs.values():
         assert spec["title"]
@@ -237,9 +238,9 @@ def test_charts_are_drawn_from_the_analyses():
 
 def test_the_shares_of_many_arms_stay_legible():
     arms = evidence(LEAVING, WITHIN)
-    result = judge(NAME, ENTRY, gather(ENTRY, analyses=arms), context())
+    result = judge(NAME, ENTRY, along(ENTRY, arms), context())
     result["arms"] += [result["arms"][1] | {"name": f"arm{i}"} for i in range(37)]
-    spec = charts.draw(NAME, result, [], [], None, arms)["autocorrelation-nulls"].to_dict()
+    spec = charts.draw(result, along(ENTRY, arms))["autocorrelation-nulls"].to_dict()
     assert len(spec["description"]) < 480
     height = float(re.search(r'height="([\d.]+)"', vl_convert.vegalite_to_svg(spec))[1])
     assert height < 1800

@@ -7,12 +7,12 @@ import pytest
 import xarray as xr
 from helpers import one_thread  # noqa: F401
 
+from limitcycles.judging import measuring
 from limitcycles.papers.chaudhari2018.autocorrelation import measure as autocorrelation
 from limitcycles.statistics import nulls
 from limitcycles.statistics.autocorrelation import autocorrelation as by_fft
 from limitcycles.statistics.blocks import SeriesError
 from limitcycles.storage import store
-from limitcycles.training.trajectories import analysis as analyses
 from limitcycles.training.trajectories.reading import open_trajectory
 from limitcycles.training.trajectories.recording import record
 
@@ -164,7 +164,7 @@ def test_of_a_stored_trajectory(tmp_path):
     }
     path = record(dataset, run, 0, tmp_path / "t", name="made-up")
     trajectory = open_trajectory(path)
-    parts = analyses.run("autocorrelation", trajectory, dataset, {"seed": 0})
+    parts = measuring.of_trajectory("autocorrelation", trajectory, dataset, {"seed": 0})
     attrs = parts["weights"].attrs
     assert (attrs["trajectory"], attrs["seed"], attrs["epochs"]) == ("made-up", 0, 201)
     after = json.loads(trajectory.attrs["settings"])["training"]["learning_rate"]["at"][0] * 250
@@ -173,6 +173,6 @@ def test_of_a_stored_trajectory(tmp_path):
     again = autocorrelation.examine(weights, seed=autocorrelation.stream(0, "autocorrelation"))
     np.testing.assert_array_equal(again["weights"]["reach"], parts["weights"]["reach"])
     store.save_parts(parts, tmp_path / "a")
-    loaded = store.load_analyses([tmp_path / "a"])["made-up"][0]
+    loaded = store.load_parts(tmp_path / "a")
     np.testing.assert_array_equal(loaded["lags"]["r_quantile"], parts["lags"]["r_quantile"])
     assert loaded["weights"].attrs["walk_doubt"] == attrs["walk_doubt"]

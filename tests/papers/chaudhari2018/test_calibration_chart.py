@@ -5,6 +5,8 @@ import pytest
 import vl_convert
 import xarray as xr
 
+from limitcycles import charts
+from limitcycles.judging.evidence import gather
 from limitcycles.papers.chaudhari2018.calibration import charts as calibration
 
 
@@ -44,8 +46,17 @@ def made_up() -> tuple[xr.Dataset, xr.Dataset]:
     return rates, power
 
 
+def drawn(false_alarms=0.05, error=0.01, power=0.9) -> dict:
+    """The chart against what a rule asks for."""
+    parts = dict(zip(("rates", "power"), made_up(), strict=True))
+    asked = {"false_alarms": false_alarms, "error": error, "power": power}
+    evidence = gather({}, instruments={"calibration": parts})
+    (chart,) = charts.instrument("calibration", {"rule_parameters": asked}, evidence).values()
+    return chart.to_dict()
+
+
 def test_alarms_and_power_are_drawn():
-    spec = calibration.chart(*made_up()).to_dict()
+    spec = drawn()
     svg = vl_convert.vegalite_to_svg(spec)
     for words in ("white noise", "random walk", "asked for: 5 ± 1 %", "asked for: at least 90 %"):
         assert words in svg
@@ -54,7 +65,7 @@ def test_alarms_and_power_are_drawn():
 
 
 def test_the_caption_says_the_numbers():
-    caption = calibration.chart(*made_up()).to_dict()["description"]
+    caption = drawn()["description"]
     assert "“random walk” 0 % pass it, and without it 9 % show a current" in caption
     assert "93.0 % by the interval, 92.0 % if it has to lie outside" in caption
     assert len(caption) < 560
@@ -71,6 +82,6 @@ def test_the_power_of_the_rule_is_a_share_of_all_runs():
 
 
 def test_what_is_asked_for_can_be_given():
-    svg = vl_convert.vegalite_to_svg(calibration.chart(*made_up(), 4, 2, 80).to_dict())
+    svg = vl_convert.vegalite_to_svg(drawn(0.04, 0.02, 0.8))
     assert "asked for: 4 ± 2 %" in svg
     assert "asked for: at least 80 %" in svg

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from limitcycles.judging import studies
-from limitcycles.papers.chaudhari2018.calibration import measure as study
+from limitcycles.judging import measuring
+from limitcycles.papers.chaudhari2018.calibration import measure
 from limitcycles.papers.chaudhari2018.calibration import processes as calibration
 from limitcycles.statistics import currents
 from limitcycles.statistics.intervals import exact_binomial
@@ -16,7 +16,7 @@ SETTINGS = {"seed": 0, "calibration_runs": 20}
 
 @pytest.fixture(scope="module")
 def parts():
-    return studies.run("calibration", SETTINGS)
+    return measuring.of_theory("calibration", SETTINGS)
 
 
 def test_every_process_and_every_share(parts):
@@ -38,9 +38,9 @@ def test_every_process_and_every_share(parts):
 
 
 def test_shares_are_those_of_the_detector_run_by_run(parts):
-    seed = study.stream(0, "calibration: white noise")
+    seed = measure.stream(0, "calibration: white noise")
     found = [
-        study.detected(calibration.white_noise(rng, calibration.STEPS))[1]
+        measure.detected(calibration.white_noise(rng, calibration.STEPS))[1]
         for rng in np.random.default_rng(seed).spawn(20)
     ]
     first = parts["rates"].sel(process="white noise")
@@ -77,12 +77,12 @@ def test_predicted_power_by_simulation():
     for deviations in (0.0, 1.5, 3.0):
         shifted = draws + deviations / np.sqrt(30)
         share = (stats.ttest_1samp(shifted, 0, axis=1).pvalue < 0.05).mean()
-        assert study.predicted_power(deviations) == pytest.approx(share, abs=0.01)
+        assert measure.predicted_power(deviations) == pytest.approx(share, abs=0.01)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_others():
     one, two, other = (
-        study.rates(calibration.reversible, replications=20, seed=seed) for seed in (1, 1, 2)
+        measure.rates(calibration.reversible, replications=20, seed=seed) for seed in (1, 1, 2)
     )
     assert one == two
     assert one != other

@@ -1,4 +1,4 @@
-"""The verdict on Lemma 7 from made-up studies."""
+"""The verdict on Lemma 7 from made-up measurements."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 NAME = "closed-trajectories"
@@ -57,7 +59,7 @@ def paths(**changes) -> dict[str, xr.Dataset]:
 
 
 def decide(study) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, study=study), context())
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[study]), context())
 
 
 def test_reproduced():
@@ -124,8 +126,8 @@ def test_controls_that_misbehave_decide(change):
 
 def test_charts_are_drawn_from_the_study():
     found = paths(torus_flow=(FAR, FAR, FAR, STARTS))
-    drawn = charts.draw(ENTRY["evaluator"], decide(found), [], [], found)
-    assert tuple(drawn) == charts.names(ENTRY["evaluator"])
+    drawn = charts.draw(decide(found), gather(ENTRY, measured=[found]))
+    assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]

@@ -5,9 +5,8 @@ import pytest
 from helpers import one_thread  # noqa: F401
 from scipy.integrate import solve_ivp
 
-from limitcycles.judging import studies
-from limitcycles.papers.chaudhari2018.closed_trajectories import frequencies
-from limitcycles.papers.chaudhari2018.closed_trajectories import measure as study
+from limitcycles.judging import measuring
+from limitcycles.papers.chaudhari2018.closed_trajectories import frequencies, measure
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.theory import systems
 
@@ -17,7 +16,7 @@ OPEN = ("torus-flow", "two-rotations", "coupled-oscillators")
 
 @pytest.fixture(scope="module")
 def parts():
-    return studies.run("closed_trajectories", SETTINGS)
+    return measuring.of_theory("closed-trajectories", SETTINGS)
 
 
 def test_what_closes_and_what_does_not(parts):
@@ -81,12 +80,12 @@ def test_the_symplectic_integrator_at_a_normal_mode():
 
 def test_the_first_return_that_is_near_enough_counts():
     profile = np.array([[1, 10, 0.5], [2, 20, 0.018], [3, 30, 0.0003]])
-    assert study.first_within(profile, 1e-3) == pytest.approx(9e-4)
-    assert study.first_within(profile, 1e-4) == pytest.approx(1e-5)
-    assert study.first_within(profile, 1e-7) == pytest.approx(1e-5)
-    assert study.first_within(profile[:0], 1e-3) == np.inf
+    assert measure.first_within(profile, 1e-3) == pytest.approx(9e-4)
+    assert measure.first_within(profile, 1e-4) == pytest.approx(1e-5)
+    assert measure.first_within(profile, 1e-7) == pytest.approx(1e-5)
+    assert measure.first_within(profile[:0], 1e-3) == np.inf
 
 
 def test_too_few_are_refused():
     with pytest.raises(LimitcyclesError, match="at least 4"):
-        studies.run("closed_trajectories", {"seed": 0, "systems": 3})
+        measuring.of_theory("closed-trajectories", {"seed": 0, "systems": 3})

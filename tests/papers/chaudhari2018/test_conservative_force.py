@@ -1,11 +1,13 @@
-"""The verdict on Assumption 4 from made-up studies."""
+"""The verdict on Assumption 4 from made-up measurements."""
 
 import pytest
 import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 NAME = "conservative-force"
@@ -44,7 +46,7 @@ def study(controls=(0.0, 0.5), **changes) -> dict[str, xr.Dataset]:
 
 
 def decide(**changes) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, study=study(**changes)), context())
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[study(**changes)]), context())
 
 
 def test_reproduced():
@@ -97,9 +99,9 @@ def test_checks_can_fail():
 
 def test_charts_are_drawn_from_the_study():
     found = study(paper=BROKEN, general=BROKEN)
-    result = judge(NAME, ENTRY, gather(ENTRY, study=found), context())
-    drawn = charts.draw(ENTRY["evaluator"], result, [], [], found)
-    assert tuple(drawn) == charts.names(ENTRY["evaluator"])
+    result = judge(NAME, ENTRY, gather(ENTRY, measured=[found]), context())
+    drawn = charts.draw(result, gather(ENTRY, measured=[found]))
+    assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from helpers import one_thread  # noqa: F401
 
-from limitcycles.papers.chaudhari2018.conservative_force import measure as study
+from limitcycles.papers.chaudhari2018.conservative_force import measure
 from limitcycles.theory import systems
 
 SETTINGS = {"seed": 3, "systems": 3, "paths": 1000, "cells": 64}
 
 
 def one(name, cells=64):
-    return study._one(study.build(name), SETTINGS | {"cells": cells}, name)
+    return measure._one(measure.build(name), SETTINGS | {"cells": cells}, name)
 
 
 def gaussian(force, derivatives):
@@ -20,7 +20,7 @@ def gaussian(force, derivatives):
     weights = np.full(len(x), 1 / len(x))
     repeated = np.broadcast_to(derivatives, (len(x), 2, 2))
     unit = np.broadcast_to(np.eye(2), (len(x), 2, 2))
-    return study.Fields(x, force(x), repeated, x, unit, weights, 1.0)
+    return measure.Fields(x, force(x), repeated, x, unit, weights, 1.0)
 
 
 def test_a_rotation_passes_and_a_radial_force_does_not():
@@ -28,7 +28,7 @@ def test_a_rotation_passes_and_a_radial_force_does_not():
     turn = np.array([[0.0, -1.0], [1.0, 0.0]])
     for r in (0.0, 0.5):
         M = turn + r * np.eye(2)
-        found = study.measure(gaussian(lambda x, M=M: x @ M.T, M), np.random.default_rng(1))
+        found = measure.measure(gaussian(lambda x, M=M: x @ M.T, M), np.random.default_rng(1))
         assert found["divergence"] == pytest.approx(2 * r / np.sqrt(2 + 2 * r**2), abs=1e-12)
         assert found["cosine"] == pytest.approx(r / np.sqrt(1 + r**2), abs=1e-12)
         assert (found["share"] > 0.1) == (r > 0)
@@ -45,7 +45,7 @@ def test_the_share_is_that_of_a_density_that_moves():
         def uniform(self, low, high):
             return 0.3
 
-    found = study.measure(fields, Wave())
+    found = measure.measure(fields, Wave())
     x = np.linspace(-8, 8, 4001)
     rho = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
     ratio, slope = 1 + np.sin(x + 0.3) / 2, np.cos(x + 0.3) / 2
@@ -94,24 +94,26 @@ def test_a_force_without_a_known_potential():
 
 def test_no_force_is_all_zeros():
     found = one("rotationally_invariant")
-    assert [found[key] for key in study.NUMBERS] == [0] * 4
+    assert [found[key] for key in measure.NUMBERS] == [0] * 4
     assert np.isnan(found["cosine_grid"])
 
 
 def test_the_names_are_systems_with_a_steady_state():
-    named = [name for members in study.SYSTEMS.values() for name in members]
+    named = [name for members in measure.SYSTEMS.values() for name in members]
     assert len(set(named)) == len(named)
     left = set(systems.SYSTEMS) - {name.partition(" ")[0] for name in named}
     assert left == {"pure_rotation"}  # it has no steady state
-    assert study.build("double_well λ=1.5").symbols.drift.has(systems.double_well(1.5).symbols.x[0])
+    assert measure.build("double_well λ=1.5").symbols.drift.has(
+        systems.double_well(1.5).symbols.x[0]
+    )
 
 
 def test_study_gathers_them(monkeypatch):
     monkeypatch.setattr(
-        study, "SYSTEMS", {"paper": ("double_well λ=1.5",), "built": ("hopf_ring",)}
+        measure, "SYSTEMS", {"paper": ("double_well λ=1.5",), "built": ("hopf_ring",)}
     )
-    found = study.study(SETTINGS)
-    again = study.study(SETTINGS)
+    found = measure.measure(SETTINGS)
+    again = measure.measure(SETTINGS)
     assert found["systems"].identical(again["systems"])
     assert found["systems"]["family"].values.tolist() == ["paper", "built"]
     assert found["controls"]["share"].values[0] < 1e-3 < found["controls"]["share"].values[1]

@@ -6,7 +6,9 @@ import vl_convert
 from helpers import claims, context, one_thread, spectrum  # noqa: F401
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -261,13 +263,11 @@ class TestControls:
 
 class TestCharts:
     def drawn(self, **more):
-        found = evidence(UP, UP)
-        stores = [s for by in found.spectra.values() for one in by.values() for s in one]
-        return charts.draw(CLAIM, decide(**more), stores, [])
+        return charts.draw(decide(**more), evidence(UP, UP))
 
     def test_they_are_named_and_say_the_papers_means(self):
         drawn = self.drawn()
-        assert tuple(drawn) == charts.names(CLAIM)
+        assert tuple(drawn) == folders.charts(CLAIM)
         moments = drawn["moments"].to_dict()
         svg = vl_convert.vegalite_to_svg(moments)
         assert "NaN" not in svg

@@ -1,4 +1,4 @@
-"""The verdict on Example 19 from made-up studies."""
+"""The verdict on Example 19 from made-up measurements."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, WITH_CAVEAT
 
 NAME = "double-well"
@@ -128,7 +130,7 @@ def no_orbit(**more) -> dict[str, xr.Dataset]:
 
 
 def decide(parts) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, study=parts), context())
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[parts]), context())
 
 
 def test_as_the_paper_says():
@@ -214,8 +216,8 @@ def test_chance_does_not_make_a_rotation():
 
 def test_charts_are_drawn_from_the_study():
     parts = no_orbit()
-    drawn = charts.draw(ENTRY["evaluator"], decide(parts), [], [], parts)
-    assert tuple(drawn) == charts.names(ENTRY["evaluator"])
+    drawn = charts.draw(decide(parts), gather(ENTRY, measured=[parts]))
+    assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]

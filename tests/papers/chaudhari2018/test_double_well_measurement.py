@@ -5,8 +5,8 @@ import pytest
 from helpers import one_thread  # noqa: F401
 from scipy import integrate
 
-from limitcycles.judging import studies
-from limitcycles.papers.chaudhari2018.double_well import measure as study
+from limitcycles.judging import measuring
+from limitcycles.papers.chaudhari2018.double_well import measure
 from limitcycles.runtime.errors import LimitcyclesError
 
 SETTINGS = {"seed": 1, "cells": 80, "paths": 3000, "systems": 3}
@@ -14,7 +14,7 @@ SETTINGS = {"seed": 1, "cells": 80, "paths": 3000, "systems": 3}
 
 @pytest.fixture(scope="module")
 def parts():
-    return studies.run("double_well", SETTINGS)
+    return measuring.of_theory("double-well", SETTINGS)
 
 
 def test_the_steady_density_and_its_rate(parts):
@@ -97,13 +97,13 @@ def test_pictures(parts):
 
 
 def test_equal_settings_give_equal_ensembles():
-    system = study.systems.double_well(0.5)
-    first = study.simulated_rate(system, 50, 7)
-    assert first == study.simulated_rate(system, 50, 7)
-    assert first != study.simulated_rate(system, 50, 8)
+    system = measure.systems.double_well(0.5)
+    first = measure.simulated_rate(system, 50, 7)
+    assert first == measure.simulated_rate(system, 50, 7)
+    assert first != measure.simulated_rate(system, 50, 8)
 
 
 @pytest.mark.parametrize("change", [{"cells": 40}, {"cells": 65}, {"paths": 100}, {"systems": 1}])
 def test_too_small_settings_are_refused(change):
     with pytest.raises(LimitcyclesError, match="double_well needs"):
-        studies.run("double_well", SETTINGS | change)
+        measuring.of_theory("double-well", SETTINGS | change)

@@ -1,4 +1,4 @@
-"""The verdict on (11) from made-up studies."""
+"""The verdict on (11) from made-up measurements."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ from free_energies import CELLS, made_up
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 from limitcycles.papers.chaudhari2018.energy_entropy_split.rule import spread
 
@@ -15,7 +17,7 @@ ENTRY = claims()[NAME]
 
 
 def decide(study: dict) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, study=study), context())
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[study]), context())
 
 
 def test_spread_by_hand():
@@ -84,8 +86,8 @@ def test_controls_that_misbehave_decide(wrong):
 
 def test_charts_are_drawn_from_the_study():
     study = made_up()
-    drawn = charts.draw(ENTRY["evaluator"], decide(study), [], [], study)
-    assert tuple(drawn) == charts.names(ENTRY["evaluator"])
+    drawn = charts.draw(decide(study), gather(ENTRY, measured=[study]))
+    assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]

@@ -1,4 +1,4 @@
-"""The verdict on (FP) from made-up studies."""
+"""The verdict on (FP) from made-up measurements."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 NAME = "fokker-planck-evolution"
@@ -45,7 +47,7 @@ def made_up(distance=0.8, **changes) -> dict[str, xr.Dataset]:
 
 
 def decide(study: dict) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, study=study), context())
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[study]), context())
 
 
 def test_reproduced():
@@ -104,8 +106,8 @@ def test_errors_of_the_method_are_checked(name, check):
 
 def test_charts_are_drawn_from_the_study():
     study = made_up()
-    drawn = charts.draw(ENTRY["evaluator"], decide(study), [], [], study)
-    assert tuple(drawn) == charts.names(ENTRY["evaluator"])
+    drawn = charts.draw(decide(study), gather(ENTRY, measured=[study]))
+    assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]

@@ -6,8 +6,8 @@ import scipy.linalg
 from helpers import one_thread  # noqa: F401
 from scipy import stats
 
-from limitcycles.judging import studies
-from limitcycles.papers.chaudhari2018.fokker_planck_evolution import measure as study
+from limitcycles.judging import measuring
+from limitcycles.papers.chaudhari2018.fokker_planck_evolution import measure
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.theory import systems
 
@@ -21,7 +21,7 @@ SETTINGS = {"seed": 1, "cells": 64, "paths": 6000, "systems": 3}
 
 @pytest.fixture(scope="module")
 def parts():
-    return studies.run("fokker_planck_evolution", SETTINGS)
+    return measuring.of_theory("fokker-planck-evolution", SETTINGS)
 
 
 def test_every_system_has_its_numbers(parts):
@@ -51,21 +51,21 @@ def test_the_equation_holds_and_the_other_reading_does_not(parts):
 
 def test_equal_settings_give_equal_numbers(parts):
     few = SETTINGS | {"paths": 1000, "cells": 32}
-    first, again = study.study(few), study.study(few)
-    other = study.study(few | {"seed": 2})
+    first, again = measure.measure(few), measure.measure(few)
+    other = measure.measure(few | {"seed": 2})
     assert all(again[name].identical(first[name]) for name in parts)
     assert not np.array_equal(other["ensembles"]["distance"], first["ensembles"]["distance"])
 
 
 def test_masses_of_the_linear_control():
     """Against a quadrature of the bivariate Gaussian from the matrix exponential."""
-    system, time = systems.rotational_ou(2, temperature=study.HEAT), 0.4
+    system, time = systems.rotational_ou(2, temperature=measure.HEAT), 0.4
     edges = [np.linspace(-1, 1, 5), np.linspace(-1.5, 0.5, 3)]
-    found = study.gaussian_masses(system, time, edges)
+    found = measure.gaussian_masses(system, time, edges)
     decay = scipy.linalg.expm(-np.array([[1.0, 2.0], [-2.0, 1.0]]) * time)
     share = np.exp(-2 * time)
-    variance = share * study.DEVIATION**2 + study.HEAT * (1 - share)
-    law = stats.multivariate_normal(decay @ study.START, variance * np.eye(2))
+    variance = share * measure.DEVIATION**2 + measure.HEAT * (1 - share)
+    law = stats.multivariate_normal(decay @ measure.START, variance * np.eye(2))
     for i in range(4):
         for k in range(2):
             low, high = (edges[0][i], edges[1][k]), (edges[0][i + 1], edges[1][k + 1])
@@ -75,21 +75,21 @@ def test_masses_of_the_linear_control():
 def test_cells_of_a_histogram_are_unions_of_cells_of_the_grid():
     rng = np.random.default_rng(0)
     for system in (systems.multiplicative_noise(), systems.rotating_wells(1)):
-        grid, edges, bins = study._cells(system, 64)
+        grid, edges, bins = measure._cells(system, 64)
         densities = rng.random((2, *grid.shape))
         points = grid.centres, densities[1].ravel() * grid.volume
         for cut in (edges, bins):
             expected, _ = np.histogramdd(points[0], cut, weights=points[1])
-            found = study._merged(densities, cut, grid)[1]
+            found = measure._merged(densities, cut, grid)[1]
             np.testing.assert_allclose(found, expected.ravel(), rtol=1e-9)
 
 
 def test_fewer_paths_take_longer_steps():
-    assert study.time_step(100_000) == 0.0025
-    assert study.time_step(1_000_000) < 0.001
-    assert study.time_step(1000) == study.time_step(20_000) == 0.005
+    assert measure.time_step(100_000) == 0.0025
+    assert measure.time_step(1_000_000) < 0.001
+    assert measure.time_step(1000) == measure.time_step(20_000) == 0.005
 
 
 def test_too_few_cells():
     with pytest.raises(LimitcyclesError, match="at least 32 cells, not 20"):
-        study.study(SETTINGS | {"cells": 20})
+        measure.measure(SETTINGS | {"cells": 20})

@@ -1,11 +1,13 @@
-"""The verdict on Theorem 5 from made-up studies."""
+"""The verdict on Theorem 5 from made-up measurements."""
 
 import pytest
 from free_energies import made_up
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 NAME = "free-energy-decreases"
@@ -13,7 +15,7 @@ ENTRY = claims()[NAME]
 
 
 def decide(study: dict) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, study=study), context())
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[study]), context())
 
 
 def changed(name, place, value, part="steps") -> dict:
@@ -85,8 +87,8 @@ def test_second_methods_that_disagree_are_shown(check, name, value):
 
 def test_charts_are_drawn_from_the_study():
     study = made_up()
-    drawn = charts.draw(ENTRY["evaluator"], decide(study), [], [], study)
-    assert tuple(drawn) == charts.names(ENTRY["evaluator"])
+    drawn = charts.draw(decide(study), gather(ENTRY, measured=[study]))
+    assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]

@@ -6,8 +6,8 @@ import scipy.integrate
 import scipy.linalg
 from helpers import one_thread  # noqa: F401
 
-from limitcycles.judging import studies
-from limitcycles.papers.chaudhari2018.free_energy_decreases import measure as study
+from limitcycles.judging import measuring
+from limitcycles.papers.chaudhari2018.free_energy_decreases import measure
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.theory.fokker_planck import Grid, generator
 
@@ -16,7 +16,7 @@ SETTINGS = {"seed": 0, "cells": 64, "paths": 1000, "systems": 3}
 
 @pytest.fixture(scope="module")
 def parts():
-    return studies.run("free_energy", SETTINGS)
+    return measuring.of_theory("free-energy-decreases", SETTINGS)
 
 
 def run(parts, system, cells=64):
@@ -32,7 +32,7 @@ def test_every_system_has_its_numbers(parts):
         for key in steps.data_vars:
             missing = key == "loss_energy" and name in without_loss
             assert bool(mine[key].isnull().any()) == missing, (name, key)
-        assert mine["time"][-1] == study.END
+        assert mine["time"][-1] == measure.END
     isotropic = dict(zip(steps["system"].values, steps["isotropic"].values, strict=True))
     assert [name for name, yes in isotropic.items() if not yes] == [
         "linear",
@@ -51,12 +51,12 @@ def test_the_closed_form_of_a_gaussian(parts):
     def integral(value):
         def inside(y, x):
             z = np.array([x, y])
-            away = (z - study.START) / study.DEVIATION
-            rho = np.exp(-away @ away / 2) / (2 * np.pi * study.DEVIATION**2)
+            away = (z - measure.START) / measure.DEVIATION
+            rho = np.exp(-away @ away / 2) / (2 * np.pi * measure.DEVIATION**2)
             return rho * value(z, np.log(rho))
 
-        reach = 7 * study.DEVIATION
-        (a, b), options = study.START, {"epsabs": 1e-8}
+        reach = 7 * measure.DEVIATION
+        (a, b), options = measure.START, {"epsabs": 1e-8}
         return scipy.integrate.dblquad(
             inside, a - reach, a + reach, b - reach, b + reach, **options
         )[0]
@@ -108,11 +108,11 @@ def test_dissipation_of_a_gaussian_on_the_line():
     steady, density = (
         grid.normalise(np.exp(-((grid.axes[0] - mean) ** 2) / 2)) for mean in (0.0, 1.5)
     )
-    found = study.dissipation(made, density, steady)
+    found = measure.dissipation(made, density, steady)
     assert found["rate"] == pytest.approx(2.25, rel=1e-3)
     assert found["fisher"] == pytest.approx(2.25, rel=1e-3)
 
 
 def test_too_few_cells():
     with pytest.raises(LimitcyclesError, match="at least 64 cells, not 48"):
-        study.study(SETTINGS | {"cells": 48})
+        measure.measure(SETTINGS | {"cells": 48})

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import vl_convert
 import xarray as xr
-from helpers import claims, context
+from helpers import along, claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -67,7 +68,7 @@ def both(text: dict, code: dict, seeds=(0, 1, 2)) -> dict:
 
 
 def decide(analyses: dict) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, analyses=analyses), context())
+    return judge(NAME, ENTRY, along(ENTRY, analyses), context())
 
 
 def test_reproduced_in_both_arms_and_modes():
@@ -221,8 +222,8 @@ def test_charts_are_drawn(seeds):
         "all-plain": [made_up(1, 1, 0, "all-plain")]
     }
     analyses["few-heavy-ball"][0]["curve"]["norm_training"].values[-1] = 0
-    drawn = charts.draw(NAME, decide(analyses), [], [], None, analyses)
-    assert tuple(drawn) == charts.names(NAME)
+    drawn = charts.draw(decide(analyses), along(ENTRY, analyses))
+    assert tuple(drawn) == folders.charts(NAME)
     specs = {name: chart.to_dict() for name, chart in drawn.items()}
     for spec in specs.values():
         svg = vl_convert.vegalite_to_svg(spec)
@@ -242,6 +243,10 @@ def test_charts_are_drawn(seeds):
     assert "all-plain" not in specs["gradient-fall"]["description"]
 
 
+def with_arms(names):
+    return {"arms": ENTRY["arms"] | {name: {"trajectory": name} for name in names}}
+
+
 @pytest.mark.parametrize("count", [13, 39])
 def test_charts_of_many_arms_stay_small(count):
     analyses = both({}, {})
@@ -249,7 +254,7 @@ def test_charts_of_many_arms_stay_small(count):
     result = decide(analyses | {"all-plain": [made_up(1, 1, 0, "all-plain")]})
     arm = result["arms"].pop()
     result["arms"] = [arm | {"name": name, "run": name} for name in others] + result["arms"]
-    for chart in charts.draw(NAME, result, [], [], None, analyses | others).values():
+    for chart in charts.draw(result, along(with_arms(others), analyses | others)).values():
         spec = chart.to_dict()
         assert json.dumps(spec).count("\\n") < 3000
         assert len(spec["description"]) < 480

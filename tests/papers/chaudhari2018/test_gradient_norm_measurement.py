@@ -7,11 +7,11 @@ import torch.nn.functional as F
 import xarray as xr
 from helpers import one_thread  # noqa: F401
 
+from limitcycles.judging import measuring
 from limitcycles.papers.chaudhari2018.gradient_norm import measure as analysis
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.storage.files import StorageError
 from limitcycles.training import networks
-from limitcycles.training.trajectories import analysis as analyses
 from limitcycles.training.trajectories import reading, recording
 
 EXAMPLES, EPOCHS, WEIGHTS = 72, 30, 917
@@ -63,7 +63,7 @@ def stored(tmp_path_factory, data):
 
 @pytest.fixture(scope="module")
 def parts(stored, data):
-    return analyses.run("gradient_norm", stored, data, SETTINGS)
+    return measuring.of_trajectory("gradient-norm", stored, data, SETTINGS)
 
 
 def torch_gradient(weights, images, labels) -> np.ndarray:
@@ -131,7 +131,7 @@ def test_curves_are_smoothed_before_they_are_thinned(parts, monkeypatch, stored,
     assert np.isnan(curve["smoothed_after_training"].values[~later]).all()
     monkeypatch.setattr(analysis, "POINTS", 8)
     monkeypatch.setattr(analysis.thin, "__defaults__", (8,))
-    few = analyses.run("gradient_norm", stored, data, SETTINGS)["curve"]
+    few = measuring.of_trajectory("gradient-norm", stored, data, SETTINGS)["curve"]
     assert few.sizes["point"] <= 8
     assert few["epoch"].values[[0, -1]].tolist() == [0, EPOCHS]
     both = np.isin(curve["epoch"].values, few["epoch"].values)
@@ -158,7 +158,9 @@ def test_the_scatter_over_partitions_is_taken_out():
 
 
 def test_weights_that_never_move(tmp_path, data):
-    parts = analyses.run("gradient_norm", record(tmp_path, data, rate=1e-30), data, SETTINGS)
+    parts = measuring.of_trajectory(
+        "gradient-norm", record(tmp_path, data, rate=1e-30), data, SETTINGS
+    )
     # Running moments move all the same: in evaluation mode the gradient settles, else it stays.
     values = parts["norms"]["norm_training"].values
     np.testing.assert_allclose(values, values[0], rtol=1e-6)
@@ -166,8 +168,8 @@ def test_weights_that_never_move(tmp_path, data):
 
 
 def test_the_same_seed_gives_the_same_numbers(parts, stored, data):
-    again = analyses.run("gradient_norm", stored, data, SETTINGS)
-    other = analyses.run("gradient_norm", stored, data, SETTINGS | {"seed": 1})
+    again = measuring.of_trajectory("gradient-norm", stored, data, SETTINGS)
+    other = measuring.of_trajectory("gradient-norm", stored, data, SETTINGS | {"seed": 1})
     for name, part in parts.items():
         assert part.identical(again[name])
     assert (other["norms"]["norm_shuffled"] != parts["norms"]["norm_shuffled"]).any()
@@ -177,10 +179,10 @@ def test_gradients_that_are_missing_or_too_few(stored, data, tmp_path):
     holed = stored.load().copy(deep=True)
     holed["gradient_training"].values[4] = np.nan
     with pytest.raises(StorageError, match="row 4 of `gradient_training` is missing"):
-        analyses.run("gradient_norm", holed, data, SETTINGS)
+        measuring.of_trajectory("gradient-norm", holed, data, SETTINGS)
     early = stored.isel(gradient=slice(0, 3))
     with pytest.raises(LimitcyclesError, match="no gradient after epoch 6"):
-        analyses.run("gradient_norm", early, data, SETTINGS)
+        measuring.of_trajectory("gradient-norm", early, data, SETTINGS)
 
 
 @pytest.mark.parametrize("name", ["gradient_evaluation", "loss_training", "error_evaluation"])
@@ -191,4 +193,4 @@ def test_a_damaged_chunk_is_no_number(name, data, tmp_path):
     content[3] ^= 0x80
     file.write_bytes(content)
     with pytest.raises(StorageError, match=f"`{name}` cannot be read .* start snakemake again"):
-        analyses.run("gradient_norm", stored, data, SETTINGS)
+        measuring.of_trajectory("gradient-norm", stored, data, SETTINGS)

@@ -1,4 +1,4 @@
-"""The verdict on the spectrum of increments from made-up analyses."""
+"""The verdict on the spectrum of increments from made-up measurements."""
 
 import json
 from functools import cache
@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import vl_convert
 import xarray as xr
-from helpers import claims, context
+from helpers import along, claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 from limitcycles.papers.chaudhari2018.increment_spectrum import measure as increments
 from limitcycles.papers.chaudhari2018.increment_spectrum import rule as claim
@@ -111,7 +112,7 @@ def evidence(text=HOLDS, code=HOLDS, others=(), seeds=2, **options):
 
 
 def decide(analyses: dict) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, analyses=analyses), context())
+    return judge(NAME, ENTRY, along(ENTRY, analyses), context())
 
 
 def test_reproduced_where_both_arms_agree():
@@ -200,7 +201,7 @@ def test_arms_in_which_nothing_moves():
     nothing = evidence(text=[made_up(moving=False)], code=[made_up(moving=False)])
     result = decide(nothing)
     assert result["verdict"] == NOT_REPRODUCED
-    for chart in charts.draw(ENTRY["evaluator"], result, [], [], None, nothing).values():
+    for chart in charts.draw(result, along(ENTRY, nothing)).values():
         assert chart.to_dict()["title"]
 
 
@@ -258,8 +259,8 @@ def test_the_analysis_is_of_the_bands_of_the_rule():
 
 def test_charts_are_drawn_from_the_analyses():
     found = evidence(text=NOT, others={"few-plain": (ABOVE, BELOW)})
-    drawn = charts.draw(ENTRY["evaluator"], decide(found), [], [], None, found)
-    assert tuple(drawn) == charts.names(ENTRY["evaluator"])
+    drawn = charts.draw(decide(found), along(ENTRY, found))
+    assert tuple(drawn) == folders.charts(NAME)
     specs = {name: chart.to_dict() for name, chart in drawn.items()}
     for spec in specs.values():
         assert spec["title"]
@@ -280,7 +281,7 @@ def test_an_arm_without_a_density_is_left_out():
     found = evidence(others={"full-batch": (ABOVE, ABOVE), "few-plain": (ABOVE, BELOW)})
     result = decide(found)
     found["few-full-batch"][0]["multitaper"]["relative_mean"].values[:] = np.nan
-    spec = charts.draw(ENTRY["evaluator"], result, [], [], None, found)["spectrum-full"].to_dict()
+    spec = charts.draw(result, along(ENTRY, found))["spectrum-full"].to_dict()
     svg = vl_convert.vegalite_to_svg(spec)
     assert "without full-batch" in svg
     assert "NaN" not in svg
@@ -291,9 +292,10 @@ def test_charts_of_many_arms_stay_small(count):
     found = evidence()
     others = {f"arm{i}": found[ARMS["code"]] for i in range(count - 2)}
     result = decide(found)
+    arms = ENTRY["arms"] | {name: {"trajectory": name} for name in others}
     arm = result["arms"][1]
     result["arms"] += [arm | {"name": name, "run": name} for name in others]
-    for chart in charts.draw(ENTRY["evaluator"], result, [], [], None, found | others).values():
+    for chart in charts.draw(result, along({"arms": arms}, found | others)).values():
         spec = chart.to_dict()
         assert json.dumps(spec).count("\\n") < 3000
         assert len(spec["description"]) < 480
@@ -304,4 +306,4 @@ def test_charts_need_the_analyses_of_all_arms():
     result = decide(found)
     del found[ARMS["code"]]
     with pytest.raises(charts.ChartDataError, match="arms code"):
-        charts.draw(ENTRY["evaluator"], result, [], [], None, found)
+        charts.draw(result, along(ENTRY, found))

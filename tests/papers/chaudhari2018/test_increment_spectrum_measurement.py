@@ -7,10 +7,10 @@ import pytest
 import xarray as xr
 from scipy import fft
 
+from limitcycles.judging import measuring
 from limitcycles.papers.chaudhari2018.increment_spectrum import measure as increments
 from limitcycles.statistics import nulls
 from limitcycles.storage.files import StorageError
-from limitcycles.training.trajectories import analysis as analyses
 
 EPOCHS, FIRST = 1000, 100
 SETTINGS = {"seed": 0, "calibration_runs": 10}
@@ -38,9 +38,13 @@ def weights(seed=0, epochs=EPOCHS + 1):
     return found
 
 
+def measured(stored) -> dict[str, xr.Dataset]:
+    return measuring.of_trajectory("increment-spectrum", stored, xr.Dataset(), SETTINGS)
+
+
 @pytest.fixture(scope="module")
 def parts():
-    return analyses.run("increment_spectrum", trajectory(weights()), xr.Dataset(), SETTINGS)
+    return measured(trajectory(weights()))
 
 
 def test_only_what_comes_after_the_transient_counts(parts):
@@ -86,10 +90,7 @@ def test_relative_densities_count_all_weights_alike():
     # Scaling single weights changes the mean over weights, not that of the relative densities.
     scaled = weights()
     scaled[FIRST:, 3] *= 1000
-    first, second = (
-        analyses.run("increment_spectrum", trajectory(w), xr.Dataset(), SETTINGS)["multitaper"]
-        for w in (weights(), scaled)
-    )
+    first, second = (measured(trajectory(w))["multitaper"] for w in (weights(), scaled))
     for name in ("relative_mean", "relative_quantile", "null_mean"):
         assert second[name].values == pytest.approx(first[name].values, rel=1e-3), name
     assert (second["mean"] > 10 * first["mean"]).all()
@@ -97,7 +98,7 @@ def test_relative_densities_count_all_weights_alike():
 
 def test_flat_spectra_are_two_and_nulls_say_so():
     walks = np.cumsum(np.random.default_rng(1).standard_normal((EPOCHS + 1, 60)), axis=0)
-    parts = analyses.run("increment_spectrum", trajectory(walks), xr.Dataset(), SETTINGS)
+    parts = measured(trajectory(walks))
     spectrum, smooth = parts["multitaper"], parts["welch"]
     assert spectrum["relative_mean"].mean() == pytest.approx(2, abs=0.1)
     assert smooth["relative_mean"][2:-1].mean() == pytest.approx(2, abs=0.1)
@@ -110,7 +111,7 @@ def test_halves_of_noise_are_the_same_and_of_walks_are_not():
     rng = np.random.default_rng(2)
     noise, walks = rng.standard_normal((2, EPOCHS + 1, 8))
     both = np.concatenate([noise, np.cumsum(walks, axis=0)], axis=1)
-    found = analyses.run("increment_spectrum", trajectory(both), xr.Dataset(), SETTINGS)["weights"]
+    found = measured(trajectory(both))["weights"]
     assert found["stationary"][:8].mean() > 0.5
     assert not found["stationary"][8:].any()
 
@@ -119,7 +120,7 @@ def test_halves_of_noise_are_the_same_and_of_walks_are_not():
 def test_nearly_nothing_moves(moving):
     still = np.ones((EPOCHS + 1, 3))
     still[:, :moving] = weights()[:, :moving]
-    parts = analyses.run("increment_spectrum", trajectory(still), xr.Dataset(), SETTINGS)
+    parts = measured(trajectory(still))
     assert int(parts["weights"]["moving"].sum()) == moving
     assert parts["weights"]["ratio"].notnull().sum() == 4 * moving
     assert "frequency" not in parts["multitaper"].dims
@@ -139,13 +140,13 @@ def test_damage_is_told():
     store = trajectory(weights())
     store["weights"].values[500, 7] = np.nan
     with pytest.raises(StorageError, match="row 500 of `weights` is missing"):
-        analyses.run("increment_spectrum", store, xr.Dataset(), SETTINGS)
+        measured(store)
 
 
 def test_a_steady_drift_has_no_spectrum_and_spoils_none():
     drifting = weights()
     drifting[:, 0] = np.arange(EPOCHS + 1)  # exact in float32: equal increments
-    parts = analyses.run("increment_spectrum", trajectory(drifting), xr.Dataset(), SETTINGS)
+    parts = measured(trajectory(drifting))
     for name in ("multitaper", "welch"):
         assert np.isfinite(parts[name]["relative_mean"].values).all()
     assert np.isfinite(parts["multitaper"]["null_mean"].values).all()

@@ -1,4 +1,4 @@
-"""The verdict on Corollary 8 from made-up studies."""
+"""The verdict on Corollary 8 from made-up measurements."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 NAME = "jko-flow"
@@ -43,7 +45,7 @@ def made_up(size=0.2, power=1.0) -> dict[str, xr.Dataset]:
 
 
 def decide(study: dict) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, study=study), context())
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[study]), context())
 
 
 def test_reproduced():
@@ -103,8 +105,8 @@ def test_a_grid_that_matters_is_shown():
 
 def test_charts_are_drawn_from_the_study():
     study = made_up()
-    drawn = charts.draw(ENTRY["evaluator"], decide(study), [], [], study)
-    assert tuple(drawn) == charts.names(ENTRY["evaluator"])
+    drawn = charts.draw(decide(study), gather(ENTRY, measured=[study]))
+    assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]

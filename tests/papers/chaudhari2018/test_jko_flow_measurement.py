@@ -5,8 +5,8 @@ import pytest
 from helpers import one_thread  # noqa: F401
 from scipy import stats
 
-from limitcycles.judging import studies
-from limitcycles.papers.chaudhari2018.jko_flow import measure as study
+from limitcycles.judging import measuring
+from limitcycles.papers.chaudhari2018.jko_flow import measure
 
 SETTINGS = {"seed": 0, "cells": 48, "paths": 1000, "systems": 3}
 
@@ -15,11 +15,11 @@ SETTINGS = {"seed": 0, "cells": 48, "paths": 1000, "systems": 3}
 def parts():
     """The plane with four times fewer cells, and so without its shortest steps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "PLANE_CELLS", (16, 18))
-        patch.setattr(study, "PLANE_STEPS", 1)
-        patch.setattr(study, "PLANE_DOUBLED", 1)
-        patch.setattr(study, "_plane", coarse_plane(study._plane))
-        return studies.run("jko_flow", SETTINGS)
+        patch.setattr(measure, "PLANE_CELLS", (16, 18))
+        patch.setattr(measure, "PLANE_STEPS", 1)
+        patch.setattr(measure, "PLANE_DOUBLED", 1)
+        patch.setattr(measure, "_plane", coarse_plane(measure._plane))
+        return measuring.of_theory("jko-flow", SETTINGS)
 
 
 def coarse_plane(plane):
@@ -45,17 +45,17 @@ def test_halving_the_step_halves_the_distance(parts):
 
 
 def test_masses_on_the_line_are_those_of_an_ornstein_uhlenbeck_process():
-    found = study._solved_line(study.LINES["line-quadratic"], 256)
-    bins = np.linspace(*study.LINE, study.BINS + 1)
-    for time, masses in zip(study.TIMES, found, strict=True):
-        variance = 0.5 + (study.DEVIATION**2 - 0.5) * np.exp(-2 * time)
-        law = stats.norm(study.START[0] * np.exp(-time), np.sqrt(variance))
+    found = measure._solved_line(measure.LINES["line-quadratic"], 256)
+    bins = np.linspace(*measure.LINE, measure.BINS + 1)
+    for time, masses in zip(measure.TIMES, found, strict=True):
+        variance = 0.5 + (measure.DEVIATION**2 - 0.5) * np.exp(-2 * time)
+        law = stats.norm(measure.START[0] * np.exp(-time), np.sqrt(variance))
         np.testing.assert_allclose(masses, np.diff(law.cdf(bins)), atol=2e-6)
 
 
 def test_gradients_and_curvatures_are_derivatives():
     x = np.linspace(-2, 2, 9)
-    for well in study.LINES.values():
+    for well in measure.LINES.values():
         h = 1e-5
         slope = (well.loss(x + h) - well.loss(x - h)) / (2 * h)
         bend = (well.gradient(x + h) - well.gradient(x - h)) / (2 * h)
@@ -64,14 +64,14 @@ def test_gradients_and_curvatures_are_derivatives():
 
 
 def test_masses_of_a_free_gaussian_are_those_of_its_law():
-    found = study._free_masses()
-    law = stats.norm(study.START[0], np.sqrt(study.DEVIATION**2 + study.TIMES[1]))
-    bins = np.linspace(*study.LINE, study.BINS + 1)
+    found = measure._free_masses()
+    law = stats.norm(measure.START[0], np.sqrt(measure.DEVIATION**2 + measure.TIMES[1]))
+    bins = np.linspace(*measure.LINE, measure.BINS + 1)
     np.testing.assert_allclose(found[1], np.diff(law.cdf(bins)), atol=1e-14)
 
 
 def test_merged_cells_keep_their_masses():
-    fine = study._Fine(study.Grid((0, 0), (1, 1), (8, 12)), np.arange(192.0).reshape(2, 8, 12))
+    fine = measure._Fine(measure.Grid((0, 0), (1, 1), (8, 12)), np.arange(192.0).reshape(2, 8, 12))
     merged = fine.merged((4, 3))
     assert merged.shape == (2, 4, 3)
     assert merged[1, 2, 1] == fine.masses[1, 4:6, 4:8].sum()

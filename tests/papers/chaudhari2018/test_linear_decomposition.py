@@ -1,4 +1,4 @@
-"""The verdict on Lemma 20 from made-up studies."""
+"""The verdict on Lemma 20 from made-up measurements."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 NAME = "linear-decomposition"
@@ -39,7 +41,7 @@ def systems(half=0.02, **changes) -> xr.Dataset:
 
 
 def decide(found: xr.Dataset) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, study={"systems": found}), context())
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[{"systems": found}]), context())
 
 
 def test_reproduced():
@@ -94,8 +96,8 @@ def test_controls_that_misbehave_decide(name):
 
 def test_charts_are_drawn_from_the_study():
     found = systems()
-    drawn = charts.draw(ENTRY["evaluator"], decide(found), [], [], {"systems": found})
-    assert tuple(drawn) == charts.names(ENTRY["evaluator"])
+    drawn = charts.draw(decide(found), gather(ENTRY, measured=[{"systems": found}]))
+    assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]

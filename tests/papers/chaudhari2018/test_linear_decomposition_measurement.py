@@ -6,20 +6,20 @@ import scipy.linalg
 from helpers import one_thread  # noqa: F401
 from scipy import stats
 
-from limitcycles.judging import studies
-from limitcycles.papers.chaudhari2018.linear_decomposition import measure as study
+from limitcycles.judging import measuring
+from limitcycles.papers.chaudhari2018.linear_decomposition import measure
 
 SETTINGS = {"seed": 3, "systems": 3, "paths": 4000, "cells": 64}
 
 
 @pytest.fixture(scope="module")
 def systems():
-    return studies.run("linear_decomposition", SETTINGS)["systems"]
+    return measuring.of_theory("linear-decomposition", SETTINGS)["systems"]
 
 
 def test_every_system_has_its_numbers(systems):
     assert dict(systems.sizes) == {"dimension": 3, "system": 3, "direction": 8}
-    for d in study.DIMENSIONS:
+    for d in measure.DIMENSIONS:
         mine = systems.sel(dimension=d)
         for name in ("ratio", "low", "high"):
             assert np.isfinite(mine[name].values[:, :d]).all()
@@ -38,8 +38,8 @@ def test_the_theory_holds_and_the_hessian_does_not(systems):
 
 
 def test_equal_settings_give_equal_numbers(systems):
-    again = study.study(SETTINGS)["systems"]
-    other = study.study(SETTINGS | {"seed": 4})["systems"]
+    again = measure.measure(SETTINGS)["systems"]
+    other = measure.measure(SETTINGS | {"seed": 4})["systems"]
     assert again.identical(systems)
     assert not np.array_equal(other["residual"], systems["residual"])
 
@@ -48,12 +48,12 @@ def test_paths_have_the_covariance_of_the_lyapunov_equation():
     rng = np.random.default_rng(0)
     drift = np.array([[1.0, 2.0], [-1.5, 0.7]])
     noise = np.array([[1.0, 0.3], [0.3, 0.4]])
-    found = study.simulated_covariance(drift, noise, 200_000, rng)
-    expected = scipy.linalg.solve_continuous_lyapunov(drift, 2 * study.TEMPERATURE * noise)
+    found = measure.simulated_covariance(drift, noise, 200_000, rng)
+    expected = scipy.linalg.solve_continuous_lyapunov(drift, 2 * measure.TEMPERATURE * noise)
     np.testing.assert_allclose(found, expected, atol=0.01 * np.trace(expected))
 
 
 def test_intervals_cover_as_often_as_they_say():
     draws = stats.chi2.rvs(50, size=4000, random_state=0) / 50
-    low, high = study.ratio_interval(draws, 50, 0.9)
+    low, high = measure.ratio_interval(draws, 50, 0.9)
     assert np.mean((low <= 1) & (high >= 1)) == pytest.approx(0.9, abs=0.015)

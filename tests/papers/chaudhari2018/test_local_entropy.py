@@ -1,4 +1,4 @@
-"""The verdict on local entropy from made-up studies."""
+"""The verdict on local entropy from made-up measurements."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 from limitcycles.papers.chaudhari2018.local_entropy import rule as local_entropy
 
@@ -51,7 +53,7 @@ def made(bare=-0.2, slope=-0.5, exact=-0.5, exponential=0.0, quantile=0.1) -> di
 
 
 def decide(study) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, study=study), context())
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[study]), context())
 
 
 def test_as_the_paper_says():
@@ -98,10 +100,10 @@ def test_contradicted_needs_the_closed_form():
     # the closed form is the positive control too, and then it does not pass
     assert result["verdict"] == NOT_REPRODUCED
     assert "the controls did not behave" in result["caveat"]
-    entry, evidence = ENTRY, gather(ENTRY, study=rising)
-    assert local_entropy.evaluate(entry, evidence).verdict == CONTRADICTED
-    alone = gather(ENTRY, study=made(slope=0.5, exact=-0.5))
-    outcome = local_entropy.evaluate(entry, alone)
+    entry, evidence = ENTRY, gather(ENTRY, measured=[rising])
+    assert local_entropy.judge(entry, evidence).verdict == CONTRADICTED
+    alone = gather(ENTRY, measured=[made(slope=0.5, exact=-0.5)])
+    outcome = local_entropy.judge(entry, alone)
     assert outcome.verdict == NOT_REPRODUCED
     assert "does not confirm" in "; ".join(outcome.caveats)
 
@@ -119,8 +121,8 @@ def test_controls_that_misbehave_decide(name, value):
 
 def test_charts_are_drawn_from_the_study():
     study = made()
-    drawn = charts.draw(ENTRY["evaluator"], decide(study), [], [], study)
-    assert tuple(drawn) == charts.names(ENTRY["evaluator"])
+    drawn = charts.draw(decide(study), gather(ENTRY, measured=[study]))
+    assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]

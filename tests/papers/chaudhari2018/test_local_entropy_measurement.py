@@ -5,8 +5,8 @@ import pytest
 from helpers import one_thread  # noqa: F401
 from scipy import integrate
 
-from limitcycles.judging import studies
-from limitcycles.papers.chaudhari2018.local_entropy import measure as study
+from limitcycles.judging import measuring
+from limitcycles.papers.chaudhari2018.local_entropy import measure
 from limitcycles.runtime.errors import LimitcyclesError
 
 SETTINGS = {"seed": 0, "cells": 72}
@@ -14,7 +14,7 @@ SETTINGS = {"seed": 0, "cells": 72}
 
 @pytest.fixture(scope="module")
 def parts():
-    return studies.run("local_entropy", SETTINGS)
+    return measuring.of_theory("local-entropy", SETTINGS)
 
 
 def test_smoothing_is_a_convolution_with_a_gaussian():
@@ -25,13 +25,13 @@ def test_smoothing_is_a_convolution_with_a_gaussian():
     kernel = np.exp(-(np.subtract.outer(axis, axis) ** 2) / (2 * gamma)) / np.sqrt(
         2 * np.pi * gamma
     )
-    np.testing.assert_allclose(study.smoothed(rho, (h,), gamma), kernel @ rho * h, atol=1e-10)
+    np.testing.assert_allclose(measure.smoothed(rho, (h,), gamma), kernel @ rho * h, atol=1e-10)
     plane = np.exp(-np.add.outer(axis**2, 2 * (axis - 1) ** 2))
     both = kernel @ plane @ kernel.T * h * h
-    np.testing.assert_allclose(study.smoothed(plane, (h, h), gamma), both, atol=1e-10)
-    assert study.smoothed(rho, (h,), 0.0) is rho
+    np.testing.assert_allclose(measure.smoothed(plane, (h, h), gamma), both, atol=1e-10)
+    assert measure.smoothed(rho, (h,), 0.0) is rho
     edge = np.where(axis > 7, 1.0, 0.0)  # nothing comes round to the other side
-    assert study.smoothed(edge, (h,), gamma)[:40].max() < 1e-12
+    assert measure.smoothed(edge, (h,), gamma)[:40].max() < 1e-12
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0])
@@ -47,7 +47,7 @@ def test_exact_mass_by_quadrature(gamma):
         return integrate.quad(density, low, high, points=[-6, 6], limit=200)[0]
 
     expected = side(-20, 0, 8.0) / side(0, 20, 8.0)
-    assert study.exact_mass(8.0, gamma, 1) == pytest.approx(expected, rel=1e-8)
+    assert measure.exact_mass(8.0, gamma, 1) == pytest.approx(expected, rel=1e-8)
 
 
 def test_masses_depths_and_slopes_of_two_wells(parts):
@@ -68,10 +68,10 @@ def test_masses_depths_and_slopes_of_two_wells(parts):
 
 
 def test_a_power_and_an_exponential_are_told_apart():
-    ratios = np.array(study.RATIOS)
-    power, exponential = study.deviations(-1.3 * np.log(ratios) + 2)
+    ratios = np.array(measure.RATIOS)
+    power, exponential = measure.deviations(-1.3 * np.log(ratios) + 2)
     assert power < 1e-12 < 0.1 < exponential
-    power, exponential = study.deviations(-0.2 * ratios + 2)
+    power, exponential = measure.deviations(-0.2 * ratios + 2)
     assert exponential < 1e-12 < 0.1 < power
 
 
@@ -101,4 +101,4 @@ def test_the_saddle(parts):
 @pytest.mark.parametrize("cells", [40, 49])
 def test_too_few_cells_are_refused(cells):
     with pytest.raises(LimitcyclesError, match="even number of cells"):
-        studies.run("local_entropy", {"seed": 0, "cells": cells})
+        measuring.of_theory("local-entropy", {"seed": 0, "cells": cells})

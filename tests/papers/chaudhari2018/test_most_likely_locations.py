@@ -1,4 +1,4 @@
-"""The verdict on Theorem 22 from made-up studies."""
+"""The verdict on Theorem 22 from made-up measurements."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 NAME = "most-likely-locations"
@@ -58,7 +60,7 @@ def study(**changes) -> dict[str, xr.Dataset]:
 
 
 def decide(found=None, **changes) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, study=found or study(**changes)), context())
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[found or study(**changes)]), context())
 
 
 def test_reproduced():
@@ -101,14 +103,14 @@ def test_not_reproduced_where_no_system_passes():
 def test_contradicted_where_nothing_moves():
     found = study()
     found["systems"]["spacings"] = found["systems"]["spacings"] / 20
-    result = judge(NAME, ENTRY, gather(ENTRY, study=found), context())
+    result = judge(NAME, ENTRY, gather(ENTRY, measured=[found]), context())
     # The positive control does not pass either: a broken instrument.
     assert result["verdict"] == NOT_REPRODUCED
     assert "controls did not behave" in result["caveat"]
     from limitcycles.papers.chaudhari2018.most_likely_locations import rule as most_likely_locations
 
-    evidence = gather(ENTRY, study=found)
-    assert most_likely_locations.evaluate(ENTRY, evidence).verdict == CONTRADICTED
+    evidence = gather(ENTRY, measured=[found])
+    assert most_likely_locations.judge(ENTRY, evidence).verdict == CONTRADICTED
 
 
 @pytest.mark.parametrize("name", ["example-19", "control"])
@@ -129,8 +131,8 @@ def test_checks_can_fail():
 
 def test_charts_are_drawn_from_the_study():
     found = study()
-    drawn = charts.draw(ENTRY["evaluator"], decide(found), [], [], found)
-    assert tuple(drawn) == charts.names(ENTRY["evaluator"])
+    drawn = charts.draw(decide(found), gather(ENTRY, measured=[found]))
+    assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]

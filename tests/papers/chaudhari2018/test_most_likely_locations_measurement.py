@@ -5,13 +5,13 @@ import pytest
 from helpers import one_thread  # noqa: F401
 from scipy.optimize import fsolve
 
-from limitcycles.papers.chaudhari2018.most_likely_locations import measure as study
+from limitcycles.papers.chaudhari2018.most_likely_locations import measure
 from limitcycles.theory import two_grids
 
 
 def located(name, cells=96):
-    build, box = study.SYSTEMS[name]
-    return study.locate(build(), box, *two_grids.pair(build(), cells, box))
+    build, box = measure.SYSTEMS[name]
+    return measure.locate(build(), box, *two_grids.pair(build(), cells, box))
 
 
 def test_example_19_has_the_known_shift():
@@ -74,11 +74,11 @@ def test_residuals_fall_with_the_grid():
 
 
 def test_the_study_gathers_all_and_refines_what_is_too_coarse(monkeypatch):
-    few = {name: study.SYSTEMS[name] for name in ("example-19", "control")}
-    monkeypatch.setattr(study, "SYSTEMS", few)
-    monkeypatch.setattr(study, "DRAWN", ("example-19",))
-    found = study.study({"seed": 0, "cells": 64, "paths": 1000, "systems": 3})
-    assert found["systems"].attrs["cells"] == study.LEAST_CELLS
+    few = {name: measure.SYSTEMS[name] for name in ("example-19", "control")}
+    monkeypatch.setattr(measure, "SYSTEMS", few)
+    monkeypatch.setattr(measure, "DRAWN", ("example-19",))
+    found = measure.measure({"seed": 0, "cells": 64, "paths": 1000, "systems": 3})
+    assert found["systems"].attrs["cells"] == measure.LEAST_CELLS
     assert dict(found["systems"].sizes) == {"system": 2, "point": 9, "axis": 2, "which": 3}
     assert int(found["systems"]["critical"].notnull().sum()) == 2 * (3 + 3)
     picture = found["maps"].sel(drawn="example-19")

@@ -1,20 +1,19 @@
-"""The verdict on currents of networks from made-up analyses."""
+"""The verdict on currents of networks from made-up measurements."""
 
 import json
 import warnings
 
-import altair as alt
 import numpy as np
 import pytest
 import vl_convert
 import xarray as xr
-from helpers import claims, context
+from helpers import along, claims, context
 from scipy import stats
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, WITH_CAVEAT
-from limitcycles.papers.chaudhari2018.calibration import charts as calibration
 from limitcycles.papers.chaudhari2018.network_currents import planes as rule
 from limitcycles.papers.chaudhari2018.network_currents import planted
 
@@ -91,7 +90,7 @@ def decide(study=None, **arms) -> dict:
         for name, tables in arms.items()
     }
     study = {"rates": rates() if study is None else study}
-    return judge(NAME, ENTRY, gather(ENTRY, analyses=analyses, study=study), context())
+    return judge(NAME, ENTRY, along(ENTRY, analyses, {"calibration": study}), context())
 
 
 def all_of(**changed) -> dict:
@@ -253,23 +252,6 @@ def test_the_planted_systems():
     assert 0.6 < found.low < 1 < found.high < 1.5
 
 
-@pytest.fixture
-def calibrated(monkeypatch):
-    """Another module draws the calibration: here its place is taken."""
-    monkeypatch.setattr(
-        calibration,
-        "chart",
-        lambda rates, power, *asked: (
-            alt.Chart(alt.InlineData(values=[{}]))
-            .mark_point()
-            .properties(
-                title="Calibration", description="Stands for the chart of the calibration here."
-            )
-        ),
-    )
-
-
-@pytest.mark.usefixtures("calibrated")
 @pytest.mark.parametrize("gate", [True, False])
 def test_charts(gate):
     tables = {name: pair(gate=gate) for name in ("plain", "plain_few", "text", "code")}
@@ -279,10 +261,12 @@ def test_charts(gate):
     }
     analyses["few-gaussian"] = [{"planes": planes()}]
     study = {"rates": rates(), "power": None}
-    evidence = gather(ENTRY, analyses=analyses, study=study)
+    evidence = along(ENTRY, analyses, {"calibration": study})
     result = judge(NAME, ENTRY, evidence, context())
-    drawn = charts.draw(ENTRY["evaluator"], result, [], [], study, analyses)
-    assert tuple(drawn) == charts.names(ENTRY["evaluator"])
+    assert result["instruments"] == ["calibration"]
+    result["instruments"] = []  # its chart has its own test
+    drawn = charts.draw(result, along(ENTRY, analyses))
+    assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]
@@ -298,21 +282,21 @@ def test_charts(gate):
     assert ("no plane passes the gate" in svg) is not gate
     del analyses["all-plain"]
     with pytest.raises(charts.ChartDataError, match="all-plain"):
-        charts.draw(ENTRY["evaluator"], result, [], [], study, analyses)
+        charts.draw(result, along(ENTRY, analyses))
 
 
-@pytest.mark.usefixtures("calibrated")
 @pytest.mark.parametrize("places", [slice(0, 1), slice(None)])
 def test_places_where_no_mode_relaxes_are_left_out_of_the_prediction(places):
     analyses = {run: [{"planes": planes(trajectory=run)}] for run in ARMS.values()}
     study = {"rates": rates(), "power": None}
-    result = judge(NAME, ENTRY, gather(ENTRY, analyses=analyses, study=study), context())
+    result = judge(NAME, ENTRY, along(ENTRY, analyses, {"calibration": study}), context())
+    result["instruments"] = []
     for each in analyses.values():
         each[0]["planes"]["predicted"].values[places] = np.nan
         each[0]["planes"]["predicted_variance"].values[places] = np.nan
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        drawn = charts.draw(ENTRY["evaluator"], result, [], [], study, analyses)
+        drawn = charts.draw(result, along(ENTRY, analyses))
     for chart in drawn.values():
         text = json.dumps(chart.to_dict())
         assert "NaN" not in text

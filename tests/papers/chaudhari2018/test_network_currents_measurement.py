@@ -10,21 +10,22 @@ import xarray as xr
 from helpers import claims, one_thread  # noqa: F401
 
 from limitcycles.diffusion import curvature
+from limitcycles.judging import measuring
 from limitcycles.papers.chaudhari2018.network_currents import measure as module
 from limitcycles.papers.chaudhari2018.network_currents.planes import detections, slope
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.statistics import currents
 from limitcycles.statistics.stationarity import halves
 from limitcycles.training import networks
-from limitcycles.training.trajectories import analysis as analyses
+from limitcycles.training.trajectories.reading import after_transient
 
 PARAMETERS = claims()["network-currents"]["rule_parameters"]
 SETTINGS = {"seed": 0, "calibration_runs": 2000}
 
 
 def analyse(trajectory, data=None) -> dict[str, xr.Dataset]:
-    return analyses.run(
-        "network_currents", trajectory, case.dataset() if data is None else data, SETTINGS
+    return measuring.of_trajectory(
+        "network-currents", trajectory, case.dataset() if data is None else data, SETTINGS
     )
 
 
@@ -50,7 +51,7 @@ def test_what_is_there(long):
     start = round(0.1 * 9999)
     assert planes.attrs["epochs"] == 10000 - start == trajectory.sizes["epoch"] - start
     assert places["at"].values.tolist() == [start, (start + 9999) // 2, 9999]
-    assert places["at"].values[0] == analyses.after_transient(trajectory)
+    assert places["at"].values[0] == after_transient(trajectory)
     assert (np.diff(places["curvature"].values[0][:6]) <= 0).all()
     assert sum(part.nbytes for part in parts.values()) < 2e6
     for name, variable in planes.data_vars.items():
@@ -66,7 +67,7 @@ def test_what_is_there(long):
 def test_numbers_are_those_of_the_series_functions(long):
     trajectory, parts = long
     planes = parts["planes"]
-    start = analyses.after_transient(trajectory)
+    start = after_transient(trajectory)
     sight = module.Sight(
         trajectory, case.dataset(), case.run(9999, 0.005, sampler="with-replacement"), 0.005, 0
     )

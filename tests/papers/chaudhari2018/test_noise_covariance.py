@@ -1,4 +1,4 @@
-"""The verdicts on the covariance of mini-batch gradients from made-up studies."""
+"""The verdicts on the covariance of mini-batch gradients from made-up measurements."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 SAMPLINGS = ("with-replacement", "without-replacement")
@@ -69,7 +71,7 @@ def study(**changes) -> dict[str, xr.Dataset]:
 
 def decide(found, name=NAMES[0]) -> dict:
     entry = LEDGER[name]
-    return judge(name, entry, gather(entry, study=found), context())
+    return judge(name, entry, gather(entry, measured=[found]), context())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -192,8 +194,8 @@ def test_a_few_repetitions_of_the_control_may_miss():
 @pytest.mark.parametrize("name", NAMES)
 def test_charts_are_drawn_from_the_study(name):
     found = study()
-    drawn = charts.draw(name, decide(found, name), [], [], found)
-    assert tuple(drawn) == charts.names(name)
+    drawn = charts.draw(decide(found, name), gather(LEDGER[name], measured=[found]))
+    assert tuple(drawn) == folders.charts("noise-covariance")
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]

@@ -5,8 +5,8 @@ import pytest
 import torch
 from helpers import one_thread  # noqa: F401
 
-from limitcycles.judging import studies
-from limitcycles.papers.chaudhari2018.noise_covariance import measure as study
+from limitcycles.judging import measuring
+from limitcycles.papers.chaudhari2018.noise_covariance import measure
 from limitcycles.theory import batch_noise
 
 SETTINGS = {"seed": 3, "systems": 3, "paths": 1000, "cells": 64}
@@ -14,7 +14,7 @@ SETTINGS = {"seed": 3, "systems": 3, "paths": 1000, "cells": 64}
 
 @pytest.fixture(scope="module")
 def parts():
-    return studies.run("noise_covariance", SETTINGS)
+    return measuring.of_theory("noise-covariance", SETTINGS)
 
 
 def test_every_batch_size_has_its_numbers(parts):
@@ -43,7 +43,7 @@ def test_the_claims_hold_and_the_other_sampler_does_not(parts):
 
 def test_half_widths_are_what_the_draws_were_counted_for(parts):
     half = (parts["network"]["high"] - parts["network"]["low"]) / 2
-    np.testing.assert_allclose(half, study.AIM * 20**0.25, rtol=0.3)
+    np.testing.assert_allclose(half, measure.AIM * 20**0.25, rtol=0.3)
 
 
 def test_enumeration_agrees_with_its_own_formula_alone(parts):
@@ -71,12 +71,12 @@ def test_draws_needed_by_a_simulated_variance():
         drawn = centred[rng.integers(50, size=(200_000, batch))].mean(1)
         squares = (drawn**2).sum(1)
         expected = (1.96 * squares.std() / squares.mean() / 0.03) ** 2
-        assert study.draws_needed(rows, batch, 0.03) == pytest.approx(expected, rel=0.05)
+        assert measure.draws_needed(rows, batch, 0.03) == pytest.approx(expected, rel=0.05)
 
 
 def test_batches_are_those_of_training():
     def drawn(sampling):
-        return study.first_batches(sampling, 20, 15, 400, torch.Generator().manual_seed(0))
+        return measure.first_batches(sampling, 20, 15, 400, torch.Generator().manual_seed(0))
 
     distinct = [len(set(row)) for row in drawn("without-replacement").tolist()]
     assert set(distinct) == {15}
@@ -85,9 +85,9 @@ def test_batches_are_those_of_training():
 
 
 def test_equal_seeds_give_equal_gradients_and_others_do_not():
-    rows, attrs = study.network_gradients(3)
-    again, _ = study.network_gradients(3)
-    other, _ = study.network_gradients(4)
+    rows, attrs = measure.network_gradients(3)
+    again, _ = measure.network_gradients(3)
+    other, _ = measure.network_gradients(4)
     np.testing.assert_array_equal(rows, again)
     assert np.abs(rows - other).max() > 1e-3
     D = batch_noise.predicted_covariance(rows, 1, "with-replacement")

@@ -5,7 +5,8 @@ import pytest
 import xarray as xr
 from helpers import claims, context, gradients, one_thread, spectrum  # noqa: F401
 
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 from limitcycles.papers.chaudhari2018.noise_independent_of_weights import rule as noise
 from limitcycles.statistics.intervals import Estimate

@@ -1,4 +1,4 @@
-"""The verdict on Lemma 6 from made-up studies."""
+"""The verdict on Lemma 6 from made-up measurements."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 NAME = "potential-equals-loss-iff-isotropic"
@@ -53,7 +55,7 @@ def study(**changes) -> dict[str, xr.Dataset]:
 
 
 def decide(**changes) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, study=study(**changes)), context())
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[study(**changes)]), context())
 
 
 def agreeing(result: dict) -> list[str]:
@@ -115,15 +117,15 @@ def test_checks_can_fail():
     assert held["closed form and grid agree"]
     broken = study()
     broken["named"]["force_grid"] = broken["named"]["force_grid"] + 0.001
-    evidence = gather(ENTRY, study=broken)
+    evidence = gather(ENTRY, measured=[broken])
     checks = judge(NAME, ENTRY, evidence, context())["checks"]
     assert not next(c["holds"] for c in checks if c["name"] == "closed form and grid agree")
 
 
 def test_charts_are_drawn_from_the_study():
     result = decide(linear_commuting=(0.3, 0.0))
-    drawn = charts.draw(ENTRY["evaluator"], result, [], [], study(linear_commuting=(0.3, 0.0)))
-    assert tuple(drawn) == charts.names(ENTRY["evaluator"])
+    drawn = charts.draw(result, gather(ENTRY, measured=[study(linear_commuting=(0.3, 0.0))]))
+    assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from helpers import one_thread  # noqa: F401
 
-from limitcycles.judging import studies
-from limitcycles.papers.chaudhari2018.potential_equals_loss_iff_isotropic import measure as study
+from limitcycles.judging import measuring
+from limitcycles.papers.chaudhari2018.potential_equals_loss_iff_isotropic import measure
 
 SETTINGS = {"seed": 3, "systems": 3, "paths": 1000, "cells": 64}
 
 
 @pytest.fixture(scope="module")
 def found():
-    return studies.run("potential_and_loss", SETTINGS)
+    return measuring.of_theory("potential-equals-loss-iff-isotropic", SETTINGS)
 
 
 def test_a_residual_is_what_least_squares_leave():
@@ -23,8 +23,8 @@ def test_a_residual_is_what_least_squares_leave():
     left = np.linalg.lstsq(columns, np.sqrt(weights) * phi, rcond=None)[1][0]
     spread = np.sum(weights * (phi - np.sum(weights * phi)) ** 2)
     expected = np.sqrt(left / spread)
-    assert study.affine_residual(phi, loss, weights) == pytest.approx(expected, rel=1e-10)
-    assert study.affine_residual(3 - 2 * loss, loss, weights) < 1e-12
+    assert measure.affine_residual(phi, loss, weights) == pytest.approx(expected, rel=1e-10)
+    assert measure.affine_residual(3 - 2 * loss, loss, weights) < 1e-12
 
 
 def test_linear_numbers_are_those_of_a_gaussian_sample():
@@ -36,7 +36,7 @@ def test_linear_numbers_are_those_of_a_gaussian_sample():
     phi = np.einsum("ni,ij,nj->n", x, precision, x) / 2
     loss = np.einsum("ni,ij,nj->n", x, F, x) / 2
     force = -x @ F + x @ precision @ D
-    numbers = study.linear_numbers(F, D)
+    numbers = measure.linear_numbers(F, D)
     ratio = np.sqrt((force**2).sum() / ((x @ F) ** 2).sum())
     expected = np.sqrt(1 - np.corrcoef(phi, loss)[0, 1] ** 2)
     assert numbers["force"] == pytest.approx(ratio, rel=5e-3)
@@ -82,6 +82,6 @@ def test_what_sympy_says(found):
 
 
 def test_equal_settings_give_equal_numbers(found):
-    again, other = study._random(SETTINGS), study._random(SETTINGS | {"seed": 4})
+    again, other = measure._random(SETTINGS), measure._random(SETTINGS | {"seed": 4})
     assert again.identical(found["random"])
     assert not np.array_equal(other["force"], found["random"]["force"])

@@ -1,4 +1,4 @@
-"""The verdicts on the temperature (Theorem 22, Remarks 25 and 26) from made-up studies."""
+"""The verdicts on the temperature (Theorem 22, Remarks 25 and 26) from made-up measurements."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 SAME, GROWS = "potential-independent-of-temperature", "out-of-equilibrium-grows"
@@ -64,7 +66,7 @@ def study(differences=None, slopes=None, **changes) -> dict[str, xr.Dataset]:
 
 def decide(claim, **changes) -> dict:
     entry = LEDGER[claim]
-    return judge(claim, entry, gather(entry, study=study(**changes)), context())
+    return judge(claim, entry, gather(entry, measured=[study(**changes)]), context())
 
 
 def all_but(value, *names) -> dict:
@@ -97,8 +99,8 @@ class TestPotential:
         )
 
         def verdict(value):
-            evidence = gather(LEDGER[SAME], study=study(differences=all_but(value)))
-            return potential_independent.evaluate(LEDGER[SAME], evidence).verdict
+            evidence = gather(LEDGER[SAME], measured=[study(differences=all_but(value))])
+            return potential_independent.judge(LEDGER[SAME], evidence).verdict
 
         assert verdict(0.1) == CONTRADICTED
         assert verdict(0.09) == NOT_REPRODUCED
@@ -145,7 +147,7 @@ class TestGrowth:
         entry = LEDGER[GROWS]
         for share, verdict in ((0.21, WITH_CAVEAT), (0.19, REPRODUCED)):
             found["shifts"]["error"][0, 0] = share * least
-            result = judge(GROWS, entry, gather(entry, study=found), context())
+            result = judge(GROWS, entry, gather(entry, measured=[found]), context())
             assert result["verdict"] == verdict
 
     @pytest.mark.parametrize("changes", [{"slopes": {"still": 1.0}}, {"stretch": 1.05}])
@@ -171,9 +173,9 @@ class TestGrowth:
 def test_charts_are_drawn_from_the_study(claim, change):
     found = study(differences=all_but(change, *FREE) if change else {}, slopes={"constant": change})
     entry = LEDGER[claim]
-    result = judge(claim, entry, gather(entry, study=found), context())
-    drawn = charts.draw(entry["evaluator"], result, [], [], found)
-    assert tuple(drawn) == charts.names(entry["evaluator"])
+    result = judge(claim, entry, gather(entry, measured=[found]), context())
+    drawn = charts.draw(result, gather(entry, measured=[found]))
+    assert tuple(drawn) == folders.charts(claim)
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]

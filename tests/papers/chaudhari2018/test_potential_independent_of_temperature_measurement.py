@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import one_thread  # noqa: F401
 
-from limitcycles.papers.chaudhari2018.potential_independent_of_temperature import measure as study
+from limitcycles.papers.chaudhari2018.potential_independent_of_temperature import measure
 from limitcycles.theory import systems, two_grids
 
 SETTINGS = {"seed": 0, "cells": 64, "paths": 1000, "systems": 3}
@@ -13,24 +13,24 @@ SETTINGS = {"seed": 0, "cells": 64, "paths": 1000, "systems": 3}
 @pytest.fixture(scope="module")
 def potentials():
     with pytest.MonkeyPatch.context() as patch:
-        few = {name: study.POTENTIALS[name] for name in ("linear", "rotational", "control")}
-        patch.setattr(study, "POTENTIALS", few)
-        yield study._potentials(64)
+        few = {name: measure.POTENTIALS[name] for name in ("linear", "rotational", "control")}
+        patch.setattr(measure, "POTENTIALS", few)
+        yield measure._potentials(64)
 
 
 @pytest.fixture(scope="module")
 def shifts():
     with pytest.MonkeyPatch.context() as patch:
-        few = {name: study.SHIFTS[name] for name in ("constant", "line", "still")}
-        patch.setattr(study, "SHIFTS", few)
-        yield study._shifts(64, study.SHIFT_TEMPERATURES)
+        few = {name: measure.SHIFTS[name] for name in ("constant", "line", "still")}
+        patch.setattr(measure, "SHIFTS", few)
+        yield measure._shifts(64, measure.SHIFT_TEMPERATURES)
 
 
 def test_temperatures_span_two_decades():
-    T = study.TEMPERATURES
+    T = measure.TEMPERATURES
     assert T[-1] / T[0] == pytest.approx(100)
-    np.testing.assert_allclose(T[study.DECADE :] / T[: -study.DECADE], 10)
-    assert study.SHIFT_TEMPERATURES[-1] / study.SHIFT_TEMPERATURES[0] == pytest.approx(10)
+    np.testing.assert_allclose(T[measure.DECADE :] / T[: -measure.DECADE], 10)
+    assert measure.SHIFT_TEMPERATURES[-1] / measure.SHIFT_TEMPERATURES[0] == pytest.approx(10)
 
 
 def test_a_potential_that_keeps_its_shape_and_one_that_does_not(potentials):
@@ -101,7 +101,7 @@ def test_sharpened_modes_are_those_of_a_known_density():
 
 def test_fitted_boxes_hold_the_density():
     system = systems.rotating_wells(temperature=0.1)
-    (left, right), (low, high) = two_grids.fitted(system, study.start_box(0.1))
+    (left, right), (low, high) = two_grids.fitted(system, measure.start_box(0.1))
     points = np.array([[x, 0.0] for x in (left, right)] + [[0.0, y] for y in (low, high)])
     assert (system.potential(points) > 0.1 * 9).all()  # Φ ≥ 9 T at the sides
     assert -2.6 < left < -1.5
@@ -110,8 +110,8 @@ def test_fitted_boxes_hold_the_density():
 
 def test_the_study_rounds_the_cells(monkeypatch):
     seen = []
-    monkeypatch.setattr(study, "_potentials", lambda cells: seen.append(cells))
-    monkeypatch.setattr(study, "_shifts", lambda cells, temperatures: seen.append(cells))
+    monkeypatch.setattr(measure, "_potentials", lambda cells: seen.append(cells))
+    monkeypatch.setattr(measure, "_shifts", lambda cells, temperatures: seen.append(cells))
     for cells in (66, 96, 256, 512):
-        study.study(SETTINGS | {"cells": cells})
+        measure.measure(SETTINGS | {"cells": cells})
     assert seen[::3] == [64, 96, 128, 256]

@@ -5,7 +5,8 @@ import pytest
 from helpers import claims, context, one_thread, spectrum  # noqa: F401
 
 from limitcycles.judging import wording
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 from limitcycles.papers.chaudhari2018.rank import checks
 from limitcycles.papers.chaudhari2018.rank import rule as rank

@@ -1,4 +1,4 @@
-"""The verdict on Lemma 2 from made-up studies."""
+"""The verdict on Lemma 2 from made-up measurements."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import xarray as xr
 from helpers import claims, context
 
 from limitcycles import charts
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 
 NAME = "sde-limit"
@@ -61,7 +63,7 @@ def study(**slopes) -> dict[str, xr.Dataset]:
 
 
 def decide(found) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, study=found), context())
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[found]), context())
 
 
 def check(result, words) -> dict:
@@ -152,8 +154,8 @@ def test_checks_can_fail(part_, name, value, words):
 
 def test_charts_are_drawn_from_the_study():
     found = study(skewed={"z³": (0.05, 0.02, 0.08)})
-    drawn = charts.draw(NAME, decide(found), [], [], found)
-    assert tuple(drawn) == charts.names(NAME)
+    drawn = charts.draw(decide(found), gather(ENTRY, measured=[found]))
+    assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()
         assert spec["title"]

@@ -5,15 +5,15 @@ import pytest
 import scipy.integrate
 from helpers import one_thread  # noqa: F401
 
-from limitcycles.judging import studies
-from limitcycles.papers.chaudhari2018.sde_limit import measure as study
+from limitcycles.judging import measuring
+from limitcycles.papers.chaudhari2018.sde_limit import measure
 
 SETTINGS = {"seed": 3, "systems": 3, "paths": 2000, "cells": 64}
 
 
 @pytest.fixture(scope="module")
 def parts():
-    return studies.run("sde_limit", SETTINGS)
+    return measuring.of_theory("sde-limit", SETTINGS)
 
 
 def test_every_system_has_its_numbers(parts):
@@ -27,7 +27,7 @@ def test_every_system_has_its_numbers(parts):
 def test_mean_and_variance_by_hand(parts):
     """One Hessian: mean (1 − η)^n and Var 2T Σ η (1 − η)^{2i}, D = 1; z starts at 1."""
     errors = parts["errors"].sel(system="skewed")
-    for rate, batch in zip(study.RATES, study.BATCHES, strict=True):
+    for rate, batch in zip(measure.RATES, measure.BATCHES, strict=True):
         steps = round(1.28 / rate)
         mean = (1 - rate) ** steps
         variance = 2 * rate * sum((1 - rate) ** (2 * i) for i in range(steps))
@@ -63,9 +63,9 @@ def test_what_is_left_over_is_that_of_the_infinitely_divisible_limit(
 
 
 def test_extrapolation_of_a_polynomial():
-    rates = np.array(study.RATES)
+    rates = np.array(measure.RATES)
     errors = np.stack([3 + rates - 2 * rates**2 + rates**4, rates**3])
-    rest, uncertainty = study.left_over(errors)
+    rest, uncertainty = measure.left_over(errors)
     np.testing.assert_allclose(rest, [3, 0], atol=1e-12)
     assert uncertainty[0] > 1e-8 > uncertainty[1]
 
@@ -93,9 +93,9 @@ def test_controls_behave(parts):
 
 
 def test_equal_settings_give_equal_numbers(parts):
-    errors, _, _ = study._system("double-well", SETTINGS)
+    errors, _, _ = measure._system("double-well", SETTINGS)
     mine = parts["errors"].sel(system="double-well")
-    other, _ = study._sampled("double-well", SETTINGS | {"seed": 4})
+    other, _ = measure._sampled("double-well", SETTINGS | {"seed": 4})
     np.testing.assert_array_equal(errors["sampled"], mine["sampled"])
     np.testing.assert_array_equal(errors["error"], mine["error"])
     assert not np.array_equal(other, mine["sampled"])

@@ -6,7 +6,8 @@ from helpers import claims, config, context, run, spectrum
 from scipy.stats import kendalltau
 
 from limitcycles.configuration import settings
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, WITH_CAVEAT
 from limitcycles.papers.chaudhari2018.spectrum_ranks_architectures import (
     rank_correlation as correlation,
@@ -215,7 +216,10 @@ class TestWithinDatasets:
     def test_a_dataset_keeps_the_seeds_that_its_own_networks_have(self):
         found = evidence(UP, UP)
         found.runs[NAMES[0]] = found.runs[NAMES[0]][:2]
-        checks = {c["name"]: c for c in judge("c", FEW, found, context())["checks"]}
+        checks = {
+            c["name"]: c
+            for c in judge("spectrum-ranks-architectures", FEW, found, context())["checks"]
+        }
         assert checks["all networks, 100 %"]["statistic"]["n"] == 2
         assert checks["mnist-7x7, 100 %"]["statistic"]["n"] == 3
 
@@ -301,19 +305,19 @@ class TestControls:
 
 def test_networks_are_ranked_by_the_seeds_that_all_have():
     found = evidence(UP, UP)
-    whole = judge("c", FEW, found, context())
+    whole = judge("spectrum-ranks-architectures", FEW, found, context())
     found.runs[NAMES[0]] = found.runs[NAMES[0]][:2]  # the third seed is not run
     found.spectra[NAMES[0]] = {k: v[:2] for k, v in found.spectra[NAMES[0]].items()}
-    fewer = judge("c", FEW, found, context())
+    fewer = judge("spectrum-ranks-architectures", FEW, found, context())
     assert (whole["statistic"]["n"], fewer["statistic"]["n"]) == (3, 2)
     found.runs[NAMES[1]] = found.runs[NAMES[1]][2:]
     with pytest.raises(LimitcyclesError, match="no seed in common"):
-        judge("c", FEW, found, context())
+        judge("spectrum-ranks-architectures", FEW, found, context())
 
 
 def test_arms_that_are_not_there_are_left_out():
     absent = dict.fromkeys(["allcnn-text", *CNN], "not run at this scale")
-    result = judge("c", WHOLE, evidence(UP, UP), context(absent=absent))
+    result = judge("spectrum-ranks-architectures", WHOLE, evidence(UP, UP), context(absent=absent))
     assert result["verdict"] == WITH_CAVEAT
     assert result["caveat"] == f"{', '.join(absent)}: not run at this scale"
     assert [a["name"] for a in result["arms"]] == NAMES
@@ -321,7 +325,7 @@ def test_arms_that_are_not_there_are_left_out():
 
 def test_one_network_cannot_be_ranked():
     absent = dict.fromkeys(list(LEDGER["arms"])[1:], "not run at this scale")
-    result = judge("c", WHOLE, evidence(UP, UP), context(absent=absent))
+    result = judge("spectrum-ranks-architectures", WHOLE, evidence(UP, UP), context(absent=absent))
     assert (result["verdict"], result["caveat"]) == (NOT_TESTED, None)
     assert "fewer than two networks" in result["reason"]
 
@@ -330,4 +334,4 @@ def test_a_number_that_is_not_finite_is_named():
     found = evidence(UP, UP)
     found.spectra["fc-16"][100][1].attrs["rank_float32"] = np.nan
     with pytest.raises(LimitcyclesError, match=r"spectrum of D at 100 % of fc-16 .*leading"):
-        judge("c", FEW, found, context())
+        judge("spectrum-ranks-architectures", FEW, found, context())

@@ -10,8 +10,9 @@ import xarray as xr
 from helpers import claims, context, one_thread  # noqa: F401
 
 from limitcycles import charts
-from limitcycles.judging import wording
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging import folders, wording
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -90,8 +91,12 @@ def scattered(size: float, seed: int):
     return np.exp(size * np.random.default_rng(seed).standard_normal((len(MEANS), 2)))
 
 
+def shown(tables, entry=ENTRY):
+    return gather(entry, measured=[{"noise": table} for table in tables])
+
+
 def result_of(tables, entry=ENTRY):
-    return judge(CLAIM, entry, gather(entry, late_noise=tables), context())
+    return judge(CLAIM, entry, shown(tables, entry), context())
 
 
 def decide(law, scatter=0.01, seeds=3):
@@ -319,13 +324,13 @@ class TestCharts:
         result = result_of(tables)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            found = charts.draw(CLAIM, result, [], [], late_noise=tables)
+            found = charts.draw(result, shown(tables))
         return result, {name: chart.to_dict() for name, chart in found.items()}
 
     def test_all(self):
         tables = [late(lambda r, m, s=s: r**2 * m * scattered(0.1, s), s) for s in range(3)]
         result, specs = self.drawn(tables)
-        assert tuple(specs) == charts.names(CLAIM)
+        assert tuple(specs) == folders.charts(CLAIM)
         for spec in specs.values():
             svg = vl_convert.vegalite_to_svg(spec)
             assert spec["description"].endswith(".")
@@ -363,4 +368,4 @@ class TestCharts:
         tables = [late(lambda r, m: r * m * scattered(0.1, 0))]
         result = result_of(tables)
         with pytest.raises(charts.ChartDataError, match="no run 'cnn-12'"):
-            charts.draw(CLAIM, result, [], [], late_noise=[tables[0].sel(setting=RUNS[:2])])
+            charts.draw(result, shown([tables[0].sel(setting=RUNS[:2])]))

@@ -57,7 +57,7 @@ def spectra(runs, **means):
 
 def measured(runs, data, settings=SETTINGS, **means):
     its = list(runs.values()), spectra(runs, **means)
-    return late_noise.measure(*its, {"digits": data}, settings, 0, device="cpu")
+    return late_noise.measure(*its, {"digits": data}, settings, 0, device="cpu")["noise"]
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_asked_to_end_it_saves_and_goes_on_to_the_same_bits(result, runs, data, 
         reached.append(str(caught.value))
         assert len(list(tmp_path.glob("checkpoint-*.pt"))) == 1
     capsys.readouterr()
-    found = late_noise.measure(*its, device="cpu", state=tmp_path)
+    found = late_noise.measure(*its, device="cpu", state=tmp_path)["noise"]
     assert found.identical(result)
     assert len(set(reached)) > 1
     line, bar, *_ = capsys.readouterr().err.splitlines()

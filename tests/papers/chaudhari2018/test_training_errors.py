@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers import claims, context, run
 
-from limitcycles.judging.judge import gather, judge
+from limitcycles.judging.evidence import gather
+from limitcycles.judging.judge import judge
 from limitcycles.judging.result import NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
 from limitcycles.papers.chaudhari2018.training_errors import rule as training_errors
 from limitcycles.runtime.errors import LimitcyclesError

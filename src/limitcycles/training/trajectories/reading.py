@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,22 @@ def values(
         row = start + int(np.argwhere(~good)[0, 0])
         raise _damaged(trajectory, f"row {row} of `{name}` is missing or not finite")
     return found
+
+
+def training_of(trajectory: xr.Dataset) -> dict:
+    """The section `training` of the settings that the trajectory was recorded with."""
+    return json.loads(trajectory.attrs["settings"])["training"]
+
+
+def after_transient(trajectory: xr.Dataset) -> int:
+    """The epoch after which the learning rate is constant: where every measurement begins.
+
+    It is the last step of the schedule: the weights after this epoch are the last ones that the
+    rate before had a part in.
+    """
+    training = training_of(trajectory)
+    at = training["learning_rate"]["at"]
+    return round(at[-1] * training["epochs"]) if at else 0
 
 
 def _damaged(trajectory: xr.Dataset, how: str) -> StorageError:

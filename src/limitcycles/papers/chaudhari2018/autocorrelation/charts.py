@@ -9,6 +9,7 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import CATEGORY, dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.papers.chaudhari2018.autocorrelation.rule import (
     BEYOND,
     BOTH,
@@ -40,15 +41,13 @@ SHORT = {WALK: "random walk", OU: "Ornstein–Uhlenbeck", NOISE: "epoch-noise"}
 SMALL, EXAMPLES = 290, 3
 
 
-def draw(
-    result: dict[str, Any], analyses: Analyses, study: dict[str, xr.Dataset] | None
-) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from the analyses of its trajectories."""
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, from the measurements of its trajectories."""
     deciding = [arm for arm in result["arms"] if arm["name"] in DECIDING]
     return {
-        "autocorrelation-paper": _paper(result, deciding, analyses),
+        "autocorrelation-paper": _paper(result, deciding, evidence.by_arm),
         "autocorrelation-nulls": _shares(result),
-        "example-weights": _examples(deciding, analyses),
+        "example-weights": _examples(deciding, evidence.by_arm),
     }
 
 
@@ -71,12 +70,12 @@ def _strokes(names: list[str], dashes: list[list[int]]) -> dict[str, Any]:
     }
 
 
-def _paper(result: dict[str, Any], arms: list[dict], analyses: Analyses) -> alt.TopLevelMixin:
+def _paper(result: dict[str, Any], arms: list[dict], by_arm: Analyses) -> alt.TopLevelMixin:
     level = data.paper_value(result, "level of the bands")
     enough = data.rule_parameter(result, "weights_percent")
     panels, facts = [], []
     for arm in arms:
-        lags = analyses[arm["run"]][0]["lags"]
+        lags = by_arm[arm["name"]][0]["lags"]
         share, both = (
             wording.number(data.statistic(result, arm, key)["value"])
             for key in ("lags outside the white-noise bands, mean", BOTH)
@@ -220,10 +219,10 @@ def _points(result: dict[str, Any], arms: list[dict], keys: list[str], step: int
     )
 
 
-def _examples(arms: list[dict], analyses: Analyses) -> alt.TopLevelMixin:
+def _examples(arms: list[dict], by_arm: Analyses) -> alt.TopLevelMixin:
     rows, left = [], 0
     for arm in arms:
-        one = analyses[arm["run"]][0]
+        one = by_arm[arm["name"]][0]
         lags, reach = one["lags"], one["weights"]["reach"]
         row = []
         for k in range(0, lags.sizes["example"], 2)[:EXAMPLES]:

@@ -8,13 +8,14 @@ import xarray as xr
 from limitcycles.papers.chaudhari2018.autocorrelation.envelopes import examine
 from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
-from limitcycles.training.trajectories.analysis import after_transient
-from limitcycles.training.trajectories.reading import read
+from limitcycles.training.trajectories.reading import after_transient, read
+
+READS = ("series.seed",)
 
 ROWS = 4096  # epochs that are read at once
 
 
-def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict[str, xr.Dataset]:
+def measure(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict[str, xr.Dataset]:
     """Autocorrelations of all weights after the transient, against bands and envelopes.
 
     Parts: `weights` and `lags`, with all that `_autocorrelation.examine` says of them.

@@ -10,13 +10,13 @@ import xarray as xr
 from scipy import stats
 
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic
 from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
-    Evidence,
     Outcome,
     arm,
     check,
@@ -28,6 +28,9 @@ from limitcycles.papers.chaudhari2018.autocorrelation.envelopes import examine
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.statistics import nulls
 from limitcycles.statistics.intervals import PERCENT
+
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("level", "weights_percent", "within_percent")
 
 DECIDING = ("text", "code")
 WALK, OU, NOISE = "random-walk", "ornstein-uhlenbeck", "epoch-noise"
@@ -47,13 +50,13 @@ STEADY, RATIO = "weights with equal halves", "weights whose variance ratio is no
 CONTROL_SHAPE = (1000, 60)  # epochs and weights
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """An arm agrees where at least `weights_percent` leave the envelopes of both nulls."""
     parameters = entry["rule_parameters"]
     weights = {
-        name: [parts["weights"] for parts in evidence.analyses[name]]
+        name: [parts["weights"] for parts in evidence.by_arm[name]]
         for name in entry["arms"]
-        if evidence.analyses.get(name)
+        if evidence.by_arm.get(name)
     }
     deciding = {name: weights[name] for name in DECIDING if name in weights}
     some_run(DECIDING, weights)

@@ -1,5 +1,7 @@
 """Chart of the calibration of the detector of currents, on processes whose answer is known."""
 
+from typing import Any
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -8,8 +10,10 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.statistics.intervals import exact_binomial
 
+NAMES = ("calibration",)
 KINDS = {
     "gated": "interval, of runs that pass the gate",
     "ungated": "interval, of all runs, without the gate",
@@ -19,16 +23,22 @@ PREDICTED, MEASURED = "predicted, interval alone", "interval"
 LONG, RULE = "interval, more runs", "interval and surrogates, more runs (the rule)"
 
 
-def chart(
-    rates: xr.Dataset,
-    power: xr.Dataset,
-    false_alarms: float = 5.0,
-    error: float = 1.0,
-    asked: float = 90.0,
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Chart of the instrument, against what the rule of the claim asks for.
+
+    `result` is that of a claim that names the instrument, or its entry in the ledger.
+    """
+    asked = (100 * data.rule_parameter(result, key) for key in ("false_alarms", "error", "power"))
+    parts_of = evidence.instruments["calibration"]
+    return {"calibration": _chart(parts_of["rates"], parts_of["power"], *asked)}
+
+
+def _chart(
+    rates: xr.Dataset, power: xr.Dataset, false_alarms: float, error: float, asked: float
 ) -> alt.TopLevelMixin:
     """False alarms of each process without a current, and power on the driven one.
 
-    `rates` and `power` are the parts of the study `calibration`. The rule asks for a share of
+    `rates` and `power` are the parts of the measurement. The rule asks for a share of
     `false_alarms` with at most that `error`, and for a power of at least `asked` (percent).
     """
     nulls = rates.sel(process=~rates["current"].values)

@@ -29,6 +29,8 @@ from limitcycles.statistics import detection
 from limitcycles.statistics.intervals import exact_binomial
 from limitcycles.statistics.long_run import BATCHES
 
+READS = ("series.seed", "series.calibration_runs")
+
 DRIVEN = "driven OU"
 LEVEL = 0.95  # of the detector, and of the intervals of its rates
 SHIFT, RATIO = 0.5, 1.5  # of its gate
@@ -36,7 +38,7 @@ STRENGTHS = np.linspace(0, 2 * STRENGTH, 7)
 SHARE = 10  # one run in so many for each strength
 
 
-def study(settings: dict) -> dict[str, xr.Dataset]:
+def measure(settings: dict) -> dict[str, xr.Dataset]:
     """Run the detector on every process; `settings` has `seed` and `calibration_runs`.
 
     Part `rates`, by `process`: bool `current`, whether it has one (`driven OU` only), and shares of

@@ -10,16 +10,17 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import CATEGORY, dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 
 NAMES = ("share-closed", "returns", "orbits-3d")
 
 
-def draw(result: dict[str, Any], study: dict[str, xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from its study."""
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, from its measurement."""
     return {
-        "share-closed": _shares(result, study["trajectories"]),
-        "returns": _returns(result, study["returns"]),
-        "orbits-3d": _orbits(study["orbits"]),
+        "share-closed": _shares(result, evidence.parts["trajectories"]),
+        "returns": _returns(result, evidence.parts["returns"]),
+        "orbits-3d": _orbits(evidence.parts["orbits"]),
     }
 
 

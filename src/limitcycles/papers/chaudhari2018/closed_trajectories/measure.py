@@ -21,6 +21,8 @@ from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
 from limitcycles.theory import flows, systems
 
+READS = ("theory.seed", "theory.systems")
+
 TIME, LONG = 100.0, 200.0
 STRICT, LOOSE = 1e-6, 1e-3
 RTOL = 1e-9
@@ -66,7 +68,7 @@ def cases() -> dict[str, Case]:
     }
 
 
-def study(settings: dict) -> dict[str, xr.Dataset]:
+def measure(settings: dict) -> dict[str, xr.Dataset]:
     """`systems`/2 trajectories of each field from random starts, for a time of 100.
 
     Part `trajectories`, by `system`: `dimension`, `meets` (Assumption 4 and e^{−Φ/T} stationary,

@@ -6,13 +6,13 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import MEDIAN, UNTOLD, counted, single
 from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
-    Evidence,
     Outcome,
     arm,
     check,
@@ -20,13 +20,27 @@ from limitcycles.judging.result import (
     positive,
 )
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("distance_percent", "closed_percent", "open_percent", "strict_distance", "time")
+ARMS = (
+    "rotational-ou",
+    "linear-non-commuting",
+    "rotating-wells",
+    "example-19",
+    "rotational-ou-3d",
+    "sphere-flow",
+    "torus-flow",
+    "two-rotations",
+    "coupled-oscillators",
+)
+
 LEVEL = 0.95  # of the intervals of shares, which do not decide
 RATIONAL, POSITIVE, NEGATIVE = "two-rotations-3-2", "pure-rotation", "slow-spiral"
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """The verdict of the strict rule; what the rule alone would say is a check."""
-    rule, paths = entry["rule_parameters"], evidence.study["trajectories"]
+    rule, paths = entry["rule_parameters"], evidence.parts["trajectories"]
     strict = {n: share(paths, n, "strict", rule["strict_distance"]) for n in paths["system"].values}
     loose = {n: share(paths, n, "loose", rule["distance_percent"] / 100) for n in strict}
     second = {n: share(paths, n, "second", rule["strict_distance"]) for n in strict}

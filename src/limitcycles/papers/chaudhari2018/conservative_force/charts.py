@@ -8,6 +8,7 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 
 NAMES = ("three-numbers", "energy-and-free-energy")
 FLOOR = 1e-5  # what is smaller is drawn here
@@ -19,9 +20,9 @@ LABELS = {
 MEETS = {1: "meets Assumption 4", 0: "does not", -1: "does not"}
 
 
-def draw(result: dict[str, Any], study: dict[str, xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from its study."""
-    moving = study["systems"].sel(system=study["systems"]["force"] > 0)
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, from its measurement."""
+    moving = evidence.parts["systems"].sel(system=evidence.parts["systems"]["force"] > 0)
     return {
         "three-numbers": _numbers(result, moving),
         "energy-and-free-energy": _energy(result, moving),

@@ -16,6 +16,8 @@ from limitcycles.runtime.seeds import stream
 from limitcycles.theory import systems, two_grids
 from limitcycles.theory.fokker_planck import analysis
 
+READS = ("theory.seed", "theory.cells")
+
 SIDE = {3: 48, 4: 26}  # points a side of the sums over known fields; d = 2: `cells`
 BOX = {  # of its own box, as long as the density needs
     "coupled_oscillators": 0.75,
@@ -63,7 +65,7 @@ SYSTEMS = {
 }
 
 
-def study(settings: dict) -> dict[str, xr.Dataset]:
+def measure(settings: dict) -> dict[str, xr.Dataset]:
     """Four numbers for every system with a steady state, weighted with ρ^ss.
 
     Part `systems`, by system, with its `family`. `divergence` √(E(∇·j)²/E‖∂j‖²), `cosine`
@@ -110,8 +112,8 @@ class Fields:
     temperature: float
 
 
-def measure(fields: Fields, rng: np.random.Generator) -> dict[str, float]:
-    """The four numbers of `study` for one force; random are the wave vectors k and phases."""
+def numbers_of(fields: Fields, rng: np.random.Generator) -> dict[str, float]:
+    """The four numbers of `measure` for one force; random are the wave vectors k and phases."""
     w, j, T = fields.weights, fields.force, fields.temperature
     spill = np.trace(fields.derivatives, axis1=-2, axis2=-1)
     size = np.sum(w * (fields.derivatives**2).sum((-2, -1)))
@@ -196,12 +198,12 @@ def _one(system: systems.System, settings: dict, name: str) -> dict:
     fine = coarse = missing
     if d == 2 and not still and name not in UNRESOLVED:
         fields = [grid_fields(system, found) for found in two_grids.pair(system, cells, box)]
-        fine, coarse = (measure(f, np.random.default_rng(seed)) for f in fields)
+        fine, coarse = (numbers_of(f, np.random.default_rng(seed)) for f in fields)
     if still:
         numbers, force = dict.fromkeys(NUMBERS, 0.0), 0.0
     else:
         used = known_fields(system, SIDE.get(d, cells), box) if known else fields[0]
-        numbers, force = measure(used, np.random.default_rng(seed)), _size(system, used)
+        numbers, force = numbers_of(used, np.random.default_rng(seed)), _size(system, used)
         if force < NO_FORCE:
             numbers = dict.fromkeys(NUMBERS, 0.0)
     row["force"] = force
@@ -242,7 +244,7 @@ def _controls(settings: dict) -> xr.Dataset:
         fields.temperature,
     )
     seed = stream(settings["seed"], "waves of the controls")
-    rows = [measure(f, np.random.default_rng(seed)) for f in (fields, radial)]
+    rows = [numbers_of(f, np.random.default_rng(seed)) for f in (fields, radial)]
     return xr.Dataset(
         {key: ("control", [row[key] for row in rows]) for key in NUMBERS},
         coords={"control": ["rotation", "with a radial part"]},

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest
 from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
-    Evidence,
     Outcome,
     arm,
     check,
@@ -21,6 +21,11 @@ from limitcycles.judging.result import (
 )
 from limitcycles.judging.wording import listed
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("zero", "not_zero")
+PAPER = ("mean |cos(j, ∇Φ)|",)
+ARMS = ("paper", "linear", "built", "equilibrium", "general")
+
 NAMES = {
     "cosine": "mean |cos(j, ∇Φ)|",
     "divergence": "∇·j relative to ∂j",
@@ -28,9 +33,9 @@ NAMES = {
 }
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Judge every system by its three numbers; an arm agrees where all of its systems do."""
-    parameters, systems = entry["rule_parameters"], evidence.study["systems"]
+    parameters, systems = entry["rule_parameters"], evidence.parts["systems"]
     paper = paper_value(entry, NAMES["cosine"])
     arms = []
     for name in entry["arms"]:
@@ -45,7 +50,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         verdict,
         worst,
         arms,
-        _controls(entry, evidence.study["controls"]),
+        _controls(entry, evidence.parts["controls"]),
         _checks(systems, parameters["zero"]),
         caveats,
     )

@@ -4,11 +4,11 @@ from typing import Any
 
 import altair as alt
 import pandas as pd
-import xarray as xr
 
 from limitcycles.charts import data, estimates, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 
 NAMES = ("moments", "log-ratios")
 
@@ -16,14 +16,12 @@ MOMENTS = ("mean eigenvalue", "std of eigenvalues")
 _RATIO = "log ratio of the "
 
 
-def draw(
-    result: dict[str, Any], spectra: list[xr.Dataset], runs: list[xr.Dataset]
-) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim; `runs` is not used."""
-    return {"moments": _moments(result, spectra), "log-ratios": _log_ratios(result)}
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim."""
+    return {"moments": _moments(result, evidence.spectra), "log-ratios": _log_ratios(result)}
 
 
-def _moments(result: dict[str, Any], spectra: list[xr.Dataset]) -> alt.TopLevelMixin:
+def _moments(result: dict[str, Any], spectra: data.Stores) -> alt.TopLevelMixin:
     charts, papers = [], []
     found: dict[str, list[str]] = {arm["name"]: [] for arm in result["arms"]}
     for moment in MOMENTS:

@@ -10,12 +10,12 @@ import xarray as xr
 
 from limitcycles.diffusion.matrix import Rows, exact
 from limitcycles.diffusion.spectrum import summarise
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic
 from limitcycles.judging.result import (
     CONTRADICTED,
     REPRODUCED,
     WITH_CAVEAT,
-    Evidence,
     NotRun,
     Outcome,
     arm,
@@ -38,6 +38,16 @@ from limitcycles.papers.chaudhari2018.diversity_raises_spectrum.pairs import (
 )
 from limitcycles.statistics.intervals import POSITIVE, REAL, estimate
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("level", "log_ratio")
+PAPER_OF_ARM = {
+    "mnist": "mean eigenvalue on MNIST",
+    "cifar10": "mean eigenvalue on CIFAR-10",
+    "cifar100": "mean eigenvalue on CIFAR-100",
+    "cifar10-augmented": "mean eigenvalue on augmented CIFAR-10",
+}
+EVIDENCE = ("spectra",)
+
 PAPER = {
     "mnist": "mean eigenvalue on MNIST",
     "cifar10": "mean eigenvalue on CIFAR-10",
@@ -59,7 +69,7 @@ EXCHANGES = 1000
 PLANTED = (400, 40, 1.5)  # examples and weights of the synthetic gradients, growth of their spread
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Log ratios of mean and std of the eigenvalues at the end of training, pair by pair."""
     parameters, last = entry["rule_parameters"], max(entry["snapshots"])
     spectra = {name: evidence.spectra[name][last] for name in entry["arms"]}

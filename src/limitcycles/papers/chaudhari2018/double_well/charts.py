@@ -10,24 +10,25 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import CATEGORY, dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.papers.chaudhari2018.double_well.fields import figure_4, orbits
 
 NAMES = ("figure-4", "orbits", "bifurcations", "return-map")
 KINDS = ("stable node", "stable focus", "weak focus", "saddle")
 
 
-def draw(result: dict[str, Any], study: dict[str, xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from its study."""
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, from its measurement."""
     return {
-        "figure-4": figure_4(study),
-        "orbits": orbits(study),
-        "bifurcations": _bifurcations(result, study),
-        "return-map": _return_map(study),
+        "figure-4": figure_4(evidence.parts),
+        "orbits": orbits(evidence.parts),
+        "bifurcations": _bifurcations(result, evidence.parts),
+        "return-map": _return_map(evidence.parts),
     }
 
 
-def _bifurcations(result: dict[str, Any], study: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
-    points = study["points"]
+def _bifurcations(result: dict[str, Any], measured: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
+    points = measured["points"]
     frame = points[["x1", "kind"]].to_dataframe().reset_index().dropna()
     frame["kind"] = frame["kind"].replace("centre", "weak focus")
     # The two wells are mirror images: the first coordinate tells them apart
@@ -65,7 +66,7 @@ def _bifurcations(result: dict[str, Any], study: dict[str, xr.Dataset]) -> alt.T
     lines.append(parts.vertical_line(focus, f"foci from {focus:.3f}", "threshold", y=288))
     lines.append(parts.vertical_line(meeting, f"wells meet at {meeting:.4f}", "threshold", y=288))
     chart = alt.layer(*lines, dots).properties(width=parts.WIDE, height=300)
-    exact = study["orbits"].attrs["pitchfork"]
+    exact = measured["orbits"].attrs["pitchfork"]
     caption = (
         "Critical points of f in Example 19 as λ grows (mirror images below and above). The wells "
         f"leave (±1, 0) at once, turn from nodes into foci at λ = {focus:.3f} and meet at the "
@@ -75,9 +76,9 @@ def _bifurcations(result: dict[str, Any], study: dict[str, xr.Dataset]) -> alt.T
     return dressed(chart, "Critical points as λ grows", caption)
 
 
-def _return_map(study: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
+def _return_map(measured: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
     names = {"lambda-1.5": "Example 19, λ = 1.5", "hopf_ring": "ring with a known cycle (control)"}
-    frame = study["turns"].to_dataframe().reset_index().dropna()
+    frame = measured["turns"].to_dataframe().reset_index().dropna()
     frame = pd.DataFrame(
         {
             "s": frame["s"],
@@ -104,8 +105,8 @@ def _return_map(study: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
     )
     zero = parts.horizontal_line(0.0, "0: a closed orbit", "threshold")
     chart = alt.layer(zero, drawn).properties(width=parts.WIDE, height=300)
-    turns = study["turns"]["relative"].sel(flow="lambda-1.5").values
-    ring = study["turns"].sel(flow="hopf_ring")
+    turns = measured["turns"]["relative"].sel(flow="lambda-1.5").values
+    ring = measured["turns"].sel(flow="hopf_ring")
     s, values = ring["s"].values, ring["relative"].values
     cut = int(np.flatnonzero(np.diff(np.sign(values)))[0])
     place = s[cut] - values[cut] * (s[cut + 1] - s[cut]) / (values[cut + 1] - values[cut])

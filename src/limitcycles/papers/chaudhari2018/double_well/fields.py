@@ -17,16 +17,18 @@ SHAPES = ("circle", "cross", "triangle-up")
 COLOURS = (CATEGORY[1], CATEGORY[4], CATEGORY[2])
 
 
-def figure_4(study: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
+def figure_4(measured: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
     """Density (colour), direction of −∇f (arrows), its critical points and the modes of ρ^ss."""
-    shown = study["pictures"]
+    shown = measured["pictures"]
     panels = [
-        _field(study, float(lam), float(t)) for lam in shown["lam"] for t in shown["shown"].values
+        _field(measured, float(lam), float(t))
+        for lam in shown["lam"]
+        for t in shown["shown"].values
     ]
     chart = alt.concat(*panels, columns=2).resolve_scale(
         color="shared", shape="shared", fill="shared"
     )
-    noise = study["noise"]
+    noise = measured["noise"]
     warm, cold = (float(t) for t in shown["shown"].values)
     distances = ", ".join(
         f"{wording.number(float(noise['from_wells'].sel(lam=1.5, temperature=t)))} at T = {t:g}"
@@ -43,8 +45,8 @@ def figure_4(study: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
     return dressed(chart, "Figure 4 again: density, drift, critical points", caption)
 
 
-def _field(study: dict[str, xr.Dataset], lam: float, temperature: float) -> alt.TopLevelMixin:
-    pictures = study["pictures"].sel(lam=lam)
+def _field(measured: dict[str, xr.Dataset], lam: float, temperature: float) -> alt.TopLevelMixin:
+    pictures = measured["pictures"].sel(lam=lam)
     half = pictures.attrs["half"]
     logs = pictures["log_density"].sel(shown=temperature).clip(FLOOR, 0).round(1)
     pixels = logs.to_dataframe("log").reset_index()[["u", "v", "log"]]
@@ -77,7 +79,7 @@ def _field(study: dict[str, xr.Dataset], lam: float, temperature: float) -> alt.
         )
     )
     marks = (
-        alt.Chart(data.table(_places(study, lam, temperature)))
+        alt.Chart(data.table(_places(measured, lam, temperature)))
         .mark_point(filled=True, size=110, opacity=1, stroke="#ffffff", strokeWidth=0.8)
         .encode(
             x=alt.X("x1:Q", scale=scale, title="x₁"),
@@ -106,8 +108,8 @@ def _field(study: dict[str, xr.Dataset], lam: float, temperature: float) -> alt.
     )
 
 
-def _places(study: dict[str, xr.Dataset], lam: float, temperature: float) -> pd.DataFrame:
-    points = study["points"].sel(sweep=lam, method="nearest")
+def _places(measured: dict[str, xr.Dataset], lam: float, temperature: float) -> pd.DataFrame:
+    points = measured["points"].sel(sweep=lam, method="nearest")
     rows = [
         {
             "x1": float(point["x1"]),
@@ -117,7 +119,7 @@ def _places(study: dict[str, xr.Dataset], lam: float, temperature: float) -> pd.
         for point in (points.isel(point=k) for k in range(points.sizes["point"]))
         if point["kind"].item()
     ]
-    noise = study["noise"].sel(lam=lam, temperature=temperature)
+    noise = measured["noise"].sel(lam=lam, temperature=temperature)
     rows += [
         {"x1": float(a), "x2": float(b), "what": MARKS[2]}
         for a, b in zip(noise["mode1"].values, noise["mode2"].values, strict=True)
@@ -126,9 +128,9 @@ def _places(study: dict[str, xr.Dataset], lam: float, temperature: float) -> pd.
     return pd.DataFrame(rows)
 
 
-def orbits(study: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
+def orbits(measured: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
     """Paths of −∇f from a ring of starts; a slider chooses λ, a click on the legend the start."""
-    pictures = study["pictures"]
+    pictures = measured["pictures"]
     frame = (
         pictures[["orbit1", "orbit2"]]
         .rename(orbit_lam="lam", orbit1="x1", orbit2="x2")

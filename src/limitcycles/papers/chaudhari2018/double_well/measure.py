@@ -28,6 +28,8 @@ from limitcycles.theory import flows as dynamics
 from limitcycles.theory import systems
 from limitcycles.theory.fokker_planck import analysis
 
+READS = ("theory.seed", "theory.cells", "theory.paths", "theory.systems")
+
 LAMBDAS = (0.0, 0.5, 1.5)  # the paper's
 LARGEST, MOST_LAMBDAS = 2.0, 41  # of the bifurcation diagram
 TEMPERATURES = (1.0, 0.5, 0.2, 0.1)
@@ -39,7 +41,7 @@ POINTS = 3
 MOST_MODES = 4
 
 
-def study(settings: dict) -> dict[str, xr.Dataset]:
+def measure(settings: dict) -> dict[str, xr.Dataset]:
     """Everything about Example 19, from `cells`, `paths` and `systems`.
 
     Part `steady`, by `lam` (0, 0.5, 1.5): `l1` (grid) ∫|ρ_h − e^{−Φ}/Z| at T = 1 on grids of

@@ -6,13 +6,13 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import counted, result_entry, single
 from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
-    Evidence,
     Outcome,
     arm,
     check,
@@ -21,13 +21,25 @@ from limitcycles.judging.result import (
 )
 from limitcycles.statistics.intervals import MEAN, REAL
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = (
+    "level",
+    "distance",
+    "no_shift",
+    "shift",
+    "orbit_percent",
+    "no_orbit_percent",
+    "grid_rate",
+)
+NEEDED_ARMS = ("lambda-0", "lambda-0.5", "lambda-1.5")
+
 ARMS = {"lambda-0": 0.0, "lambda-0.5": 0.5, "lambda-1.5": 1.5}
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Each part of the rule on its own; the paths at λ = 1.5 may contradict the claim."""
     rule = entry["rule_parameters"]
-    parts = evidence.study
+    parts = evidence.parts
     judged = {name: _parts(parts, name, rule) for name in ARMS}
     needed = {
         "lambda-0": ("distance", "no shift"),

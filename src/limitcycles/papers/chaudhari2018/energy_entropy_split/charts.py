@@ -9,6 +9,7 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.papers.chaudhari2018.energy_entropy_split.rule import spreads
 
 NAMES = ("terms", "spread")
@@ -17,9 +18,12 @@ TERMS = {"free_energy": "F", "closed_energy": "E[Φ]", "entropy": "−T H"}
 OWN, CLOSED, LOSS = "Φ of the solver", "Φ in closed form", "the loss f for Φ (control)"
 
 
-def draw(result: dict[str, Any], study: dict[str, xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from its study."""
-    return {"terms": _terms(study["steps"]), "spread": _spread(result, study["steps"])}
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, from its measurement."""
+    return {
+        "terms": _terms(evidence.parts["steps"]),
+        "spread": _spread(result, evidence.parts["steps"]),
+    }
 
 
 def _terms(steps: xr.Dataset) -> alt.TopLevelMixin:

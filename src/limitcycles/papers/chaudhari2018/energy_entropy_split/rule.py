@@ -6,11 +6,11 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, single
 from limitcycles.judging.result import (
     CONTRADICTED,
     WITH_CAVEAT,
-    Evidence,
     Outcome,
     arm,
     by_agreement,
@@ -19,6 +19,10 @@ from limitcycles.judging.result import (
     positive,
 )
 from limitcycles.statistics.convergence import power_of_spacing
+
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("spread", "clear_spread", "order")
+ARMS = ("wells", "example-19", "rotation-varying", "linear", "varying-diagonal", "varying-tensor")
 
 ROUNDING = 1e-12  # a smaller spread has no order
 IDENTITY = check(
@@ -30,11 +34,11 @@ IDENTITY = check(
 )
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """An arm agrees where the spread is small, and with Φ in closed form an error of the grid."""
     parameters = entry["rule_parameters"]
     limit = parameters["spread"]
-    steps = evidence.study["steps"]
+    steps = evidence.parts["steps"]
     cells = steps["cells"].values
     arms, clear = [], []
     for name in entry["arms"]:
@@ -67,7 +71,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     if all(clear):
         verdict = CONTRADICTED
     worst = max((a["statistics"][0] for a in arms), key=lambda s: s["value"])
-    controls = _controls(entry, steps, evidence.study["gaussian"])
+    controls = _controls(entry, steps, evidence.parts["gaussian"])
     checks = [IDENTITY, _second(arms, cells)]
     return Outcome(verdict, worst, arms, controls, checks, caveats)
 

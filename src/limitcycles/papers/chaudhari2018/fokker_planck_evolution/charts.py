@@ -10,17 +10,18 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import ORDINAL, dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 
 NAMES = ("densities", "distance")
 SOLVED, WRONG = "solution of (FP)", "Stratonovich paths (control)"
 ITO, CLOSED = "Itô paths", "linear system (control)"
 
 
-def draw(result: dict[str, Any], study: dict[str, xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from its study."""
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, from its measurement."""
     return {
-        "densities": _densities(study["ensembles"]),
-        "distance": _distances(result, study["ensembles"], study["control"]),
+        "densities": _densities(evidence.parts["ensembles"]),
+        "distance": _distances(result, evidence.parts["ensembles"], evidence.parts["control"]),
     }
 
 

@@ -25,6 +25,8 @@ from limitcycles.theory.langevin import (
 )
 from limitcycles.theory.systems import System
 
+READS = ("theory.seed", "theory.cells", "theory.paths")
+
 LEVEL = 0.95
 TIMES = (0.1, 0.2, 0.4, 0.8)  # intervals are multiples of all time steps
 STEP, STEP_PATHS = 0.0025, 100_000  # with fewer paths a longer step hides in their noise as well
@@ -52,7 +54,7 @@ def arms() -> dict[str, System]:
     }
 
 
-def study(settings: dict) -> dict[str, xr.Dataset]:
+def measure(settings: dict) -> dict[str, xr.Dataset]:
     """`settings.paths` paths of each system from one Gaussian; grids of at most `settings.cells`.
 
     Part `ensembles`, by (system, time), time without unit: L1 distances Σ_cells |share − mass| of

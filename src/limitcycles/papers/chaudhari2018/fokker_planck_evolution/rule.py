@@ -5,10 +5,10 @@ from __future__ import annotations
 import xarray as xr
 
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest
 from limitcycles.judging.result import (
     CONTRADICTED,
-    Evidence,
     Outcome,
     arm,
     by_agreement,
@@ -17,12 +17,16 @@ from limitcycles.judging.result import (
     positive,
 )
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("level",)
+ARMS = ("wells", "rotation", "varying-line", "varying-isotropic", "varying-tensor")
+
 SMALL = 0.25  # of the envelope: an error that adds 3 % to it in quadrature
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """An arm agrees where the distance lies within the envelope at every time."""
-    found = evidence.study["ensembles"]
+    found = evidence.parts["ensembles"]
     level = entry["rule_parameters"]["level"]
     arms, outside = [], []
     for name in entry["arms"]:
@@ -44,8 +48,8 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
             "of all cases; none of the systems leaves the envelope that is shared over all"
         )
     worst = max(arms, key=lambda a: a["statistics"][0]["value"])["statistics"][0]
-    controls = _controls(entry, found, evidence.study["control"])
-    checks = _checks(found, evidence.study["control"])
+    controls = _controls(entry, found, evidence.parts["control"])
+    checks = _checks(found, evidence.parts["control"])
     return Outcome(verdict, worst, arms, controls, checks, caveats)
 
 

@@ -10,6 +10,7 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 
 NAMES = ("free-energy", "dissipation")
 LEAST = 1e-14  # of F at the start, below which there is only rounding
@@ -17,9 +18,9 @@ RIGHT, WRONG = "F", "T · KL to the steady density shifted by one deviation (con
 MATRIX, FISHER = "−dF/dt", "relative Fisher information"
 
 
-def draw(result: dict[str, Any], study: dict[str, xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from its study."""
-    finest = study["steps"].sel(cells=study["steps"]["cells"].values.max())
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, from its measurement."""
+    finest = evidence.parts["steps"].sel(cells=evidence.parts["steps"]["cells"].values.max())
     return {"free-energy": _fall(result, finest), "dissipation": _rates(finest)}
 
 

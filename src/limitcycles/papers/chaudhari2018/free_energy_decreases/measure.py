@@ -25,6 +25,8 @@ from limitcycles.theory.fokker_planck import (
 )
 from limitcycles.theory.systems import System
 
+READS = ("theory.cells",)
+
 END = 16.0  # the slowest mode, of the wells, has then fallen by more than e^{-20}
 TOLERANCE = 1e-5  # of a step, in total variation
 MOST_CELLS = 192  # along a side, enough to see the order of the grid's error
@@ -45,7 +47,7 @@ def arms() -> dict[str, System]:
     }
 
 
-def study(settings: dict) -> dict[str, xr.Dataset]:
+def measure(settings: dict) -> dict[str, xr.Dataset]:
     """Each system from one Gaussian to time 16, on grids of up to `settings.cells` and halves.
 
     Part `steps`, by (system, cells, step), NaN beyond the last step: `time` (no unit) and, in the

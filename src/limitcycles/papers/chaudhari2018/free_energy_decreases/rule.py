@@ -6,10 +6,10 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest
 from limitcycles.judging.result import (
     CONTRADICTED,
-    Evidence,
     Outcome,
     arm,
     by_agreement,
@@ -19,13 +19,17 @@ from limitcycles.judging.result import (
 )
 from limitcycles.statistics.convergence import power_of_spacing
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("increase", "end", "clear_increase")
+ARMS = ("wells", "example-19", "rotation-varying", "linear", "varying-diagonal", "varying-tensor")
+
 ORDER = 1.5  # least power of the spacing with which an error of discretisation falls (theory: 2)
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """An arm agrees where F keeps to the rule on each of its grids."""
     parameters = entry["rule_parameters"]
-    steps = evidence.study["steps"]
+    steps = evidence.parts["steps"]
     arms, rising = [], []
     for name in entry["arms"]:
         runs = [given(steps, name, cells, "free_energy") for cells in steps["cells"].values]
@@ -42,7 +46,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     if all(rising):
         verdict = CONTRADICTED
     worst = max((a["statistics"][0] for a in arms), key=lambda s: s["value"])
-    controls = _controls(entry, steps, evidence.study["gaussian"])
+    controls = _controls(entry, steps, evidence.parts["gaussian"])
     checks = [_closed(entry, steps), _fisher(entry, steps), _linear(steps, evidence)]
     return Outcome(verdict, worst, arms, controls, checks, caveats)
 
@@ -136,7 +140,7 @@ def _fisher(entry: dict, steps: xr.Dataset) -> dict:
 def _linear(steps: xr.Dataset, evidence: Evidence) -> dict:
     """F of the solver against the closed form at the same times."""
     finest = steps["cells"].values.max()
-    exact = evidence.study["gaussian"]["free_energy"].values
+    exact = evidence.parts["gaussian"]["free_energy"].values
     solved = given(steps, "linear", finest, "free_energy")
     error = float(np.abs(solved - exact).max() / exact[0])
     return check(

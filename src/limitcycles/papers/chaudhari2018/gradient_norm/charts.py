@@ -10,6 +10,7 @@ import xarray as xr
 from limitcycles.charts import data, estimates, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.papers.chaudhari2018.gradient_norm.falls import NAME
 from limitcycles.papers.chaudhari2018.gradient_norm.rule import DECIDE
 
@@ -28,14 +29,12 @@ COLUMNS, WIDTH, HEIGHT = 4, 172, 100  # of the grid of the arms that do not deci
 Parts = dict[str, xr.Dataset]
 
 
-def draw(
-    result: dict[str, Any], analyses: dict[str, list[Parts]], study: Any = None
-) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from the analyses of its trajectories; there is no study."""
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, from the measurements of its trajectories."""
     return {
-        "gradient-norm-paper": _paper(result, analyses),
-        "gradient-norm-arms": _arms(result, analyses),
-        "gradient-fall": _falls(result, analyses),
+        "gradient-norm-paper": _paper(result, evidence.by_arm),
+        "gradient-norm-arms": _arms(result, evidence.by_arm),
+        "gradient-fall": _falls(result, evidence.by_arm),
     }
 
 
@@ -53,12 +52,12 @@ def _y(low: float, high: float, field: str) -> alt.Y:
 # ---------------------------------------------------------------- as in the paper
 
 
-def _paper(result: dict[str, Any], analyses: dict[str, list[Parts]]) -> alt.TopLevelMixin:
+def _paper(result: dict[str, Any], by_arm: dict[str, list[Parts]]) -> alt.TopLevelMixin:
     factor = data.paper_value(result, NAME)
     chosen = parts.legend_choice("curve")
     panels, facts = [], []
     for arm in (a for a in result["arms"] if a["name"] in DECIDE):
-        curves = [run["curve"] for run in analyses[arm["run"]]]
+        curves = [run["curve"] for run in by_arm[arm["name"]]]
         frame = pd.concat([_smoothed(c, key) for c in curves for key in SMOOTHED])
         early, fall = (
             wording.number(data.statistic(result, arm, key)["value"])
@@ -141,13 +140,13 @@ def _paper_panel(
 # ---------------------------------------------------------------- as it is
 
 
-def _arms(result: dict[str, Any], analyses: dict[str, list[Parts]]) -> alt.TopLevelMixin:
+def _arms(result: dict[str, Any], by_arm: dict[str, list[Parts]]) -> alt.TopLevelMixin:
     arms = _ordered(result)
     few = min(LARGE, max(18, ROWS // (len(KINDS) * len(arms))))
     chosen = parts.legend_choice("kind")
     panels, small, facts = [], {}, []
     for arm in arms:
-        name, curve = arm["name"], analyses[arm["run"]][0]["curve"]
+        name, curve = arm["name"], by_arm[arm["name"]][0]["curve"]
         most = LARGE if name in DECIDE else few
         frame = pd.concat([_raw(curve, kind, most) for kind in KINDS]).assign(arm=name)
         if name not in DECIDE:
@@ -242,17 +241,16 @@ def _curves(frame: pd.DataFrame, chosen: alt.Parameter, title: str = TITLE) -> l
 # ---------------------------------------------------------------- falls
 
 
-def _falls(result: dict[str, Any], analyses: dict[str, list[Parts]]) -> alt.TopLevelMixin:
+def _falls(result: dict[str, Any], by_arm: dict[str, list[Parts]]) -> alt.TopLevelMixin:
     factor = data.rule_parameter(result, "factor")
     paper = data.paper_value(result, NAME)
     low, high, share = paper / factor, paper * factor, data.rule_parameter(result, "share_percent")
-    stores = [
-        run["norms"].assign_attrs(run=name) for name, runs in analyses.items() for run in runs
-    ]
+    shown_as = {name: f"{name} (decides)" if name in DECIDE else name for name in by_arm}
+    stores = {shown_as[name]: [run["norms"] for run in runs] for name, runs in by_arm.items()}
     gathered, facts = estimates.Estimates(result, stores), []
     for arm in _ordered(result):
         decides = arm["name"] in DECIDE
-        shown = arm | {"name": f"{arm['name']} (decides)"} if decides else arm
+        shown = arm | {"name": shown_as[arm["name"]]}
         found = [gathered.add(shown, f"{NAME}, {label}", label) for label in KINDS.values()]
         if decides:
             said = " and ".join(wording.number(one["value"]) for one in found[:2])

@@ -19,8 +19,9 @@ import xarray as xr
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
-from limitcycles.training.trajectories.analysis import after_transient, training_of
-from limitcycles.training.trajectories.reading import read, values
+from limitcycles.training.trajectories.reading import after_transient, read, training_of, values
+
+READS = ("series.seed",)
 
 MODES = ("evaluation", "training")  # stored with the trajectory
 KINDS = (*MODES, "shuffled")
@@ -31,7 +32,7 @@ EPOCHS = 4096  # of weights read at once
 PARTITIONS = 20  # of the images into mini-batches
 
 
-def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict[str, xr.Dataset]:
+def measure(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict[str, xr.Dataset]:
     """Norms of all stored gradients, thinned curves, and what the order of the images does.
 
     Part `norms`, by `gradient` (coordinate `epoch`), every gradient of the store, float64:

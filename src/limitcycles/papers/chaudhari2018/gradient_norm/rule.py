@@ -8,13 +8,13 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic
 from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
-    Evidence,
     Outcome,
     arm,
     check,
@@ -34,18 +34,22 @@ from limitcycles.papers.chaudhari2018.gradient_norm.falls import (
 from limitcycles.papers.chaudhari2018.gradient_norm.measure import MODES, norm
 from limitcycles.statistics.intervals import POSITIVE, estimate
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("level", "factor", "clear_fall", "share_percent", "fewest")
+PAPER = ("fall of the gradient norm",)
+
 DECIDE = ("text", "code")
 SHARES = (0.1, 1.0, 5.0, 10.0)  # percent of the epochs in a window, beside the rule's
 EPOCHS, AFTER, EVERY, WEIGHTS = 100_000, 1000, 100, 60  # of the controls: those of the paper
 SEEDS = range(5)  # of the controls
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """The fall of ‖∇f‖/√d from the transient to the end, in both modes, against the paper's."""
     parameters = entry["rule_parameters"]
     paper = paper_value(entry, NAME)
     arms, modes, above = [], {}, {}
-    present = {name: runs for name, runs in evidence.analyses.items() if runs}
+    present = {name: runs for name, runs in evidence.by_arm.items() if runs}
     for name, runs in present.items():
         norms = [run["norms"] for run in runs]
         found = [measured(norms, mode, parameters, paper) for mode in MODES]

@@ -10,6 +10,7 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import CATEGORY, dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.papers.chaudhari2018.increment_spectrum.rule import DECIDING, PICTURE
 
 NAMES = ("spectrum-paper", "spectrum-full", "power-ratios")
@@ -30,13 +31,9 @@ ENDS = {
 }
 
 
-def draw(
-    result: dict[str, Any],
-    analyses: dict[str, list[dict[str, xr.Dataset]]],
-    study: dict[str, xr.Dataset] | None = None,
-) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from the analyses of its arms; spectra are those of the first seed."""
-    arms = {arm["name"]: (arm, analyses.get(arm["run"])) for arm in result["arms"]}
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, by arm; spectra are those of the first seed."""
+    arms = {arm["name"]: (arm, evidence.by_arm.get(arm["name"])) for arm in result["arms"]}
     missing = [name for name, (_, seeds) in arms.items() if not seeds]
     if missing or not arms:
         raise data.ChartDataError(

@@ -9,8 +9,9 @@ from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
 from limitcycles.statistics import null_spectra, nulls, spectra, stationarity
 from limitcycles.statistics.blocks import blocks
-from limitcycles.training.trajectories.analysis import after_transient
-from limitcycles.training.trajectories.reading import read
+from limitcycles.training.trajectories.reading import after_transient, read
+
+READS = ("series.seed",)
 
 NULLS = ("random-walk", "ornstein-uhlenbeck", "epoch-noise")
 ENDS = ("low", "high")
@@ -23,7 +24,7 @@ BINS = 150
 BANDWIDTH = 3.0  # five tapers: the mean over weights smooths, and each taper costs a second
 
 
-def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict[str, xr.Dataset]:
+def measure(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict[str, xr.Dataset]:
     """Spectra of y_k = x_{k+1} − x_k over epochs k after the transient, and what nulls give.
 
     `settings` has `seed`; `dataset` is not used. Weights whose increments are all equal over

@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic
 from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
-    Evidence,
     Outcome,
     arm,
     check,
@@ -27,6 +27,9 @@ from limitcycles.papers.chaudhari2018.increment_spectrum import measure as incre
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.statistics.intervals import PERCENT, POSITIVE, REAL
 from limitcycles.statistics.spectra import ratios_of
+
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("level", "low_percent", "high_percent", "weights_percent")
 
 DECIDING = ("text", "code")
 MAIN = "weights above all nulls, both ratios"
@@ -77,7 +80,7 @@ def shares(parts: Sequence[xr.Dataset], look: str = "periodogram") -> Shares | N
     )
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Apply the rule to the arms text and code; the others are shown.
 
     One of the two that agrees, or that agrees in part (one ratio, or but for one null), gives a
@@ -87,7 +90,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     share, level = parameters["weights_percent"] / 100, parameters["level"]
     arms, looks = [], {"periodogram": {}, "welch": {}}
     for name in entry["arms"]:
-        seeds = evidence.analyses.get(name)
+        seeds = evidence.by_arm.get(name)
         if not seeds:
             continue
         weights = [seed["weights"] for seed in seeds]

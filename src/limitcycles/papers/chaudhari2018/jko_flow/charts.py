@@ -9,6 +9,7 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.papers.chaudhari2018.jko_flow.rule import given
 
 NAMES = ("distance-by-step",)
@@ -16,9 +17,9 @@ RIGHT, WRONG = "JKO steps", "with twice the temperature (control)"
 FREE = "free diffusion (control)"
 
 
-def draw(result: dict[str, Any], study: dict[str, xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from its study."""
-    return {"distance-by-step": _distances(result, study["flows"], study["free"])}
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, from its measurement."""
+    return {"distance-by-step": _distances(result, evidence.parts["flows"], evidence.parts["free"])}
 
 
 def _frame(flows: xr.Dataset, free: xr.Dataset) -> pd.DataFrame:

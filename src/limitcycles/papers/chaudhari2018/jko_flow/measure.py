@@ -18,6 +18,8 @@ from limitcycles.theory import systems
 from limitcycles.theory.fokker_planck import Grid, evolve, generator
 from limitcycles.theory.jko import Quantiles, jko_flow_1d, jko_flow_2d
 
+READS = ("theory.cells",)
+
 TIMES = (0.16, 0.48)  # intervals are multiples of the longest step
 STEPS = (0.16, 0.08, 0.04, 0.16 / 6, 0.01)
 PLANE_STEPS = 4  # of them: cells for the last would need plans of more than 128 MiB
@@ -53,7 +55,7 @@ LINES = {
 FREE = Well(np.zeros_like, np.zeros_like, np.zeros_like)
 
 
-def study(settings: dict) -> dict[str, xr.Dataset]:
+def measure(settings: dict) -> dict[str, xr.Dataset]:
     """JKO flows of the arms, from one Gaussian; on the line 2 `settings.cells` quantiles.
 
     Part `flows`, by (arm, step, time), step and time without unit: `distance`, the L1 distance

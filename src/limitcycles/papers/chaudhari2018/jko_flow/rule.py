@@ -6,10 +6,10 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, sloped
 from limitcycles.judging.result import (
     CONTRADICTED,
-    Evidence,
     Outcome,
     arm,
     by_agreement,
@@ -19,13 +19,17 @@ from limitcycles.judging.result import (
 )
 from limitcycles.statistics.convergence import Slope, log_log_slope
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("level", "slope", "no_slope", "distance")
+ARMS = ("line-quadratic", "line-wells", "plane-wells")
+
 SMALL = 0.5  # of the distance, that a coarser grid or more blur may change in it
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """An arm agrees where JKO steps converge to (FP), and come close to it."""
     parameters = entry["rule_parameters"]
-    flows = evidence.study["flows"]
+    flows = evidence.parts["flows"]
     level = parameters["level"]
     arms, none = [], []
     for name in entry["arms"]:
@@ -42,7 +46,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     if all(none):
         verdict = CONTRADICTED
     lowest = min((a["statistics"][0] for a in arms), key=lambda s: s["value"])
-    controls = _controls(entry, flows, evidence.study["free"])
+    controls = _controls(entry, flows, evidence.parts["free"])
     return Outcome(verdict, lowest, arms, controls, _checks(flows), caveats)
 
 

@@ -10,15 +10,16 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 
 NAMES = ("covariance-ratio", "residuals")
 
 
-def draw(result: dict[str, Any], study: dict[str, xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from its study."""
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, from its measurement."""
     return {
-        "covariance-ratio": _ratios(result, study["systems"]),
-        "residuals": _residuals(result, study["systems"]),
+        "covariance-ratio": _ratios(result, evidence.parts["systems"]),
+        "residuals": _residuals(result, evidence.parts["systems"]),
     }
 
 

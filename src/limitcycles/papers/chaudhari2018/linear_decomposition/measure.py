@@ -14,6 +14,8 @@ from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
 from limitcycles.theory import linear_theory
 
+READS = ("theory.seed", "theory.paths", "theory.systems")
+
 DIMENSIONS = (2, 4, 8)
 LEVEL = 0.95
 TEMPERATURE = 0.5
@@ -22,7 +24,7 @@ INTERVAL, INTERVALS = 2.0, 20  # what was there at the start is then e^{-20} of 
 NOISE_FLOOR = 0.1  # smallest eigenvalue of D
 
 
-def study(settings: dict) -> dict[str, xr.Dataset]:
+def measure(settings: dict) -> dict[str, xr.Dataset]:
     """`settings.systems` systems of each dimension, `settings.paths` paths of each.
 
     Part `systems`, by (dimension, system): `residual` ‖F − (D + Q)U‖/‖F‖, `antisymmetry`

@@ -6,10 +6,10 @@ import math
 
 import xarray as xr
 
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, statistic
 from limitcycles.judging.result import (
     CONTRADICTED,
-    Evidence,
     Outcome,
     arm,
     by_agreement,
@@ -18,11 +18,15 @@ from limitcycles.judging.result import (
 )
 from limitcycles.statistics.intervals import EXPECTED
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("level", "residual", "half_width")
+ARMS = ("d2", "d4", "d8")
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Judge each random system; an arm agrees where all of its systems do."""
     parameters = entry["rule_parameters"]
-    systems = evidence.study["systems"]
+    systems = evidence.parts["systems"]
     level = parameters["level"]
     arms, missed = [], []
     for name in entry["arms"]:

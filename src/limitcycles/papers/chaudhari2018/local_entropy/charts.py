@@ -10,18 +10,19 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import CATEGORY, dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 
 NAMES = ("sharp-to-wide", "sections", "saddle")
 SHOWN = (0.0, 0.01, 0.1, 1.0)  # γ
 PANEL = 290
 
 
-def draw(result: dict[str, Any], study: dict[str, xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from its study."""
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, from its measurement."""
     return {
-        "sharp-to-wide": _ratios(study["wells"]),
-        "sections": _sections(study["sections"]),
-        "saddle": _saddle(result, study["saddle"]),
+        "sharp-to-wide": _ratios(evidence.parts["wells"]),
+        "sections": _sections(evidence.parts["sections"]),
+        "saddle": _saddle(result, evidence.parts["saddle"]),
     }
 
 

@@ -18,6 +18,8 @@ from limitcycles.runtime.progress import track
 from limitcycles.statistics.convergence import log_log_slope
 from limitcycles.theory import systems
 
+READS = ("theory.cells",)
+
 RATIOS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # curvature of the sharp well over that of the wide one
 GAMMAS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
 DIMENSIONS = (1, 2)
@@ -30,7 +32,7 @@ MEASURED = 12.0  # f_γ above its minimum up to which it is compared with the cl
 SECTION_RATIO = 16.0
 
 
-def study(settings: dict) -> dict[str, xr.Dataset]:
+def measure(settings: dict) -> dict[str, xr.Dataset]:
     """Two Gaussian wells on grids of 4·`cells` (by 2·`cells`), and the Φ of Example 19.
 
     Part `wells`, by (dimension, gamma, ratio): `mass`, sharp to wide, under e^{−f_γ}, divided half

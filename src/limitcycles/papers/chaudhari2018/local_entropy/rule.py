@@ -6,13 +6,13 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import single, sloped
 from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
-    Evidence,
     Outcome,
     arm,
     check,
@@ -20,14 +20,19 @@ from limitcycles.judging.result import (
     positive,
 )
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("level", "slope", "quantile", "smallest_gamma", "largest_gamma", "steeper")
+NEEDED_ARMS = ("wells-1d", "wells-2d", "saddle")
+ARMS = ("wells-1d", "wells-2d", "saddle")
+
 WELLS = {"wells-1d": 1, "wells-2d": 2}
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Both parts of the rule at every γ; what smoothing adds decides on caveats only."""
-    rule, study = entry["rule_parameters"], evidence.study
-    wells, saddle = (_of(study[name], rule) for name in ("wells", "saddle"))
-    bare = study["wells"].sel(gamma=0.0)
+    rule, measured = entry["rule_parameters"], evidence.parts
+    wells, saddle = (_of(measured[name], rule) for name in ("wells", "saddle"))
+    bare = measured["wells"].sel(gamma=0.0)
     arms = [
         arm(entry, name, bool(falls(wells.sel(dimension=d), rule)), _slopes(wells, d))
         for name, d in WELLS.items()
@@ -62,7 +67,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
             "(only in the dimension d)"
         )
     caveats.append("at λ ≠ 0 (Fig. 4c) there is no f to smooth: the saddle is that of f = Φ, λ = 0")
-    checks = _checks(study, wells, saddle, steeper, exponential, rule)
+    checks = _checks(measured, wells, saddle, steeper, exponential, rule)
     return Outcome(
         verdict, arms[0]["statistics"][0], arms, _controls(entry, wells), checks, caveats
     )
@@ -109,15 +114,15 @@ def _quantiles(saddle: xr.Dataset, level: float) -> list[dict]:
 
 
 def _checks(
-    study: dict[str, xr.Dataset],
+    measured: dict[str, xr.Dataset],
     wells: xr.Dataset,
     saddle: xr.Dataset,
     steeper: float,
     exponential: bool,
     rule: dict,
 ) -> list[dict]:
-    bare = study["saddle"].sel(gamma=0.0)
-    change = float(abs(wells["slope"] - study["wells"]["slope"].sel(gamma=0.0)).max())
+    bare = measured["saddle"].sel(gamma=0.0)
+    change = float(abs(wells["slope"] - measured["wells"]["slope"].sel(gamma=0.0)).max())
     last = saddle.isel(gamma=-1)
     height = wells["height_power"] < wells["height_exponential"]
     powers = [f"{g:g}" for g in wells["gamma"].values if bool(height.sel(gamma=g).all())]

@@ -10,6 +10,7 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 
 NAMES = ("distance-and-prediction", "density-example-19", "density-two-wells")
 TITLES = {
@@ -21,14 +22,14 @@ TITLES = {
 LEAST = 1e-2  # of the largest density: what is less is left white
 
 
-def draw(result: dict[str, Any], study: dict[str, xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from its study."""
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, from its measurement."""
     pairs = (("example-19", "example-19-strong"), ("constant-tensor", "varying-tensor"))
     names = ("Modes and critical points of Example 19", "The same for a loss with two wells")
     return {
-        "distance-and-prediction": _distances(result, study["systems"]),
+        "distance-and-prediction": _distances(result, evidence.parts["systems"]),
         **{
-            key: _densities(study, pair, title)
+            key: _densities(evidence.parts, pair, title)
             for key, pair, title in zip(NAMES[1:], pairs, names, strict=True)
         },
     }
@@ -86,12 +87,12 @@ def _distances(result: dict[str, Any], systems: xr.Dataset) -> alt.TopLevelMixin
 
 
 def _densities(
-    study: dict[str, xr.Dataset], names: tuple[str, ...], title: str
+    measured: dict[str, xr.Dataset], names: tuple[str, ...], title: str
 ) -> alt.TopLevelMixin:
     panels, facts = [], []
     for name in names:
-        system = study["systems"].sel(system=name)
-        panels.append(_panel(study["maps"].sel(drawn=name), system, TITLES[name]))
+        system = measured["systems"].sel(system=name)
+        panels.append(_panel(measured["maps"].sel(drawn=name), system, TITLES[name]))
         facts.append(f"{wording.number(float(system['distance'].max()))} ({TITLES[name]})")
     caption = (
         "Steady density (darker: likelier). If likely weights were critical points, each cross "

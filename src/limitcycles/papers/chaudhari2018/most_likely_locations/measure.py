@@ -17,6 +17,8 @@ from limitcycles.theory.fokker_planck import analysis
 from limitcycles.theory.linear_theory import LinearTheoryError
 from limitcycles.theory.small_noise import SmallNoiseError, expand
 
+READS = ("theory.cells",)
+
 LEAST_CELLS = 256  # the rule asks for shifts of ten spacings; box and T are chosen for that
 LEAST_HEIGHT = 1e-2  # of the highest mode: lower maxima are not counted
 MODES, CRITICAL = 3, 9  # places in the arrays
@@ -52,7 +54,7 @@ SYSTEMS = {
 DRAWN = ("example-19", "example-19-strong", "constant-tensor", "varying-tensor")
 
 
-def study(settings: dict) -> dict[str, xr.Dataset]:
+def measure(settings: dict) -> dict[str, xr.Dataset]:
     """Ten systems, and a control without any shift, on `settings.cells` cells a side, at least 256.
 
     Part `systems`, by system: `residual` √(E|r|²/E|b|²) of (19), r = b + (D + Q)∇Φ − T ∇·(D + Q), Q

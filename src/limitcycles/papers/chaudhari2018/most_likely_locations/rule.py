@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, single, smallest
 from limitcycles.judging.result import (
     CONTRADICTED,
-    Evidence,
     Outcome,
     arm,
     by_agreement,
@@ -18,13 +18,29 @@ from limitcycles.judging.result import (
 )
 from limitcycles.judging.wording import listed
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("residual", "spacings", "prediction_percent", "no_shift_spacings")
+NEEDED_ARMS = ("example-19",)
+ARMS = (
+    "example-19",
+    "example-19-strong",
+    "constant-tensor",
+    "varying-scalar",
+    "varying-diagonal",
+    "varying-tensor",
+    "from-potential",
+    "rotation-varying",
+    "rotation-constant",
+    "commuting",
+)
+
 CONTROL = "control"  # the system without any shift
 POSITIVE = "example-19"
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Judge each system by its residual and by those of its modes that (19) shifts."""
-    parameters, systems = entry["rule_parameters"], evidence.study["systems"]
+    parameters, systems = entry["rule_parameters"], evidence.parts["systems"]
     arms = []
     for name in entry["arms"]:
         mine = systems.sel(system=name)

@@ -11,12 +11,13 @@ from scipy import stats
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import CATEGORY, dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.papers.chaudhari2018.network_currents.planes import detections, slope
 from limitcycles.papers.chaudhari2018.network_currents.rule import FREE, MOMENTUM
 from limitcycles.statistics.detection import Detection, corrected
 from limitcycles.statistics.slopes import Slope
 
-NAMES = ("area-rates", "predicted-measured", "swept-area", "calibration")
+NAMES = ("area-rates", "predicted-measured", "swept-area")
 PASSES = {True: "passes the gate", False: "does not"}
 GATES = list(PASSES.values())
 COLOURS = alt.Scale(domain=GATES, range=[CATEGORY[0], "#8a8f98"])  # grey: does not count
@@ -25,33 +26,22 @@ WHOLE, FAST = "the coordinates themselves", "without their slow parts"
 Seeds = dict[str, list[xr.Dataset]]
 
 
-def draw(
-    result: dict[str, Any],
-    analyses: dict[str, list[dict[str, xr.Dataset]]],
-    study: dict[str, xr.Dataset],
-) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, of the arms that decide, from their analyses and the calibration."""
-    from limitcycles.papers.chaudhari2018.calibration import charts as calibration
-
-    seeds = _deciding(result, analyses)
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, of the arms that decide, from their measurements."""
+    seeds = _deciding(result, evidence.by_arm)
     return {
         "area-rates": _rates(result, seeds),
         "predicted-measured": _scatter(result, seeds),
         "swept-area": _swept(seeds),
-        "calibration": calibration.chart(
-            study["rates"],
-            study["power"],
-            *(100 * data.rule_parameter(result, key) for key in ("false_alarms", "error", "power")),
-        ),
     }
 
 
-def _deciding(result: dict[str, Any], analyses: dict) -> Seeds:
+def _deciding(result: dict[str, Any], by_arm: dict) -> Seeds:
     """The part `planes` of the arms that decide, by arm, one a seed."""
     arms = [a for a in result["arms"] if a["name"] in FREE + MOMENTUM] or result["arms"]
     found = {}
     for arm in arms:
-        mine = analyses.get(arm["run"])
+        mine = by_arm.get(arm["name"])
         if not mine:
             raise data.ChartDataError(
                 f"the charts of {result['id']} need the analysis of the trajectory "

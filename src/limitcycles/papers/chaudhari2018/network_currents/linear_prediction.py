@@ -11,8 +11,7 @@ from limitcycles.theory.linear_sgd import Epoch
 from limitcycles.training import networks
 from limitcycles.training.compiled.engine import Descent, Engine
 from limitcycles.training.samplers import CONTROLS
-from limitcycles.training.trajectories.analysis import after_transient
-from limitcycles.training.trajectories.reading import read
+from limitcycles.training.trajectories.reading import after_transient, read
 
 MODES = 40
 SHORT = 10_000  # epochs: a shorter run is not worth the curvature of a long one

@@ -15,8 +15,9 @@ from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
 from limitcycles.statistics.long_run import BATCHES
 from limitcycles.training.sgd import learning_rate
-from limitcycles.training.trajectories.analysis import after_transient, training_of
-from limitcycles.training.trajectories.reading import read
+from limitcycles.training.trajectories.reading import after_transient, read, training_of
+
+READS = ("series.seed",)
 
 LEADING, RANDOM = 6, 5
 PLACES = ("start", "middle", "end")
@@ -24,7 +25,7 @@ ROWS = 8192  # epochs read at once
 WINDOW = 100  # the slow part is the mean over this share of the epochs: n // 100
 
 
-def analyse(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict[str, xr.Dataset]:
+def measure(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict[str, xr.Dataset]:
     """Area rates after the transient in 15 planes of Hessian eigenvectors and 5 random ones.
 
     The planes are all pairs of the 6 leading eigenvectors of H at the end of the transient, H that

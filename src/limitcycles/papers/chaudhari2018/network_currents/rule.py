@@ -8,12 +8,12 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import sloped, statistic
 from limitcycles.judging.result import (
     NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
-    Evidence,
     Outcome,
     arm,
     check,
@@ -32,6 +32,19 @@ from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.statistics.intervals import POSITIVE, count_of
 from limitcycles.statistics.slopes import Slope
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = (
+    "level",
+    "leading",
+    "random",
+    "shift",
+    "ratio",
+    "calibration_runs",
+    "false_alarms",
+    "error",
+    "power",
+)
+
 FREE, MOMENTUM = ("plain", "plain-few"), ("text", "code")  # the arms that decide
 FOUND, COUNTED = "planes with a current", "planes that pass the gate"
 LARGEST = "largest area rate over its error, planes that pass the gate"
@@ -39,12 +52,12 @@ EXPECTED = "largest area rate over its error that the linear theory expects"
 SLOPE, FAST_SLOPE = "slope of measured on predicted", "slope without the slow parts"
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """An arm agrees where a plane within the gate has a current; plain arms decide."""
     parameters = entry["rule_parameters"]
     arms, slopes = [], {}
     for name in entry["arms"]:
-        seeds = [parts["planes"] for parts in evidence.analyses.get(name, ())]
+        seeds = [parts["planes"] for parts in evidence.by_arm.get(name, ())]
         if not seeds:
             continue
         _checked(seeds, parameters)
@@ -54,7 +67,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     deciding = [a for a in arms if a["name"] in FREE + MOMENTUM]
     some_run(FREE + MOMENTUM, slopes)
     verdict, caveats = _verdict({a["name"]: a["agrees"] for a in deciding})
-    calibration, few = _calibrated(evidence.study["rates"], parameters)
+    calibration, few = _calibrated(evidence.instruments["calibration"]["rates"], parameters)
     if few:
         caveats.append(few)
     if not calibration["holds"]:
@@ -200,7 +213,7 @@ def _checks(evidence: Evidence, arms: list[dict], parameters: dict) -> list[dict
     exact = planted.slope(level)
     found = False
     for name in (a["name"] for a in arms):
-        seeds = [parts["planes"] for parts in evidence.analyses[name]]
+        seeds = [parts["planes"] for parts in evidence.by_arm[name]]
         without = [one.clear for one in detections(seeds, parameters)]
         naive.append(f"{name}: {np.sum(without)} of {np.size(without)}")
         fast = detections(seeds, parameters, fast=True)

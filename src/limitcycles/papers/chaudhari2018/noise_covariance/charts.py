@@ -10,15 +10,16 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 
 NAMES = ("trace-ratio", "matrix-distance")
 FORMULA = {"with-replacement": "D/b", "without-replacement": "(1/b)(1 − b/N) D'"}
 
 
-def draw(result: dict[str, Any], study: dict[str, xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from its study."""
-    sampling = result["evaluator"].removeprefix("noise-covariance-")
-    network = study["network"].sel(sampling=sampling)
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, from its measurement."""
+    sampling = result["id"].removeprefix("noise-covariance-")
+    network = evidence.parts["network"].sel(sampling=sampling)
     return {
         "trace-ratio": _ratio(result, network, sampling),
         "matrix-distance": _distance(result, network, sampling),

@@ -26,6 +26,8 @@ from limitcycles.theory.batch_noise import SAMPLINGS
 from limitcycles.training import sgd
 from limitcycles.training.samplers import SAMPLERS
 
+READS = ("theory.seed", "theory.paths")
+
 LEVEL = 0.95
 SIZES = (1, 8, 32, 128)  # and N with replacement, N/2 without
 AIM = 0.04  # half-width that is expected with `PATHS` paths; draws grow with the root of paths
@@ -63,7 +65,7 @@ FULL_DRAWS = 100  # at b = N without replacement: all alike but for the order
 REPETITIONS, CONTROL_DRAWS, CONTROL_SIZE = 20, 1000, 8
 
 
-def study(settings: dict) -> dict[str, xr.Dataset]:
+def measure(settings: dict) -> dict[str, xr.Dataset]:
     """`settings.paths` decides the draws: what a half-width of 0.04·(20,000/paths)^¼ needs.
 
     Part `network`, by (sampling, size), sizes 1, 8, 32, 128 and `last` (N with replacement, N/2

@@ -7,13 +7,13 @@ import xarray as xr
 from scipy import stats
 
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, result_entry, single
 from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
-    Evidence,
     Outcome,
     arm,
     check,
@@ -23,15 +23,27 @@ from limitcycles.judging.result import (
 )
 from limitcycles.statistics.intervals import EXPECTED, MEAN
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = {
+    "noise-covariance-with-replacement": ("level", "half_width", "enumerated"),
+    "noise-covariance-without-replacement": ("level", "half_width", "full_batch", "enumerated"),
+}
+PAPER = {
+    "noise-covariance-with-replacement": ("b tr(cov) / tr(D)",),
+    "noise-covariance-without-replacement": ("b tr(cov) / ((1 − b/N) tr(D'))",),
+}
+NEEDED_ARMS = ("network", "enumerated")
+ARMS = ("network", "enumerated")
+
 RARE = 1e-3  # a true control fails by chance this often
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
-    """Judge every batch size by itself; the sampling follows from the entry's evaluator."""
+def judge(entry: dict, evidence: Evidence) -> Outcome:
+    """Judge every batch size by itself; the sampling follows from the claim's id."""
     parameters = entry["rule_parameters"]
-    sampling = entry["evaluator"].removeprefix("noise-covariance-")
+    sampling = entry["id"].removeprefix("noise-covariance-")
     network, enumeration, closed_form = (
-        evidence.study[part].sel(sampling=sampling)
+        evidence.parts[part].sel(sampling=sampling)
         for part in ("network", "enumeration", "closed_form")
     )
     network = network.sortby("batch")

@@ -3,26 +3,24 @@
 from typing import Any
 
 import altair as alt
-import xarray as xr
 
 from limitcycles.charts import data, estimates, lines, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 
 NAMES = ("spectra-over-training", "distance")
 
 
-def draw(
-    result: dict[str, Any], spectra: list[xr.Dataset], runs: list[xr.Dataset]
-) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim; `runs` is not used."""
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim."""
     return {
-        "spectra-over-training": _spectra(result, spectra),
-        "distance": _distance(result, spectra),
+        "spectra-over-training": _spectra(result, evidence.spectra),
+        "distance": _distance(result, evidence.spectra),
     }
 
 
-def _spectra(result: dict[str, Any], spectra: list[xr.Dataset]) -> alt.TopLevelMixin:
+def _spectra(result: dict[str, Any], spectra: data.Stores) -> alt.TopLevelMixin:
     chosen, panels, facts = lines.choice(), [], []
     for arm in result["arms"]:
         mine = data.of_arm(spectra, result, arm)
@@ -42,7 +40,7 @@ def _spectra(result: dict[str, Any], spectra: list[xr.Dataset]) -> alt.TopLevelM
     return dressed(parts.panels(panels, chosen), "Spectra over training", caption)
 
 
-def _distance(result: dict[str, Any], spectra: list[xr.Dataset]) -> alt.TopLevelMixin:
+def _distance(result: dict[str, Any], spectra: data.Stores) -> alt.TopLevelMixin:
     headline = result["statistic"]
     limit = data.rule_parameter(result, "threshold")
     marks, facts = estimates.by_arm(result, spectra, {headline["name"]: headline["name"]}, [limit])

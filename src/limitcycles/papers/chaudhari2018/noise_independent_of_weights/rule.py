@@ -9,10 +9,10 @@ import xarray as xr
 
 from limitcycles.diffusion.matrix import Rows, exact
 from limitcycles.diffusion.spectrum import summarise
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic
 from limitcycles.judging.result import (
     CONTRADICTED,
-    Evidence,
     Outcome,
     arm,
     by_agreement,
@@ -21,6 +21,10 @@ from limitcycles.judging.result import (
     positive,
 )
 from limitcycles.statistics.intervals import POSITIVE, REAL, Estimate, Scale, estimate
+
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("level", "threshold", "smallest_count", "negative_scale")
+EVIDENCE = ("spectra", "sample")
 
 SCALE = POSITIVE  # of a distance; the rule's own interval is linear
 WORDS = {True: "below", False: "above", None: "undecided"}
@@ -40,7 +44,7 @@ def distance(a: xr.Dataset, b: xr.Dataset, smallest_count: int, shape_only: bool
     return float(np.sqrt(np.mean((logs[0] - logs[1]) ** 2)))
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """The largest distance between the snapshots of a run, over seeds, against the threshold."""
     parameters = entry["rule_parameters"]
     threshold, count = parameters["threshold"], parameters["smallest_count"]
@@ -96,7 +100,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         ),
     ]
     worst = max(arms, key=lambda a: a["statistics"][0]["value"])["statistics"][0]
-    controls = _controls(entry, evidence.sample, threshold, count)
+    controls = _controls(entry, evidence.rows, threshold, count)
     return Outcome(verdict, worst, arms, controls, checks, caveats)
 
 

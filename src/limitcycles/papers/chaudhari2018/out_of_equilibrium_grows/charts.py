@@ -9,14 +9,15 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 
 NAMES = ("distance",)
 CONTROLS = {"line": "one dimension (control)", "still": "D = I (control)"}
 
 
-def draw(result: dict[str, Any], study: dict[str, xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
-    """Chart of the claim, from its study."""
-    shifts = xr.concat([study["shifts"], study["wide_shifts"]], "temperature")
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Chart of the claim, from its measurement."""
+    shifts = xr.concat([evidence.parts["shifts"], evidence.parts["wide_shifts"]], "temperature")
     return {"distance": _distances(result, shifts.sortby("temperature"))}
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, sloped
 from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
-    Evidence,
     Outcome,
     arm,
     check,
@@ -20,13 +20,18 @@ from limitcycles.judging.result import (
 )
 from limitcycles.statistics.convergence import Slope, log_log_slope
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("level", "slope", "resolved")
+NEEDED_ARMS = ("constant",)
+ARMS = ("constant", "varying-scalar", "varying-tensor")
+
 CONSTANT = "constant"  # the arm with constant D; all others have a varying one
 POSITIVE, NEGATIVE = "line", "still"
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Judge each system by the interval of its slope."""
-    parameters, shifts = entry["rule_parameters"], evidence.study["shifts"]
+    parameters, shifts = entry["rule_parameters"], evidence.parts["shifts"]
     arms, rising, falling = [], {}, {}
     for name in entry["arms"]:
         mine = shifts.sel(system=name)
@@ -46,7 +51,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         caveats.append(f"only for {'constant' if both[0] else 'varying'} D")
     else:
         verdict = CONTRADICTED if all(falling.values()) else NOT_REPRODUCED
-    wide = evidence.study["wide_shifts"].sel(system=list(entry["arms"]))
+    wide = evidence.parts["wide_shifts"].sel(system=list(entry["arms"]))
     caveats += _turning(wide)
     return Outcome(
         verdict,

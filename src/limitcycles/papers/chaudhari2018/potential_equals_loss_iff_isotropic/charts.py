@@ -9,18 +9,19 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 
 NAMES = ("named-systems", "residual-against-force", "force-against-commutator")
 FLOOR = 1e-6  # what is smaller, rounding and exact zeros, is drawn here
 ORDER = ("isotropic", "commuting", "non-commuting", "varying", "exact-cases")
 
 
-def draw(result: dict[str, Any], study: dict[str, xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from its study."""
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, from its measurement."""
     return {
-        "named-systems": _named(result, study["named"]),
-        "residual-against-force": _scatter(result, study),
-        "force-against-commutator": _commutator(result, study["random"]),
+        "named-systems": _named(result, evidence.parts["named"]),
+        "residual-against-force": _scatter(result, evidence.parts),
+        "force-against-commutator": _commutator(result, evidence.parts["random"]),
     }
 
 
@@ -67,10 +68,10 @@ def _named(result: dict[str, Any], named: xr.Dataset) -> alt.TopLevelMixin:
     return dressed(chart, "Φ against f, and the force, in named systems", caption)
 
 
-def _scatter(result: dict[str, Any], study: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
-    drawn = study["random"][["residual", "force"]].to_dataframe().reset_index()
+def _scatter(result: dict[str, Any], measured: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
+    drawn = measured["random"][["residual", "force"]].to_dataframe().reset_index()
     drawn["name"] = "random, d = " + drawn["dimension"].astype(str)
-    named = study["named"][["residual", "force", "family"]].to_dataframe().reset_index()
+    named = measured["named"][["residual", "force", "family"]].to_dataframe().reset_index()
     named = named.rename(columns={"system": "name"})
     columns = ["family", "name", "residual", "force"]
     frame = pd.concat([drawn[columns], named[columns]])

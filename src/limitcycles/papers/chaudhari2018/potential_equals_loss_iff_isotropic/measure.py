@@ -11,6 +11,8 @@ from limitcycles.runtime.seeds import stream
 from limitcycles.theory import linear_theory, systems, two_grids
 from limitcycles.theory.fokker_planck import analysis
 
+READS = ("theory.seed", "theory.cells", "theory.systems")
+
 DIMENSIONS = (2, 4, 8)
 FAMILIES = ("isotropic", "commuting", "non-commuting")
 FLOOR = 0.1  # smallest eigenvalue of the random F and D
@@ -31,7 +33,7 @@ NAMED = {
 WIDER = 1.25  # of the box: with D growing outwards the tails are longer
 
 
-def study(settings: dict) -> dict[str, xr.Dataset]:
+def measure(settings: dict) -> dict[str, xr.Dataset]:
     """Random linear systems in closed form, and named systems in closed form and on grids.
 
     Two numbers of each: `residual`, of Φ after the best affine fit on f, √(min E(Φ − af − c)² /

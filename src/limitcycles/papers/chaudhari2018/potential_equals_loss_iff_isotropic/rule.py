@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, smallest
 from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
-    Evidence,
     Outcome,
     arm,
     check,
@@ -20,16 +20,20 @@ from limitcycles.judging.result import (
 )
 from limitcycles.judging.wording import listed
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("zero", "not_zero")
+ARMS = ("isotropic", "commuting", "non-commuting", "varying", "exact-cases")
+
 ISOTROPIC = "isotropic"  # the arm in which both must vanish; in all others they must not
 NAMES = {"residual": "residual of Φ on f", "force": "‖j‖/‖∇f‖"}
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Judge both directions: all isotropic systems, and all others."""
-    parameters, study = entry["rule_parameters"], evidence.study
+    parameters, measured = entry["rule_parameters"], evidence.parts
     arms, forward, backward, refuted = [], True, True, False
     for name in entry["arms"]:
-        values = numbers(study, name)
+        values = numbers(measured, name)
         isotropic = name == ISOTROPIC
         agrees = vanish(values, parameters) if isotropic else differ(values, parameters)
         if isotropic:
@@ -49,7 +53,7 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         verdict = REPRODUCED
     else:
         verdict = WITH_CAVEAT if forward or backward else NOT_REPRODUCED
-    named = study["named"]
+    named = measured["named"]
     caveats = []
     if verdict == WITH_CAVEAT:
         caveats.append(_caveat(forward, named, parameters))
@@ -57,20 +61,20 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         verdict,
         arms[0]["statistics"][0],
         arms,
-        _controls(entry, study),
+        _controls(entry, measured),
         [
-            _proof(study),
-            _commutators(study["random"], parameters),
+            _proof(measured),
+            _commutators(measured["random"], parameters),
             _methods(named),
-            _gradient(study),
+            _gradient(measured),
         ],
         caveats,
     )
 
 
-def numbers(study: dict[str, xr.Dataset], family: str) -> dict[str, list[float]]:
+def numbers(measured: dict[str, xr.Dataset], family: str) -> dict[str, list[float]]:
     """`residual` and `force` of all systems of a family, named ones first."""
-    named, drawn = study["named"], study["random"]
+    named, drawn = measured["named"], measured["random"]
     mine = named.sel(system=named["family"] == family)
     result = {}
     for key in NAMES:
@@ -108,10 +112,10 @@ def _caveat(forward: bool, named: xr.Dataset, parameters: dict) -> str:
     )
 
 
-def _proof(study: dict[str, xr.Dataset]) -> dict:
+def _proof(measured: dict[str, xr.Dataset]) -> dict:
     return check(
         "symbolic proof of the first direction",
-        study["controls"]["proof"],
+        measured["controls"]["proof"],
         "for any f(x₁, x₂) and D = cI with a constant c, e^{−f/(cT)} is stationary and j = 0",
     )
 
@@ -146,18 +150,18 @@ def _methods(named: xr.Dataset) -> dict:
     )
 
 
-def _gradient(study: dict[str, xr.Dataset]) -> dict:
+def _gradient(measured: dict[str, xr.Dataset]) -> dict:
     return check(
         "the lemma needs a gradient",
-        study["controls"]["no_gradient"],
+        measured["controls"]["no_gradient"],
         "the drift must be −∇f: Example 19 has D = I and yet j ≠ 0, because its drift is "
         "no gradient; systems without an f are not judged here",
     )
 
 
-def _controls(entry: dict, study: dict[str, xr.Dataset]) -> list[dict]:
-    parameters, known = entry["rule_parameters"], study["controls"]
-    named = study["named"]
+def _controls(entry: dict, measured: dict[str, xr.Dataset]) -> list[dict]:
+    parameters, known = entry["rule_parameters"], measured["controls"]
+    named = measured["named"]
     plain, crossed = (named.sel(system=f"linear_{k}") for k in ("isotropic", "non_commuting"))
     off = max(
         abs(float(crossed[f"{key}_grid"] - known[f"known_{key}"])) / float(known[f"known_{key}"])

@@ -9,6 +9,7 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 
 NAMES = ("difference", "profiles")
 TITLES = {
@@ -20,11 +21,11 @@ TITLES = {
 FLOOR = 1e-4  # what is smaller is drawn here
 
 
-def draw(result: dict[str, Any], study: dict[str, xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from its study."""
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, from its measurement."""
     return {
-        "difference": _differences(result, study["potentials"]),
-        "profiles": _profiles(study["potentials"]),
+        "difference": _differences(result, evidence.parts["potentials"]),
+        "profiles": _profiles(evidence.parts["potentials"]),
     }
 
 

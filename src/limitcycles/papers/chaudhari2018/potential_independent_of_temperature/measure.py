@@ -12,6 +12,8 @@ from limitcycles.theory.fokker_planck import analysis, extrapolated_steady_state
 from limitcycles.theory.linear_theory import stationary_covariance
 from limitcycles.theory.small_noise import expand
 
+READS = ("theory.cells",)
+
 WELLS = systems.gradient_double_well
 TEMPERATURES = np.geomspace(0.05, 5, 5)  # two decades; every other one is a decade apart
 LEAST_CELLS = 96
@@ -42,7 +44,7 @@ SHIFTS = {
 }
 
 
-def study(settings: dict) -> dict[str, xr.Dataset]:
+def measure(settings: dict) -> dict[str, xr.Dataset]:
     """Steady states by (system, temperature), on grids fitted to each density.
 
     Half of `settings.cells` cells a side, but at least 96 or all of them, in multiples of four:

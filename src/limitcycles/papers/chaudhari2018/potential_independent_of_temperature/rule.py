@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest
 from limitcycles.judging.result import (
     CONTRADICTED,
-    Evidence,
     Outcome,
     arm,
     by_agreement,
@@ -18,13 +18,17 @@ from limitcycles.judging.result import (
 )
 from limitcycles.judging.wording import listed
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("same", "different")
+ARMS = ("linear", "rotational", "constant-tensor", "varying-scalar", "varying-tensor", "example-19")
+
 NAME = "difference of Φ over a decade of T"
 CONTROL = "control"  # D = I/(1 + f)
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Judge each system by its largest difference over all pairs of temperatures."""
-    parameters, potentials = entry["rule_parameters"], evidence.study["potentials"]
+    parameters, potentials = entry["rule_parameters"], evidence.parts["potentials"]
     arms = []
     for name in entry["arms"]:
         mine = potentials.sel(system=name)

@@ -15,7 +15,7 @@ COLUMNS = {"rank": "rank (% of d)", "mean": "mean eigenvalue (gradient squared)"
 
 
 def chart(
-    result: dict[str, Any], spectra: list[xr.Dataset], papers: dict[str, float]
+    result: dict[str, Any], spectra: data.Stores, papers: dict[str, float]
 ) -> alt.TopLevelMixin | None:
     """Rank and mean eigenvalue against the number of augmentations, after training, by seed.
 

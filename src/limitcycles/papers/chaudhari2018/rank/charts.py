@@ -10,6 +10,7 @@ import xarray as xr
 from limitcycles.charts import data, estimates, lines, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.papers.chaudhari2018.rank import augmentations_chart, printed_moments_chart
 from limitcycles.statistics.intervals import POSITIVE, estimate
 from limitcycles.statistics.thresholds import paper_threshold
@@ -33,24 +34,22 @@ READINGS = {
 }
 
 
-def draw(
-    result: dict[str, Any], spectra: list[xr.Dataset], runs: list[xr.Dataset]
-) -> dict[str, alt.TopLevelMixin]:
-    """Charts of a rank claim; `runs` is not used."""
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of a rank claim."""
     drawn = {
-        "spectrum": _spectrum(result, spectra),
-        "rank-curve": _rank_curve(result, spectra),
-        "rank-by-arm": _rank_by_arm(result, spectra),
-        "mean-readings": _mean_readings(result, spectra),
-        "caption-arithmetic": printed_moments_chart.chart(result, spectra, READINGS),
+        "spectrum": _spectrum(result, evidence.spectra),
+        "rank-curve": _rank_curve(result, evidence.spectra),
+        "rank-by-arm": _rank_by_arm(result, evidence.spectra),
+        "mean-readings": _mean_readings(result, evidence.spectra),
+        "caption-arithmetic": printed_moments_chart.chart(result, evidence.spectra, READINGS),
     }
     papers = {"rank": data.paper_value(result, RANK), "mean": data.paper_value(result, MOMENTS[0])}
-    if (swept := augmentations_chart.chart(result, spectra, papers)) is not None:
+    if (swept := augmentations_chart.chart(result, evidence.spectra, papers)) is not None:
         drawn["augmentations"] = swept
     return drawn
 
 
-def _spectrum(result: dict[str, Any], spectra: list[xr.Dataset]) -> alt.TopLevelMixin:
+def _spectrum(result: dict[str, Any], spectra: data.Stores) -> alt.TopLevelMixin:
     paper = wording.given(data.paper_value(result, RANK))
     line = parts.vertical_line(data.paper_value(result, RANK), f"paper: {paper} %")
     chosen, panels, facts = lines.choice(), [], []
@@ -73,7 +72,7 @@ def _spectrum(result: dict[str, Any], spectra: list[xr.Dataset]) -> alt.TopLevel
     return dressed(parts.panels(panels, chosen), "Spectrum of D", caption)
 
 
-def _rank_curve(result: dict[str, Any], spectra: list[xr.Dataset]) -> alt.TopLevelMixin:
+def _rank_curve(result: dict[str, Any], spectra: data.Stores) -> alt.TopLevelMixin:
     paper = data.paper_value(result, RANK)
     frames, facts, sizes = [], [], set()
     for arm in result["arms"]:
@@ -169,7 +168,7 @@ def _curves(
     return alt.layer(drawn.add_params(chosen), targets)
 
 
-def _rank_by_arm(result: dict[str, Any], spectra: list[xr.Dataset]) -> alt.TopLevelMixin:
+def _rank_by_arm(result: dict[str, Any], spectra: data.Stores) -> alt.TopLevelMixin:
     paper = data.paper_value(result, RANK)
     headline = result["statistic"]
     marks, facts = estimates.by_arm(
@@ -186,7 +185,7 @@ def _rank_by_arm(result: dict[str, Any], spectra: list[xr.Dataset]) -> alt.TopLe
     return dressed(chart, "Rank by arm", caption)
 
 
-def _mean_readings(result: dict[str, Any], spectra: list[xr.Dataset]) -> alt.TopLevelMixin:
+def _mean_readings(result: dict[str, Any], spectra: data.Stores) -> alt.TopLevelMixin:
     papers = [data.paper_value(result, moment) for moment in MOMENTS]
     charts, values = [], {}
     for moment, paper in zip(MOMENTS, papers, strict=True):

@@ -4,7 +4,6 @@ from typing import Any
 
 import altair as alt
 import pandas as pd
-import xarray as xr
 
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
@@ -14,9 +13,7 @@ from limitcycles.papers.chaudhari2018.rank import printed_moments
 CAPTION = ("rank", "mean eigenvalue", "std of eigenvalues")  # names of the paper's numbers
 
 
-def chart(
-    result: dict[str, Any], spectra: list[xr.Dataset], readings: dict[str, str]
-) -> alt.LayerChart:
+def chart(result: dict[str, Any], spectra: data.Stores, readings: dict[str, str]) -> alt.LayerChart:
     """Bars: the possible λ_max of each reading, named by `readings`. Points: measured, by seed."""
     last = {}
     for arm in result["arms"]:

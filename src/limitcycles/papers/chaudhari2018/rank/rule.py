@@ -6,12 +6,12 @@ import torch
 
 from limitcycles.diffusion.matrix import Rows, exact
 from limitcycles.diffusion.spectrum import rank
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic, within
 from limitcycles.judging.result import (
     CONTRADICTED,
     REPRODUCED,
     WITH_CAVEAT,
-    Evidence,
     Outcome,
     arm,
     by_agreement,
@@ -25,10 +25,15 @@ from limitcycles.papers.chaudhari2018.rank.printed_moments import READINGS
 from limitcycles.statistics.intervals import FROM_ONE, POSITIVE, SHARE_LOG
 from limitcycles.statistics.thresholds import paper_threshold
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("level", "factor", "mean_factor", "contradiction_percent")
+PAPER = ("rank", "mean eigenvalue", "std of eigenvalues")
+EVIDENCE = ("spectra",)
+
 CONTROL_SHAPE = (3000, 1000)  # examples and weights of the synthetic gradients
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Compare rank(D)/d and the mean eigenvalue at the end of training with the paper's."""
     parameters = entry["rule_parameters"]
     paper = paper_value(entry, "rank")

@@ -10,17 +10,18 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 
 NAMES = ("weak-error", "slopes", "third-cumulant")
 CONTROLS = {"equation": "Euler steps, same D", "doubled": "Euler steps, D doubled (control)"}
 
 
-def draw(result: dict[str, Any], study: dict[str, xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from its study."""
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim, from its measurement."""
     return {
-        "weak-error": _errors(study["errors"], study["controls"]),
-        "slopes": _slopes(result, study),
-        "third-cumulant": _cumulant(study["cumulant"]),
+        "weak-error": _errors(evidence.parts["errors"], evidence.parts["controls"]),
+        "slopes": _slopes(result, evidence.parts),
+        "third-cumulant": _cumulant(evidence.parts["cumulant"]),
     }
 
 
@@ -78,8 +79,8 @@ def _frame(part: xr.Dataset, prefix: str, reading: str) -> pd.DataFrame:
     return frame.assign(reading=reading)
 
 
-def _slopes(result: dict[str, Any], study: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
-    errors, usual, controls = study["errors"], study["usual"], study["controls"]
+def _slopes(result: dict[str, Any], measured: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
+    errors, usual, controls = measured["errors"], measured["usual"], measured["controls"]
     fixed, small = "η/b fixed (the rule)", f"b = {usual.attrs['batch']} fixed"
     control = _frame(controls, "", fixed).rename(columns={"against": "system"})
     control["system"] = control["system"].map(CONTROLS)

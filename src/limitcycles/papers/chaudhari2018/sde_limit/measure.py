@@ -20,6 +20,8 @@ from limitcycles.theory.langevin import weak_error
 from limitcycles.theory.line_expectations import Interval, sde_expectations, sgd_expectations
 from limitcycles.theory.line_systems import FUNCTIONS, SYSTEMS, TEMPERATURE, System
 
+READS = ("theory.seed", "theory.paths")
+
 LEVEL = 0.95
 BATCHES = (1, 2, 4, 8, 16)
 RATES = tuple(2 * TEMPERATURE * b for b in BATCHES)  # 0.02 … 0.32
@@ -29,7 +31,7 @@ NODES = (80, 160)
 REPLACED = "with-replacement"
 
 
-def study(settings: dict) -> dict[str, xr.Dataset]:
+def measure(settings: dict) -> dict[str, xr.Dataset]:
     """All errors are E φ(z) of SGD (with replacement) minus that of (3) after TIME, z = x/scale.
 
     Part `errors`, η/b fixed. By (system, function, batch): `error`; `grid_error`, its change from

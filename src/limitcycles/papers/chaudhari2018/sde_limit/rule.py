@@ -7,10 +7,10 @@ import xarray as xr
 from scipy import stats
 
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import sloped
 from limitcycles.judging.result import (
     CONTRADICTED,
-    Evidence,
     Outcome,
     arm,
     by_agreement,
@@ -19,18 +19,22 @@ from limitcycles.judging.result import (
     positive,
 )
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("level", "slope", "no_slope")
+ARMS = ("symmetric", "skewed", "varying", "double-well")
+
 CLOSE = 0.01  # numerical error relative to the weak error, at most
 APART = 4  # standard errors
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Judge each system by all its test functions, η/b held fixed.
 
     Weak convergence is that of every smooth test function: a system agrees if no interval reaches
     down to `slope`, and contradicts if one of its intervals lies below `no_slope`.
     """
     parameters = entry["rule_parameters"]
-    errors, usual = evidence.study["errors"], evidence.study["usual"]
+    errors, usual = evidence.parts["errors"], evidence.parts["usual"]
     arms, flat = [], []
     for name in entry["arms"]:
         mine = errors.sel(system=name)
@@ -43,9 +47,9 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
         verdict,
         min(everything, key=lambda s: s["value"]),
         arms,
-        _controls(entry, evidence.study["controls"]),
+        _controls(entry, evidence.parts["controls"]),
         [
-            _cumulant(evidence.study["cumulant"]),
+            _cumulant(evidence.parts["cumulant"]),
             _left_over(errors),
             _largest(errors, parameters["slope"]),
             _usual(usual, parameters["slope"]),

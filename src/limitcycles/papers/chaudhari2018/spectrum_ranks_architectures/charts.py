@@ -6,11 +6,11 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from limitcycles.charts import data, labels, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 
 NAMES = ("score-against-error", "within-datasets", "rank-correlations")
 
@@ -20,15 +20,13 @@ _HEIGHT = 330
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
 
 
-def draw(
-    result: dict[str, Any], spectra: list[xr.Dataset], runs: list[xr.Dataset]
-) -> dict[str, alt.TopLevelMixin]:
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
     """Charts of the claim: scores against test errors, all and by dataset, and the τ of each.
 
     The second is missing where no dataset is seen by enough networks.
     """
-    moments = data.percents(spectra)
-    points, means = _tables(result, runs, moments)
+    moments = sorted({percent for found in evidence.spectra.values() for percent in found})
+    points, means = _tables(result, evidence.runs, moments)
     known = list(dict.fromkeys(means["dataset"]))
     within = [where for where in known if any(c.get("of") == where for c in result["checks"])]
     drawn = {"score-against-error": _all(result, points, means, known, within)}
@@ -38,7 +36,7 @@ def draw(
 
 
 def _tables(
-    result: dict[str, Any], runs: list[xr.Dataset], moments: list[float]
+    result: dict[str, Any], runs: data.Stores, moments: list[float]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row per network, snapshot (percent) and seed, and the same for means over seeds.
 

@@ -9,12 +9,12 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic
 from limitcycles.judging.result import (
     NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
-    Evidence,
     NotRun,
     Outcome,
     arm,
@@ -27,6 +27,10 @@ from limitcycles.papers.chaudhari2018.spectrum_ranks_architectures import (
 )
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.statistics.intervals import CORRELATION, PERCENT, POSITIVE
+
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("level", "tau", "permutations", "permuted_pass_share")
+EVIDENCE = ("runs", "spectra")
 
 ALL = "all networks"
 FEWEST = 5  # networks that see the same dataset, from which the second rule looks at it
@@ -111,7 +115,7 @@ def table(
     return found
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Rank correlation of the score, before and after training, with the final test error.
 
     Raises NotRun: fewer than two networks are there; LimitcyclesError: as `common_seeds`.

@@ -10,6 +10,7 @@ import xarray as xr
 from limitcycles.charts import data, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.predictions import (
     agreement,
     predictions,
@@ -27,13 +28,13 @@ THEORIES = {"D": "Hessian D, noise D/b", "step": "diffusion, measured noise"}
 RATIOS = {"variance": "variance (the rule)", "variance_by_time": "by unit of time (second rule)"}
 
 
-def draw(result: dict[str, Any], late_noise: list[xr.Dataset]) -> dict[str, alt.TopLevelMixin]:
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
     """Charts of the claim, from the late noise of all seeds.
 
     A setting that diverged in any seed has an infinite variance, and no place in them; the captions
     name it. Raises ChartDataError: a setting of the result is not in a dataset.
     """
-    tables, left_out = _tables(result, late_noise)
+    tables, left_out = _tables(result, [one["noise"] for one in evidence.by_seed])
     note = f" Not shown, for the steps diverge: {', '.join(left_out)}." if left_out else ""
     frame = _frame(result, tables)
     return {

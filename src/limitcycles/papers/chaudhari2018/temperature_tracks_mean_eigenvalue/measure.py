@@ -33,6 +33,9 @@ from limitcycles.training.checkpoint import Checkpoint, means
 from limitcycles.training.constant_rate import Saving, descend, gradient_variance
 from limitcycles.training.sgd import tensors
 
+READS = ("late_noise.steps", "late_noise.batch_size", "late_noise.learning_rate")
+PLAIN_IMAGES = True  # it goes on with the images as they are: no augmentation
+
 GROUPS = ("equal-temperature", "matched")
 DRAWS = 200  # mini-batches for the noise of one step at the snapshot
 UNITS = {
@@ -62,7 +65,7 @@ def measure(
     *,
     device: str = "auto",
     state: Path | None = None,
-) -> xr.Dataset:
+) -> dict[str, xr.Dataset]:
     """Let trained networks go on with plain SGD, at equal η/b and at equal (η/b)·mean λ(D).
 
     Parameters
@@ -79,7 +82,7 @@ def measure(
 
     Returns
     -------
-    Dataset over (setting, group), setting the name of a run and group one of GROUPS, with
+    Part `noise`, over (setting, group), setting the name of a run and group one of GROUPS, with
     `learning_rate`, `batch`, `mean_eigenvalue`, what `descend` returns, `variance_by_time`
     (variance over η·steps), `expected_variance` (the Hessian is D) and `diffusive_variance`; by
     setting `weights` (d) and the variance of a mini-batch gradient at the snapshot, in both modes.
@@ -97,7 +100,7 @@ def measure(
     if state is not None:
         turn = sole_writer(state, f"late noise, seed {seed}")
     with turn as mine:
-        return _measure(runs, spectra, datasets, settings, seed, device, state, mine)
+        return {"noise": _measure(runs, spectra, datasets, settings, seed, device, state, mine)}
 
 
 def _measure(

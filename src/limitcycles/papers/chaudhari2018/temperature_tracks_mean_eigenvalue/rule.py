@@ -15,13 +15,13 @@ import torch
 import xarray as xr
 
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic
 from limitcycles.judging.result import (
     CONTRADICTED,
     NOT_REPRODUCED,
     REPRODUCED,
     WITH_CAVEAT,
-    Evidence,
     NotRun,
     Outcome,
     arm,
@@ -41,6 +41,9 @@ from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.statistics.intervals import POSITIVE, REAL, Scale, estimate
 from limitcycles.theory.linear_sgd import LinearSGD, linear_series
 from limitcycles.training.constant_rate import Moments
+
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("level", "ratio", "spread")
 
 EQUAL, MATCHED = GROUPS
 WORDS = {EQUAL: "equal η/b", MATCHED: "equal (η/b)·mean λ"}
@@ -95,7 +98,7 @@ def decide(
     return verdict, found, own
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Apply the rule; the second rule, the theory and the noise of one step stand in the checks.
 
     A setting that diverged has an infinite variance and no spread: the claim is then not
@@ -105,9 +108,9 @@ def evaluate(entry: dict, evidence: Evidence) -> Outcome:
     arms = {spec["run"]: name for name, spec in entry["arms"].items()}
     if len(arms) < 2:
         raise NotRun(f"one setting alone, {', '.join(arms)}, has no spread: two are needed")
-    if not evidence.late_noise:
+    if not evidence.by_seed:
         raise NotRun(f"{', '.join(arms)} have no seed in common: give them the same seeds")
-    tables = [_of(one, list(arms)) for one in evidence.late_noise]
+    tables = [_of(one["noise"], list(arms)) for one in evidence.by_seed]
     finite = np.all([np.isfinite(one["variance"]).all("group") for one in tables], axis=0)
     if finite.sum() < 2:
         raise LimitcyclesError(

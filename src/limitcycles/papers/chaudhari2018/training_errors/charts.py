@@ -11,17 +11,19 @@ import xarray as xr
 from limitcycles.charts import data, estimates, parts
 from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
+from limitcycles.judging.evidence import Evidence
 
 NAMES = ("error-curves", "final-errors")
 
 KINDS = {"train": "training error", "test": "test error"}
 
 
-def draw(
-    result: dict[str, Any], spectra: list[xr.Dataset], runs: list[xr.Dataset]
-) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim; `spectra` is not used."""
-    return {"error-curves": _curves(result, runs), "final-errors": _final(result, runs)}
+def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
+    """Charts of the claim."""
+    return {
+        "error-curves": _curves(result, evidence.runs),
+        "final-errors": _final(result, evidence.runs),
+    }
 
 
 def _papers(arms: list[dict[str, Any]]) -> dict[float, str]:
@@ -41,7 +43,7 @@ def _papers(arms: list[dict[str, Any]]) -> dict[float, str]:
     }
 
 
-def _networks(result: dict[str, Any], runs: list[xr.Dataset]) -> dict[str, list[dict[str, Any]]]:
+def _networks(result: dict[str, Any], runs: data.Stores) -> dict[str, list[dict[str, Any]]]:
     """The arms of each network, by the name of the network."""
     found: dict[str, list[dict[str, Any]]] = {}
     for arm in result["arms"]:
@@ -63,7 +65,7 @@ def _label(paper: float, name: str) -> str:
     return f"paper: {wording.given(paper)} %{which}"
 
 
-def _curves(result: dict[str, Any], runs: list[xr.Dataset]) -> alt.TopLevelMixin:
+def _curves(result: dict[str, Any], runs: data.Stores) -> alt.TopLevelMixin:
     frames, facts = [], []
     for arm in result["arms"]:
         mine = data.of_arm(runs, result, arm)
@@ -139,7 +141,7 @@ def _lines(
     return [drawn, targets]
 
 
-def _final(result: dict[str, Any], runs: list[xr.Dataset]) -> alt.TopLevelMixin:
+def _final(result: dict[str, Any], runs: data.Stores) -> alt.TopLevelMixin:
     """The networks, whose errors are far apart, one below the other."""
     networks = _networks(result, runs)
     names = {f"{kind} error": label for kind, label in KINDS.items()}

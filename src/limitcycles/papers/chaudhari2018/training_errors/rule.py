@@ -7,9 +7,9 @@ import json
 import torch
 import xarray as xr
 
+from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic, within
 from limitcycles.judging.result import (
-    Evidence,
     Outcome,
     arm,
     by_agreement,
@@ -20,6 +20,11 @@ from limitcycles.judging.result import (
 from limitcycles.statistics.intervals import PERCENT
 from limitcycles.training.sgd import error_percent
 
+# What the rule reads of its entry of the ledger.
+PARAMETERS = ("level", "factor")
+EVIDENCE = ("runs",)
+PAPER_OF_NETWORK = ("training error of {network}", "test error of {network}")
+
 PLANTED = 10_000  # predictions of the positive control
 WORDS = {"test": "test error", "train": "training error"}  # as the ledger has them
 
@@ -29,7 +34,7 @@ def network(run: xr.Dataset) -> str:
     return json.loads(run.attrs["settings"])["network_name"]
 
 
-def evaluate(entry: dict, evidence: Evidence) -> Outcome:
+def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Compare the errors of each network with the paper's.
 
     Raises LimitcyclesError: the ledger has no errors of the network of an arm.
