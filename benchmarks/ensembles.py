@@ -20,11 +20,12 @@ from trainers import CLASSES, HIDDEN, INPUTS, MOMENTUM, RATE, problem
 
 from limitcycles.runtime.devices import pick_device
 from limitcycles.training import networks
-from limitcycles.training.compiled.engine import Descent
 from limitcycles.training.compiled.engines import Engines
 from limitcycles.training.compiled.ensemble import Ensemble
+from limitcycles.training.optimisers import sgd
 
 HERE = Path(__file__).resolve().parent
+OPTIMISER = sgd.Optimiser(MOMENTUM, nesterov=True)
 AGREEMENT = 1e-4  # of the largest weight, after two epochs of float32 in another order
 COMPILED = "compiled, one core"
 
@@ -44,7 +45,7 @@ class Epochs:
     def __call__(self) -> np.ndarray:
         examples = self.engine.examples
         orders = [torch.randperm(examples, generator=source).numpy() for source in self.sources]
-        self.engine.epoch(orders, RATE, Descent(MOMENTUM, True))
+        self.engine.epoch(orders, RATE)
         return self.engine.weights
 
 
@@ -59,11 +60,11 @@ def measure(arguments: argparse.Namespace) -> dict:
     steps = images // arguments.batch
     pixels, labels, _ = problem(images)
     data = pixels, labels, arguments.batch
-    compiled = Epochs(Engines(members(1), *data), 1)
+    compiled = Epochs(Engines(members(1), *data, OPTIMISER), 1)
     expected = [compiled() for _ in range(2)][-1][0]
     running = {COMPILED: (compiled, 1, 0.0)}
     for count in arguments.members:
-        epoch = Epochs(Ensemble(members(count), *data, device), count)
+        epoch = Epochs(Ensemble(members(count), *data, OPTIMISER, device=device), count)
         weights = [epoch() for _ in range(2)][-1][0]
         difference = float(np.abs(weights - expected).max() / np.abs(expected).max())
         if difference > AGREEMENT:

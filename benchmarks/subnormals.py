@@ -24,7 +24,8 @@ from processes import cores_for, log, run_script
 from limitcycles import datasets
 from limitcycles.runtime.subnormals import flushed
 from limitcycles.training import networks
-from limitcycles.training.compiled.engine import Descent, Engine
+from limitcycles.training.compiled.engine import Engine
+from limitcycles.training.optimisers import sgd
 
 HERE = Path(__file__).resolve().parent
 DATA = {
@@ -33,7 +34,7 @@ DATA = {
     "train_images": None,
     "resize": {"method": "bilinear", "size": 7},
 }
-RATE, DESCENT, BATCH = 0.05, Descent(weight_decay=0.01), 128
+RATE, OPTIMISER, BATCH = 0.05, sgd.Optimiser(weight_decay=0.01), 128
 MODES = {
     "kept": lambda: patch.object(torch, "set_flush_denormal", lambda mode: True),
     "flushed": contextlib.nullcontext,
@@ -45,7 +46,7 @@ class Trained:
 
     def __init__(self, mode: str, network: torch.nn.Module, images, labels):
         self.mode, self.images, self.labels = mode, images, labels
-        self.engine = Engine(network, images, labels, BATCH)
+        self.engine = Engine(network, images, labels, BATCH, OPTIMISER)
         self.rng = np.random.default_rng(0)
         self.steps = 0
 
@@ -54,7 +55,7 @@ class Trained:
         done, began = 0, time.perf_counter()
         with MODES[self.mode]():
             while done < steps:
-                losses, _ = self.engine.epoch(self.rng.permutation(len(self.labels)), RATE, DESCENT)
+                losses, _ = self.engine.epoch(self.rng.permutation(len(self.labels)), RATE)
                 done += len(losses)
         self.steps += done
         return 1e6 * (time.perf_counter() - began) / done
@@ -76,7 +77,7 @@ class Plain:
         self.mode, self.network = mode, network
         self.x, self.y = torch.from_numpy(images), torch.from_numpy(labels)
         self.optimizer = torch.optim.SGD(
-            network.parameters(), lr=RATE, weight_decay=DESCENT.weight_decay, foreach=True
+            network.parameters(), lr=RATE, weight_decay=OPTIMISER.weight_decay, foreach=True
         )
 
     def us(self, steps: int) -> float:

@@ -38,12 +38,13 @@ def problem(images: int) -> tuple[np.ndarray, np.ndarray, torch.nn.Module]:
 
 def fused(images, labels, network, batch):
     """`order` -> weights after the epoch (d,)."""
-    from limitcycles.training.compiled.engine import Descent, Engine
+    from limitcycles.training.compiled.engine import Engine
+    from limitcycles.training.optimisers import sgd
 
-    engine = Engine(network, images, labels, batch)
+    engine = Engine(network, images, labels, batch, sgd.Optimiser(MOMENTUM, nesterov=True))
 
     def epoch(order):
-        engine.epoch(order, RATE, Descent(MOMENTUM, True))
+        engine.epoch(order, RATE)
         return engine.weights
 
     return epoch

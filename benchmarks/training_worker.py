@@ -17,15 +17,15 @@ import torch.nn.functional as F
 from processes import memory_mib, serve
 
 from limitcycles.runtime.memory import keep_freed
-from limitcycles.training import networks
+from limitcycles.training import networks, optimisers
 from limitcycles.training.augmentation import augment
 from limitcycles.training.samplers import batches
-from limitcycles.training.sgd import evaluate, learning_rate, make_optimizer
+from limitcycles.training.sgd import evaluate, learning_rate
 
 BATCH = 128
 TRAINING = {
     "learning_rate": {"start": 0.1, "factor": 0.2, "at": [0.3, 0.6]},
-    "momentum": {"kind": "heavy-ball", "coefficient": 0.9},
+    "optimiser": {"kind": "sgd", "options": {"momentum": 0.9}},
     "weight_decay": 1e-4,
 }
 RANDOM_IMAGES = 4096  # where only times are asked for
@@ -40,7 +40,9 @@ class Trainer:
         torch.manual_seed(way["seed"])
         self.network = networks.allcnn().to(memory_format=self.layout).train()
         self.forward = torch.compile(self.network) if way["compiled"] else self.network
-        self.optimizer = make_optimizer(self.network, TRAINING)
+        self.optimizer = optimisers.of(TRAINING).torch(
+            self.network.parameters(), TRAINING["learning_rate"]["start"]
+        )
         self.order = torch.Generator().manual_seed(way["seed"])
         self.changes = torch.Generator().manual_seed(way["seed"])
         if images is None:

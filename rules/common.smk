@@ -111,8 +111,9 @@ def modules_of(claim):
 
 @cache
 def own_code(run, group="runs"):
-    """A digest of the file of the user's own network of a run or trajectory, if it has one."""
-    return plugins.code(config["networks"][config[group][run]["network"]]["builder"])
+    """Digests of the sources of what a run or trajectory names: a user's network, an optimiser."""
+    resolve = settings.resolve_run if group == "runs" else settings.resolve_trajectory
+    return settings.own_code(resolve(config, run))
 
 
 def slug(claim):

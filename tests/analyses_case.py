@@ -41,7 +41,7 @@ def run(epochs: int, rate: float, **training) -> dict:
             "epochs": epochs,
             "batch_size": BATCH,
             "learning_rate": {"start": 2 * rate, "factor": 0.5, "at": [0.1]},
-            "momentum": {"kind": "none"},
+            "optimiser": {"kind": "sgd", "options": {}},
             "weight_decay": 0.0,
             "sampler": "without-replacement",
         }
@@ -49,10 +49,18 @@ def run(epochs: int, rate: float, **training) -> dict:
     }
 
 
+MOMENTA = {
+    "none": {},
+    "heavy-ball": {"momentum": 0.9},
+    "nesterov": {"momentum": 0.9, "nesterov": True},
+}
+
+
 @cache
 def trajectory(epochs: int, rate: float, momentum: str = "none", seed: int = 0, **training):
     """The run, opened, with all in memory."""
-    settings = run(epochs, rate, momentum={"kind": momentum, "coefficient": 0.9}, **training)
+    optimiser = {"kind": "sgd", "options": MOMENTA[momentum]}
+    settings = run(epochs, rate, optimiser=optimiser, **training)
     with TemporaryDirectory() as folder:
         path = record(dataset(), settings, seed, Path(folder), gradient_every=epochs)
         return open_trajectory(path).load()

@@ -57,6 +57,11 @@ def digits(size: int | None = None) -> xr.Dataset:
     return datasets.build(spec, log=lambda line: None)
 
 
+def sgd(momentum: float = 0.0, nesterov: bool = False) -> dict[str, Any]:
+    """An entry of `optimisers`."""
+    return {"kind": "sgd", "options": {"momentum": momentum, "nesterov": nesterov}}
+
+
 def run(network: dict[str, Any] | None = None, **training: Any) -> dict[str, Any]:
     """Settings of a run on `digits()`; fc-64 with Nesterov momentum unless told otherwise."""
     return {
@@ -67,7 +72,7 @@ def run(network: dict[str, Any] | None = None, **training: Any) -> dict[str, Any
             "epochs": EPOCHS,
             "batch_size": 32,
             "learning_rate": {"start": 0.1, "factor": 0.2, "at": [0.4, 0.8]},
-            "momentum": {"kind": "nesterov", "coefficient": 0.9},
+            "optimiser": sgd(0.9, nesterov=True),
             "weight_decay": 0.0,
             "augmentation": None,
             "sampler": "without-replacement",

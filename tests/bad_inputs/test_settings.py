@@ -15,6 +15,8 @@ datasets:
   digits: {source: digits, resize: {method: bilinear, size: 7}}
 networks:
   small-fc: {builder: fc, options: {inputs: 49, hidden: 64, classes: 10}, weights: 3978}
+optimisers:
+  nesterov: {kind: sgd, options: {momentum: 0.9, nesterov: true}}
 runs:
   a: {network: small-fc, dataset: mnist}
 trajectories:
@@ -39,7 +41,8 @@ MISSPELT = [  # text of mine.yaml, key, nearest
     ("runs: {a: {netwrok: small-fc}}", "runs.a.netwrok", "network"),
     ("runs: {a: {seed: [0]}}", "runs.a.seed", "seeds"),
     ("runs: {a: {training: {Sampler: 0}}}", "runs.a.training.Sampler", "sampler"),
-    ("runs: {a: {training: {momentum: {knid: x}}}}", "runs.a.training.momentum.knid", "kind"),
+    ("runs: {a: {training: {optimizer: x}}}", "runs.a.training.optimizer", "optimiser"),
+    ("optimisers: {mine: {knid: sgd}}", "optimisers.mine.knid", "kind"),
     ("runs: {a: {gradients: {precison: float64}}}", "runs.a.gradients.precison", "precision"),
     ("trajectories: {long: {window: []}}", "trajectories.long.window", "windows"),
     ("gradients: {memory_mb: 1}", "gradients.memory_mb", "memory_mib"),
@@ -64,8 +67,23 @@ VALUES = [  # text of mine.yaml, key, what is said
     ("scale: [quick]", "scale", ["has no file in"]),
     ("device: gpu", "device", ["cpu", "auto, cpu, cuda"]),
     ("device: cuda:1", "device", ['"cuda:1"', "nearest valid value: cuda"]),
-    ("training: {momentum: {kind: nestrov}}", "training.momentum.kind", ['"nestrov"', "nesterov"]),
-    ("training: {momentum: {kind: Nesterov}}", "training.momentum.kind", ["nearest", "nesterov"]),
+    ("training: {optimiser: nestrov}", "training.optimiser", ["nearest valid value: nesterov"]),
+    ("runs: {a: {training: {optimiser: Nesterov}}}", "runs.a.training.optimiser", ["nesterov"]),
+    ("optimisers: {a: {kind: adm}}", "optimisers.a.kind", ["nearest valid value: adam", "Class"]),
+    ("optimisers: {a: {options: {beta: 0.9}}}", "optimisers.a.options.beta", ["takes momentum"]),
+    ("optimisers: {a: {options: {nesterov: 1}}}", "optimisers.a.options.nesterov", ["bool"]),
+    ("optimisers: {a: {kind: nope.here:Mine}}", "optimisers.a.kind", ['no module "nope"']),
+    (
+        "optimisers: {a: {options: {weight_decay: 1}}}",
+        "optimisers.a.options.weight_decay",
+        ["write it as training.weight_decay"],
+    ),
+    (
+        "training: {momentum: {kind: heavy-ball}}",
+        "training.momentum",
+        ["is a key no longer; write optimiser: sgd, heavy-ball or nesterov"],
+    ),
+    ("runs: {a: {training: {momentum: {}}}}", "runs.a.training.momentum", ["write optimiser"]),
     ("training: {sampler: with replacement}", "training.sampler", ["with-replacement"]),
     ("gradients: {precision: float46}", "gradients.precision", ["float64"]),
     ("gradients: {precision: 64}", "gradients.precision", ["64 is not text", "quotes"]),
@@ -110,7 +128,12 @@ VALUES = [  # text of mine.yaml, key, what is said
     ("training: {weight_decay: 1.0e+999}", "training.weight_decay", ["finite"]),
     ("training: {learning_rate: {start: 0}}", "training.learning_rate.start", ["more than 0"]),
     ("training: {learning_rate: {factor: 10}}", "training.learning_rate.factor", ["at most 1"]),
-    ("training: {momentum: {coefficient: 1}}", "training.momentum.coefficient", ["less than 1"]),
+    ("optimisers: {a: {options: {momentum: 1}}}", "optimisers.a.options.momentum", ["less than 1"]),
+    (
+        "optimisers: {a: {kind: adam, options: {eps: -1}}}",
+        "optimisers.a.options.eps",
+        ["at least 0"],
+    ),
     ("training: {batch_size: }", "training.batch_size", ["null", "give it a value"]),
     ("training: {batch_size: all}", "training.batch_size", ['"all" is not a whole number']),
     ("training: {checkpoint_seconds: 0}", "training.checkpoint_seconds", ["more than 0"]),
@@ -189,8 +212,8 @@ VALUES = [  # text of mine.yaml, key, what is said
     ("training: {learning_rate: 1.0e-6}", "training.learning_rate", ["write {start: 1.0e-06}"]),
     ("training: {learning_rate: [0.1, 0.2]}", "training.learning_rate", ["{at: [0.1, 0.2]}"]),
     ("training: {learning_rate: fast}", "training.learning_rate", ["{start: ..., factor: ..."]),
-    ("training: {momentum: 0.9}", "training.momentum", ["write {coefficient: 0.9}"]),
-    ("training: {momentum: nesterov}", "training.momentum", ['write {kind: "nesterov"}']),
+    ("optimisers: {a: adam}", "optimisers.a", ['write {kind: "adam"}']),
+    ("training: {optimiser: {kind: adam}}", "training.optimiser", ["is not text"]),
     ("training: {augmentation: true}", "training.augmentation", ["write {flip: true}"]),
     ("datasets: {mnist: {resize: 7}}", "datasets.mnist.resize", ["write {size: 7}"]),
     ("datasets: {mnist: {whiten: 1.0e-5}}", "datasets.mnist.whiten", ["{regulariser: 1.0e-05}"]),

@@ -133,8 +133,8 @@ def test_examples_of_code_do_what_they_say():
         ),
         ("epochs: 3", "epochs: unknown key (value 3); this key belongs at training.epochs"),
         (
-            "training: {momentum: {kind: nestrov}}",
-            '"nestrov" is not allowed; nearest valid value: nesterov; ',
+            "training: {sampler: index-lst}",
+            '"index-lst" is not allowed; nearest valid value: index-list; ',
         ),
         (
             "training: {epochs: 010}",

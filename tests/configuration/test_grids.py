@@ -70,7 +70,7 @@ def test_the_trajectories_of_figure_3():
     config, named = load(scale="paper"), {}
     for (few, data), (name, kind), (short, sampler), (norm, network) in itertools.product(
         {"all": "mnist-7x7-04", "few": "mnist-7x7-wrapped-04-512"}.items(),
-        {"plain": "none", "heavy-ball": "heavy-ball", "nesterov": "nesterov"}.items(),
+        {"plain": "sgd", "heavy-ball": "heavy-ball", "nesterov": "nesterov"}.items(),
         {"": "without-replacement", "-with": "with-replacement", "-list": "index-list"}.items(),
         {"": "tiny-fc", "-no-norm": "tiny-fc-no-norm"}.items(),
     ):
@@ -83,11 +83,11 @@ def test_the_trajectories_of_figure_3():
             "heavy-ball",
             "without-replacement",
         ),
-        "few-full-batch": ("tiny-fc-no-norm", "mnist-7x7-wrapped-04-512", "none", "full-batch"),
-        "few-gaussian": ("tiny-fc-no-norm", "mnist-7x7-wrapped-04-512", "none", "gaussian"),
+        "few-full-batch": ("tiny-fc-no-norm", "mnist-7x7-wrapped-04-512", "sgd", "full-batch"),
+        "few-gaussian": ("tiny-fc-no-norm", "mnist-7x7-wrapped-04-512", "sgd", "gaussian"),
     }
     assert set(config["trajectories"]) == set(named | others)
-    for name, (network, data, kind, sampler) in (named | others).items():
+    for name, (network, data, optimiser, sampler) in (named | others).items():
         assert settings.resolve_trajectory(config, name) == {
             "run": name,
             "network": config["networks"][network],
@@ -98,7 +98,7 @@ def test_the_trajectories_of_figure_3():
                 "epochs": 100_000,
                 "batch_size": 128,
                 "learning_rate": {"start": 0.1, "factor": 0.01, "at": [0.01]},
-                "momentum": {"kind": kind, "coefficient": 0.9},
+                "optimiser": config["optimisers"][optimiser],
                 "weight_decay": 0.0,
                 "sampler": sampler,
             },

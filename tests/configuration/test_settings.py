@@ -187,7 +187,7 @@ def test_values_of_the_command_line_as_snakemake_delivers_them():
             "data_folder=null",
             "device=cpu",
             "scale=quick",
-            "training={epochs: 6, weight_decay: 1e-4, momentum: {kind: none}, sampler: index-list}",
+            "training={epochs: 6, weight_decay: 1e-4, optimiser: sgd, sampler: index-list}",
         ]
     )
     assert given["seeds"] == ["3", "4"]  # texts: the reason for command_line_values
@@ -196,7 +196,7 @@ def test_values_of_the_command_line_as_snakemake_delivers_them():
     assert config["data_folder"] is None
     assert config["training"]["epochs"] == 6
     assert config["training"]["weight_decay"] == 1e-4
-    assert config["training"]["momentum"]["kind"] == "none"
+    assert config["training"]["optimiser"] == "sgd"
 
 
 def test_a_bad_text_is_told_of_the_source_that_has_it():
@@ -220,14 +220,14 @@ def test_resolve_run_lays_the_run_over_the_defaults():
     assert run["run"] == "small-fc-code"
     assert run["training"] == {
         **config["training"],
-        "momentum": {"kind": "heavy-ball", "coefficient": 0.9},
+        "optimiser": {"kind": "sgd", "options": {"momentum": 0.9}},
     }
     assert run["gradients"] == {**config["gradients"], "precision": "float64"}
     assert run["network"] == config["networks"]["small-fc"]
     assert run["dataset"]["classes"] == [0, 1]
     assert (run["network_name"], run["dataset_name"]) == ("small-fc", "mnist-7x7-wrapped-01")
     assert run["seeds"] == config["seeds"]
-    assert config["runs"]["small-fc-code"]["training"] == {"momentum": {"kind": "heavy-ball"}}
+    assert config["runs"]["small-fc-code"]["training"] == {"optimiser": "heavy-ball"}
 
 
 def test_whether_a_dataset_is_optional_does_not_decide_its_images():
@@ -266,7 +266,7 @@ def test_identity_changes_with_what_decides_the_weights_only():
     assert identity(**trained, gradients={"augmentations": [1, 2]}) == identity(**trained)
     changed = {
         identity(training={"epochs": 8}),
-        identity(training={"momentum": {"kind": "none"}}),
+        identity(training={"optimiser": "sgd"}),
         identity(dataset="mnist-7x7-wrapped"),
         identity(network="fc-16"),
         identity(training={"augmentation": {"flip": True, "pad": 4}}),

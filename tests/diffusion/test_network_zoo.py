@@ -69,7 +69,7 @@ def run(name) -> dict:
             "epochs": EPOCHS,
             "batch_size": zoo.ZOO[name].batch_size,
             "learning_rate": {"start": RATE, "factor": 1.0, "at": []},
-            "momentum": {"kind": "heavy-ball", "coefficient": 0.5},
+            "optimiser": {"kind": "sgd", "options": {"momentum": 0.5}},
             "weight_decay": 0.0,
             "augmentation": None,
             "sampler": "without-replacement",

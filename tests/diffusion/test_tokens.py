@@ -42,7 +42,7 @@ def run(**changes):
         "epochs": 4,
         "batch_size": 8,
         "learning_rate": {"start": 0.1, "factor": 0.2, "at": [0.5]},
-        "momentum": {"kind": "none", "coefficient": 0.9},
+        "optimiser": {"kind": "sgd"},
         "weight_decay": 0.0,
         "augmentation": None,
         "sampler": "without-replacement",

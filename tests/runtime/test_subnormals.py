@@ -14,9 +14,9 @@ from limitcycles.diffusion import gradients
 from limitcycles.runtime.subnormals import SubnormalWarning, are_flushed, flushed
 from limitcycles.training import constant_rate, networks
 from limitcycles.training import sgd as training
-from limitcycles.training.compiled.engine import Descent
 from limitcycles.training.compiled.engines import Engines
 from limitcycles.training.compiled.ensemble import Ensemble
+from limitcycles.training.optimisers import sgd
 from limitcycles.training.trajectories import reading, recording
 
 TINY = float(np.finfo(np.float32).tiny)  # the smallest normal number
@@ -187,17 +187,17 @@ def on_thread(mode: bool, function):
 def test_a_step_flushes_and_its_bits_are_those_of_every_caller(machine, digits):
     images, labels = digits["train_image"].values, digits["train_label"].values
     torch.manual_seed(0)
-    made = machine([vanishing()], images, labels, 32)
+    made = machine([vanishing()], images, labels, 32, sgd.Optimiser(0.9, False, 0.01))
     start, order = made.state(), np.arange(320)[None]
     start["weights"] *= np.float32(0.3)
     assert subnormal(start["weights"]) > 30
     ends = []
 
     def steps():
-        losses, path = made.epoch(order, 0.1, Descent(0.9, False, 0.01), keep=1)
+        losses, path = made.epoch(order, 0.1, keep=1)
         assert subnormal(path) == 0
         if machine is Engines:
-            made.descend_all(2, 0.1, Descent(), shares=[None])
+            made.descend_all(2, 0.1, shares=[None])
         return [*made.gradient(order[:, :9]), *made.full_gradient(), losses, path]
 
     for mode in (False, True):
@@ -220,7 +220,7 @@ def in_parts(parts, digits, run, folder):
 
 def test_training_ends_with_the_same_bits_in_every_mode_killed_or_not(digits, tmp_path):
     spec = {"builder": f"{__name__}:vanishing"}
-    options = {"weight_decay": 0.1, "momentum": {"kind": "heavy-ball", "coefficient": 0.5}}
+    options = {"weight_decay": 0.1, "optimiser": small_runs.sgd(0.5)}
     found = []
     for mode in (False, True):
         for parts in (0, 12):

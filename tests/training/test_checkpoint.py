@@ -178,7 +178,7 @@ def other_version(package):
 
 CHANGES = {
     "nothing": lambda *_: own_key(),
-    "training": lambda *_: own_key(run=small_runs.run(momentum={"kind": "none"})),
+    "training": lambda *_: own_key(run=small_runs.run(optimiser=small_runs.sgd())),
     "options of the network": lambda *_: own_key(run=small_runs.run(small_runs.lenet(0.1))),
     "dropout": lambda *_: own_key(run=small_runs.run(small_runs.lenet(0.2))),
     "dataset": lambda *_: own_key(run=small_runs.run() | {"dataset": {"source": "mnist"}}),

@@ -32,7 +32,7 @@ RUNS = {
         28,
         small_runs.run(
             small_runs.lenet(dropout=0.3),
-            momentum={"kind": "heavy-ball", "coefficient": 0.9},
+            optimiser=small_runs.sgd(0.9),
             weight_decay=1e-4,
             sampler="with-replacement",
             augmentation={"flip": True, "pad": 3},
@@ -335,7 +335,7 @@ def changed_training(**training_settings):
 CHANGES = {
     "learning rate": changed_training(learning_rate={"start": 0.05, "factor": 0.2, "at": [0.4]}),
     "schedule": changed_training(learning_rate={"start": 0.1, "factor": 0.2, "at": [0.8]}),
-    "momentum": changed_training(momentum={"kind": "heavy-ball", "coefficient": 0.9}),
+    "optimiser": changed_training(optimiser=small_runs.sgd(0.9)),
     "weight decay": changed_training(weight_decay=1e-3),
     "sampler": changed_training(sampler="index-list"),
     "augmentation": changed_training(augmentation={"flip": False, "pad": 1}),

@@ -8,16 +8,16 @@ import torch.nn.functional as F
 from small_runs import EPOCHS, SNAPSHOT_EPOCHS, STEPS, Steps
 
 from limitcycles.runtime.errors import LimitcyclesError
-from limitcycles.training import networks, sgd
+from limitcycles.training import networks, optimisers, sgd
 from limitcycles.training.augmentation import augment
 from limitcycles.training.trajectories import recording
 
 LINEAR = {"builder": "small_runs:linear", "weights": 650}
-MOMENTA = [
-    {"kind": "none", "coefficient": 0.9},
-    {"kind": "heavy-ball", "coefficient": 0.9},
-    {"kind": "nesterov", "coefficient": 0.7},
-]
+MOMENTA = {
+    "none": small_runs.sgd(),
+    "heavy-ball": small_runs.sgd(0.9),
+    "nesterov": small_runs.sgd(0.7, nesterov=True),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -55,21 +55,21 @@ def plans(monkeypatch):
 
 def updated(x, velocity, gradient, rate, momentum, decay):
     """One step of SGD as the textbooks have it: the new x and the new velocity."""
-    mu = 0.0 if momentum["kind"] == "none" else momentum["coefficient"]
+    mu, nesterov = momentum["options"].values()
     gradient = gradient + decay * x
     velocity = mu * velocity + gradient
-    ahead = gradient + mu * velocity if momentum["kind"] == "nesterov" else velocity
+    ahead = gradient + mu * velocity if nesterov else velocity
     return x - rate * ahead, velocity
 
 
-@pytest.mark.parametrize("momentum", MOMENTA, ids=lambda m: m["kind"])
+@pytest.mark.parametrize("momentum", MOMENTA.values(), ids=MOMENTA)
 @pytest.mark.parametrize("decay", [0.0, 0.05])
 def test_optimizer_follows_the_textbook(momentum, decay):
     matrix = np.array([[3.0, 1.0, 0.0], [1.0, 2.0, 0.5], [0.0, 0.5, 1.0]])
     module = torch.nn.Module()
     module.x = torch.nn.Parameter(torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64))
-    settings = small_runs.run(momentum=momentum, weight_decay=decay)["training"]
-    optimizer = sgd.make_optimizer(module, settings)
+    settings = small_runs.run(optimiser=momentum, weight_decay=decay)["training"]
+    optimizer = optimisers.of(settings).torch(module.parameters(), 0.1)
     x, velocity = np.array([1.0, -2.0, 0.5]), np.zeros(3)
     for _ in range(8):
         optimizer.zero_grad()
@@ -90,10 +90,10 @@ def softmax_regression(images, labels, weights):
     return loss, np.concatenate([(residual.T @ images).ravel(), residual.sum(0)]), logits.argmax(1)
 
 
-@pytest.mark.parametrize("momentum", MOMENTA, ids=lambda m: m["kind"])
+@pytest.mark.parametrize("momentum", MOMENTA.values(), ids=MOMENTA)
 def test_whole_runs_of_softmax_regression_by_hand(digits, plans, tmp_path, momentum):
     """Batches, schedule, momentum, decay, snapshots and metrics are put together rightly."""
-    settings = small_runs.run(LINEAR, momentum=momentum, weight_decay=0.01)
+    settings = small_runs.run(LINEAR, optimiser=momentum, weight_decay=0.01)
     result = sgd.train(digits, settings, 3, tmp_path)
     images = {
         part: digits[f"{part}_image"].values.reshape(-1, 64).astype(float)
@@ -124,8 +124,8 @@ def test_whole_runs_of_softmax_regression_by_hand(digits, plans, tmp_path, momen
 
 def test_augmentation_by_hand(digits, plans, tmp_path):
     """Each step takes new changes from a stream of their own; metrics are of the images alone."""
-    how, momentum = {"flip": True, "pad": 1}, MOMENTA[0]
-    settings = small_runs.run(LINEAR, momentum=momentum, epochs=2, snapshots=[0, 100])
+    how, momentum = {"flip": True, "pad": 1}, MOMENTA["none"]
+    settings = small_runs.run(LINEAR, optimiser=momentum, epochs=2, snapshots=[0, 100])
     plain = sgd.train(digits, settings, 3, tmp_path / "plain")
     settings["training"]["augmentation"] = how
     result = sgd.train(digits, settings, 3, tmp_path / "augmented")
@@ -182,7 +182,7 @@ def test_snapshots_are_the_weights_after_the_right_epochs(digits, tmp_path):
 
 def test_frozen_layers_and_layers_that_nobody_calls(digits, tmp_path, plans):
     spec = {"builder": "small_runs:partly_frozen", "options": {"spare": True}, "weights": 662}
-    run = small_runs.run(spec, weight_decay=0.01, momentum={"kind": "none"})
+    run = small_runs.run(spec, weight_decay=0.01, optimiser=small_runs.sgd())
     result = sgd.train(digits, run, 0, tmp_path)
     first, last = result["weights"].values[0], result["weights"].values[-1]
     assert result.sizes["weight"] == 662

@@ -35,7 +35,7 @@ def settings(name: str, **changes) -> dict:
         "epochs": 2,
         "snapshots": [0, 100],
         "learning_rate": {"start": RATE, "factor": 1.0, "at": []},
-        "momentum": {"kind": "heavy-ball", "coefficient": MOMENTUM},
+        "optimiser": {"kind": "sgd", "options": {"momentum": MOMENTUM}},
         "weight_decay": DECAY,
     }
     return small_runs.run(
@@ -130,7 +130,7 @@ def test_from_training_to_the_spectrum_of_what_sgd_moves(tmp_path: Path):
     """Softmax regression on what a frozen layer gives: D from its formula, in float64."""
     data = small_runs.digits()
     spec = {"builder": "small_runs:partly_frozen", "weights": 650}
-    run = sgd.train(data, small_runs.run(spec, momentum={"kind": "none"}), 0, tmp_path)
+    run = sgd.train(data, small_runs.run(spec, optimiser=small_runs.sgd()), 0, tmp_path)
     gradients.write(run, data, 100, tmp_path / "rows.zarr", precision="float64", device="cpu")
     options = {"exact_up_to": 1000, "leading": 400, "tolerance": 1e-4, "seed": 0}
     found = spectrum.of_gradients(tmp_path / "rows.zarr", options | {"memory_mib": 1024}, "cpu")

@@ -10,7 +10,7 @@ from typing import Any
 from limitcycles.configuration import signatures, sizes
 from limitcycles.configuration.crosschecks import origin
 from limitcycles.configuration.plugins import is_dotted
-from limitcycles.configuration.validation import Problem, show
+from limitcycles.configuration.validation import Problem, show, suggestion
 
 
 def infeasible(config: Mapping[str, Any]) -> list[Problem]:
@@ -38,10 +38,40 @@ def _code(config: Mapping[str, Any]) -> Iterator[Problem]:
             if reason is not None:
                 yield Problem((group, name, key), f"{show(dotted)}: {reason}")
                 continue
-            for option, text in signatures.wrong_options(dotted, entry["options"]):
-                where = (group, name, "options", *([] if option is None else [option]))
-                shown = entry["options"] if option is None else entry["options"][option]
-                yield Problem(where, f"{show(shown)}: {text}")
+            yield from _options(dotted, entry["options"], (group, name, "options"))
+    yield from _optimisers(config)
+
+
+def _options(dotted: str, options: Mapping[str, Any], where: tuple[str, ...]) -> Iterator[Problem]:
+    for option, text in signatures.wrong_options(dotted, options):
+        shown = options if option is None else options[option]
+        yield Problem((*where, *([] if option is None else [option])), f"{show(shown)}: {text}")
+
+
+def _optimisers(config: Mapping[str, Any]) -> Iterator[Problem]:
+    known = signatures.optimiser_kinds()
+    for name, entry in config["optimisers"].items():
+        kind, where = entry["kind"], ("optimisers", name)
+        dotted = signatures.optimiser_path(kind)
+        if "weight_decay" in entry["options"]:
+            text = f"{show(entry['options']['weight_decay'])}: write it as training.weight_decay"
+            yield Problem((*where, "options", "weight_decay"), text)
+        elif not is_dotted(kind) and kind not in known:
+            text = f"{show(kind)} is not allowed; {suggestion(kind, known)}"
+            yield Problem((*where, "kind"), f'{text}; or write "package.module:Class"')
+        elif (reason := signatures.why_not(dotted)) is not None:
+            yield Problem((*where, "kind"), f"{show(dotted)}: {reason}")
+        else:
+            yield from _options(dotted, entry["options"], (*where, "options"))
+    for group in ("runs", "trajectories"):
+        for name in config[group]:
+            path, decay = origin(config, group, name, "training", "weight_decay")
+            optimiser = origin(config, group, name, "training", "optimiser")[1]
+            dotted = signatures.optimiser_path(config["optimisers"][optimiser]["kind"])
+            options = {"weight_decay": decay} if decay else {}
+            for option, text in signatures.wrong_options(dotted, options):
+                if option == "weight_decay":
+                    yield Problem(path, f"{show(decay)}: {text}")
 
 
 def _datasets(config: Mapping[str, Any]) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from limitcycles.configuration import yamlscalars
+from limitcycles.configuration import crosschecks, plugins, yamlscalars
 from limitcycles.configuration.crosschecks import (
     TRAJECTORIES_ONLY,
     augmented,
@@ -23,6 +23,7 @@ from limitcycles.configuration.crosschecks import (
 from limitcycles.configuration.feasibility import infeasible
 from limitcycles.configuration.merging import merge, plain
 from limitcycles.configuration.scales import lay
+from limitcycles.configuration.signatures import optimiser_path
 from limitcycles.configuration.validation import (
     KeyPath,
     Problem,
@@ -37,6 +38,7 @@ from limitcycles.configuration.validation import (
     suggestion,
 )
 from limitcycles.configuration.yamlfile import ConfigError, read_yaml
+from limitcycles.storage import sources
 
 __all__ = [
     "TRAJECTORIES_ONLY",
@@ -225,13 +227,15 @@ def _resolve(config: Mapping[str, Any], group: str, name: str) -> tuple[dict, Ma
             f"{group}.{name}: there is no such entry; {suggestion(name, config[group])}"
         )
     own = config[group][name]
+    training = merge([config["training"], own["training"]])
+    training["optimiser"] = config["optimisers"][training["optimiser"]]
     return {
         "run": name,
         "network": config["networks"][own["network"]],
         "network_name": own["network"],
         "dataset": content(config["datasets"][own["dataset"]]),
         "dataset_name": own["dataset"],
-        "training": merge([config["training"], own["training"]]),
+        "training": training,
         "seeds": config["seeds"] if own["seeds"] is None else own["seeds"],
         "departure": own["departure"],
     }, own
@@ -247,6 +251,15 @@ def identity(resolved: Mapping[str, Any]) -> dict[str, Any]:
     return canonical(
         {"network": resolved["network"], "dataset": resolved["dataset"], "training": training}
     )
+
+
+def own_code(resolved: Mapping[str, Any]) -> list[str | None]:
+    """Digests of what a resolved run names beside the library's fixed parts: the user's own
+    network, if it has one, and its optimiser."""
+    kind = resolved["training"]["optimiser"]["kind"]
+    module = optimiser_path(kind).partition(":")[0]
+    optimiser = plugins.code(kind) if plugins.is_dotted(kind) else sources.digest(module)
+    return [plugins.code(resolved["network"]["builder"]), optimiser]
 
 
 def canonical(obj: Any) -> Any:
@@ -322,4 +335,10 @@ def _references(config: Mapping[str, Any]) -> list[Problem]:
                 if isinstance(name, str) and isinstance(names, dict) and name not in names:
                     text = f"{show(name)} is not under {group}; {suggestion(name, names)}"
                     found.append(Problem((kind, run, key), text))
-    return found
+            if isinstance(own, dict):
+                path, name = crosschecks.origin(config, kind, run, "training", "optimiser")
+                names = config.get("optimisers")
+                if isinstance(name, str) and isinstance(names, dict) and name not in names:
+                    text = f"{show(name)} is not under optimisers; {suggestion(name, names)}"
+                    found.append(Problem(path, text))
+    return list(dict.fromkeys(found))

@@ -6,6 +6,7 @@ without source) passes here, and is told when a job calls it.
 """
 
 import ast
+import contextlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from inspect import Parameter
@@ -20,7 +21,33 @@ BUILDERS = {
     "fc": "limitcycles.training.networks:fully_connected",
     "allcnn": "limitcycles.training.networks:allcnn",
 }
+OPTIMISERS = Path(__file__).parents[1] / "training" / "optimisers"  # a module for each kind
 _KINDS = {"bool": bool, "int": int, "float": int | float, "str": str}
+
+
+def optimiser_path(kind: str) -> str:
+    """The dotted path of a kind of optimiser: a user's own already is one."""
+    module = f"limitcycles.training.optimisers.{kind.replace('-', '_')}"
+    return kind if plugins.is_dotted(kind) else f"{module}:Optimiser"
+
+
+def optimiser_kinds() -> list[str]:
+    """The library's own."""
+    return sorted(path.stem.replace("_", "-") for path in OPTIMISERS.glob("[!_]*.py"))
+
+
+def outside(
+    limits: Mapping[str, tuple[float, float | None]], options: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Options below their least number or not below the other (None: there is none), each as
+    (its name, sentence)."""
+    for name, (least, above) in limits.items():
+        value = options.get(name, least)
+        if isinstance(value, int | float) and not (
+            least <= value and (above is None or value < above)
+        ):
+            more = "" if above is None else f" and less than {above}"
+            yield name, f"{value} is not allowed; it must be at least {least}{more}"
 
 
 def why_not(dotted: str) -> str | None:
@@ -49,7 +76,8 @@ def wrong_options(dotted: str, options: Mapping[str, Any]) -> Iterator[tuple[str
     """What is wrong with keyword arguments of a function or class, each as (its name, sentence).
 
     The name is None for arguments that are missing. A value is looked at where the function says
-    `bool`, `int`, `float` or `str` of it. Nothing is yielded where the signature cannot be read.
+    `bool`, `int`, `float` or `str` of it, and against `limits` of a class (see `outside`). Nothing
+    is yielded where the signature cannot be read.
     """
     parameters = _parameters(dotted)
     if parameters is None:
@@ -65,6 +93,7 @@ def wrong_options(dotted: str, options: Mapping[str, Any]) -> Iterator[tuple[str
         kind = known[name].annotation
         if kind in _KINDS and not _fits(value, kind, known[name].default):
             yield name, f'"{dotted}" says that it is {kind}; give one, or correct the function'
+    yield from outside(_limits(dotted), options)
     needed = [name for name, p in known.items() if p.default is p.empty and name not in options]
     if needed:
         yield None, f'"{dotted}" needs {", ".join(needed)}; add {{{needed[0]}: ...}}'
@@ -78,18 +107,49 @@ def _fits(value: Any, kind: str, default: Any) -> bool:
 
 def _parameters(dotted: str) -> list[Parameter] | None:
     """The parameters of a function, or of the __init__ of a class without self; None if unknown."""
-    files, name = plugins.source(dotted), dotted.partition(":")[2]
-    tree = _parsed(files[0]) if files else ""
-    if isinstance(tree, str):
-        return None
-    bound = [node for its, node in _bound(tree) if its == name]
-    node, skipped = (bound[0] if len(bound) == 1 else None), 0
+    node, skipped = _definition(dotted), 0
+    if isinstance(node, ast.ClassDef) and _is_dataclass(node):
+        return list(_fields(node))
     if isinstance(node, ast.ClassDef) and not node.decorator_list and not node.keywords:
         own = [child for its, child in _bound(node) if its in ("__init__", "__new__")]
         node, skipped = (own[0] if len(own) == 1 else None), 1
     if not isinstance(node, ast.FunctionDef) or node.decorator_list:
         return None
     return list(_read(node.args))[skipped:]
+
+
+def _definition(dotted: str) -> ast.AST | None:
+    """Where the module of a dotted path defines its name; None where it does not, or twice."""
+    files, name = plugins.source(dotted), dotted.partition(":")[2]
+    tree = _parsed(files[0]) if files else ""
+    bound = [] if isinstance(tree, str) else [node for its, node in _bound(tree) if its == name]
+    return bound[0] if len(bound) == 1 else None
+
+
+def _is_dataclass(node: ast.ClassDef) -> bool:
+    """Whether it is decorated as one and nothing else, and has no method __init__."""
+    names = [getattr(d, "func", d) for d in node.decorator_list]
+    named = [getattr(d, "id", getattr(d, "attr", None)) for d in names] == ["dataclass"]
+    return named and "__init__" not in dict(_bound(node))
+
+
+def _fields(node: ast.ClassDef) -> Iterator[Parameter]:
+    for child in node.body:
+        if isinstance(child, ast.AnnAssign) and "ClassVar" not in ast.unparse(child.annotation):
+            said = child.annotation.id if isinstance(child.annotation, ast.Name) else None
+            default = Parameter.empty if child.value is None else child.value
+            kind = Parameter.POSITIONAL_OR_KEYWORD
+            yield Parameter(child.target.id, kind, default=default, annotation=said)
+
+
+def _limits(dotted: str) -> dict[str, tuple[float, float | None]]:
+    """The literal `limits` of a class."""
+    for child in getattr(_definition(dotted), "body", ()):
+        targets = getattr(child, "targets", [getattr(child, "target", None)])
+        if [getattr(target, "id", None) for target in targets] == ["limits"]:
+            with contextlib.suppress(ValueError):
+                return ast.literal_eval(child.value)
+    return {}
 
 
 def _read(arguments: ast.arguments) -> Iterator[Parameter]:

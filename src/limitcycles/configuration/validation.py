@@ -180,8 +180,10 @@ def _explain(error: ValidationError, root: Mapping[str, Any]) -> Iterator[Proble
     path, value, schema = tuple(error.absolute_path), error.instance, error.schema
     if error.validator == "additionalProperties":
         known = schema.get("properties", {})
+        gone = schema.get("x-gone", {})
         for key in value.keys() - known.keys():
-            yield Problem((*path, key), _unknown_key(key, value[key], known, root))
+            text = f"is a key no longer; {gone[key]}" if key in gone else None
+            yield Problem((*path, key), text or _unknown_key(key, value[key], known, root))
     elif error.validator == "required":
         for key in schema["required"]:
             if key not in value:

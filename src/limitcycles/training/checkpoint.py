@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from limitcycles.configuration import plugins
-from limitcycles.configuration.settings import digest, identity
+from limitcycles.configuration.settings import digest, identity, own_code
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.storage import sources
 from limitcycles.storage.files import check_zip, replacing
@@ -29,22 +28,22 @@ def key(
     of training, for JSON; `module` and `device` as in `means`.
     """
     decides = {"run": identity(run), "seeds": seeds, "data": data, **more}
-    return digest(decides | means(module, [run["network"]["builder"]], device))
+    return digest(decides | means(module, own_code(run), device))
 
 
-def means(module: str, builders: list[str], device: torch.device | None) -> dict[str, Any]:
+def means(module: str, own: list[str | None], device: torch.device | None) -> dict[str, Any]:
     """What decides the bits of any computation beside its settings and data, for its key.
 
-    The `module` that computes counts by its source and that of all it imports of the library, the
-    user's own networks by theirs, the packages that compute by their versions; the number of
-    threads where torch computes on the CPU, as the order of sums depends on it. `device`: None for
-    the compiled loops.
+    The `module` that computes counts by its source and that of all it imports of the library, what
+    settings name by `own` (`settings.own_code`), the packages that compute by their versions; the
+    number of threads where torch computes on the CPU, as the order of sums depends on it. `device`:
+    None for the compiled loops.
     """
     return {
         "device": device and device.type,
         "threads": torch.get_num_threads() if device and device.type == "cpu" else None,
         "code": sources.digest(module),
-        "own code": [plugins.code(builder) for builder in builders],
+        "own code": own,
         "torch": torch.__version__,  # with the version of CUDA, which metadata have not
         **{package: version(package) for package in ("numpy", "numba", "llvmlite")},
     }

@@ -1,4 +1,4 @@
-"""Training by SGD, with snapshots, that survives being killed at any moment.
+"""Training on mini-batches, with snapshots, that survives being killed at any moment.
 
 The state (network, optimiser, every random generator, position in the epoch, snapshots and
 metrics so far) is written to a folder of its own every few seconds, under a temporary name that
@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
 from limitcycles.runtime.subnormals import flushed
 from limitcycles.storage.sole_writer import Turn, sole_writer
-from limitcycles.training import networks
+from limitcycles.training import networks, optimisers
 from limitcycles.training.augmentation import augment
 from limitcycles.training.checkpoint import Checkpoint, key
 from limitcycles.training.first_look import look
@@ -104,37 +103,6 @@ def check_possible(dataset: xr.Dataset, training: dict, parts: tuple[str, ...]) 
             )
 
 
-def make_optimizer(network: nn.Module, training: dict) -> torch.optim.SGD:
-    """SGD on the trainable weights, as in the configuration; heavy ball is v ← μv + g, x ← x − ηv.
-
-    A weight that a step has no use for (a layer that is not called) has no gradient: SGD leaves it
-    where it is, without weight decay.
-    """
-    momentum = training["momentum"]
-    kind = momentum["kind"]
-    return torch.optim.SGD(
-        networks.trainable(network).values(),
-        lr=training["learning_rate"]["start"],
-        momentum=0.0 if kind == "none" else momentum["coefficient"],
-        nesterov=kind == "nesterov",
-        weight_decay=training["weight_decay"],
-        foreach=True,
-    )
-
-
-@dataclass
-class _Progress:
-    """Position and record of a run; all of it goes into the checkpoint."""
-
-    epoch: int = 0
-    step: int = 0
-    record: dict | None = None
-
-    def __post_init__(self):
-        names = ("train_loss", "train_error", "test_loss", "test_error")
-        self.record = self.record or {"metrics": {n: [] for n in names}, "snapshots": {}}
-
-
 @flushed()
 def train(
     dataset: xr.Dataset,
@@ -177,206 +145,232 @@ def train(
     TakenOverError: another process has become the writer of the state.
     """
     with sole_writer(state, f"{name}, seed {seed}") as turn:
-        return _train(dataset, run, seed, state, turn, name, device, limit_seconds)
+        training = _Training(dataset, run, seed, name, device)
+        training.go_on(Checkpoint(state, training.key), turn, limit_seconds)
+        return training.result()
 
 
-def _train(
-    dataset: xr.Dataset,
-    run: dict,
-    seed: int,
-    state: Path,
-    turn: Turn,
-    name: str,
-    device: str,
-    limit_seconds: float | None,
-) -> xr.Dataset:
-    """`train`, when it is this process's turn to write into the state."""
-    training = run["training"]
-    check_possible(dataset, training, ("train", "test"))
-    device = pick_device(device)
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
-    own_key = key(__name__, run, [seed], dataset.attrs["sha256"], device)
-    checkpoint = Checkpoint(state, own_key)
+class _Training:
+    """A run on its way: what it trains, its random streams, its place and record."""
 
-    torch.manual_seed(stream(seed, "initialisation"))
-    network = networks.build(run["network"]).to(device).train()
-    network = networks.channels_last(network)
-    weights = networks.trainable(network)
-    images, labels = tensors(dataset, "train", device)
-    test = tensors(dataset, "test", device)
-    classes = 1 + int(max(labels.max(), test[1].max()))
-    # Of tokens those of the test set, too: an embedding must have a row for each.
-    seen = images if images.is_floating_point() else torch.cat([images, test[0]])
-    look(network, seen, labels, classes=classes, batch_size=training["batch_size"])
-    torch.manual_seed(stream(seed, "dropout"))
-    optimizer = make_optimizer(network, training)
-    order = torch.Generator().manual_seed(stream(seed, "sampler"))
-    changes = torch.Generator().manual_seed(stream(seed, "augmentation"))
-    if training["augmentation"] is not None and images.ndim != 4:
-        raise LimitcyclesError(
-            f"training.augmentation of {name}: its dataset has tokens, and only images can be "
-            "flipped and cropped; write null."
-        )
-    epochs = training["epochs"]
-    due = {round(p * epochs / 100): p for p in training["snapshots"]}
-    if len(due) < len(training["snapshots"]):
-        raise LimitcyclesError(
-            f"training.snapshots of {name}: {training['snapshots']} % of {epochs} epochs are not "
-            "distinct epochs. Train longer or take fewer snapshots."
-        )
+    def __init__(self, dataset: xr.Dataset, run: dict, seed: int, name: str, device: str):
+        self.run, self.seed, self.name, self.settings = run, seed, name, run["training"]
+        self.who = f"{name}, seed {seed}"
+        check_possible(dataset, self.settings, ("train", "test"))
+        self.device = device = pick_device(device)
+        self.on_cuda = device.type == "cuda"
+        if self.on_cuda:
+            torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True, warn_only=self.on_cuda)
+        self.key = key(__name__, run, [seed], dataset.attrs["sha256"], device)
 
-    now = _Progress()
-    saved = checkpoint.load()
-    if saved is not None:
-        network.load_state_dict(saved["network"])
-        optimizer.load_state_dict(saved["optimizer"])
-        torch.set_rng_state(saved["generator"])
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(saved["cuda_generator"])
-        now = _Progress(saved["epoch"], saved["step"], saved["record"])
-        order.set_state(saved["order"])
-        changes.set_state(saved["changes"])
-
-    def save(order_state):
-        turn.check()
-        checkpoint.save(
-            {
-                "network": network.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "generator": torch.get_rng_state(),
-                "cuda_generator": torch.cuda.get_rng_state() if device.type == "cuda" else None,
-                "order": order_state,
-                "changes": changes.get_state(),
-                **vars(now),
-            }
-        )
-
-    def diverged(what: str, when: str) -> DivergenceError:
-        return DivergenceError(
-            f"{name}, seed {seed}: {what} {when}. Lower training.learning_rate.start, or look at "
-            "the pixels of the dataset."
-        )
-
-    def same_weights():
-        changed = weights.keys() ^ networks.trainable(network).keys()
-        if changed:
-            raise networks.NetworkError(
-                f"{name}, seed {seed}: the network changes requires_grad of {min(changed)} while "
-                "it runs, and with it which numbers are its weights. Set it in the builder "
-                f"{run['network']['builder']}."
+        torch.manual_seed(stream(seed, "initialisation"))
+        self.network = networks.channels_last(networks.build(run["network"]).to(device).train())
+        self.weights = networks.trainable(self.network)
+        parts = {part: tensors(dataset, part, device) for part in ("train", "test")}
+        (self.images, self.labels), test = parts["train"], parts["test"]
+        self.parts = parts
+        classes = 1 + int(max(self.labels.max(), test[1].max()))
+        # Of tokens those of the test set, too: an embedding must have a row for each.
+        tokens = not self.images.is_floating_point()
+        seen = torch.cat([self.images, test[0]]) if tokens else self.images
+        batch_size = self.settings["batch_size"]
+        look(self.network, seen, self.labels, classes=classes, batch_size=batch_size)
+        torch.manual_seed(stream(seed, "dropout"))
+        start = self.settings["learning_rate"]["start"]
+        self.optimizer = optimisers.of(self.settings).torch(self.weights.values(), start)
+        self.order = torch.Generator().manual_seed(stream(seed, "sampler"))
+        self.changes = torch.Generator().manual_seed(stream(seed, "augmentation"))
+        if self.settings["augmentation"] is not None and self.images.ndim != 4:
+            raise LimitcyclesError(
+                f"training.augmentation of {name}: its dataset has tokens, and only images can be "
+                "flipped and cropped; write null."
             )
+        self.epochs, percents = self.settings["epochs"], self.settings["snapshots"]
+        self.due = {round(p * self.epochs / 100): p for p in percents}
+        if len(self.due) < len(percents):
+            raise LimitcyclesError(
+                f"training.snapshots of {name}: {percents} % of {self.epochs} epochs are not "
+                "distinct epochs. Train longer or take fewer snapshots."
+            )
+        self.epoch = self.step = 0
+        names = ("train_loss", "train_error", "test_loss", "test_error")
+        self.record: dict = {"metrics": {n: [] for n in names}, "snapshots": {}}
 
-    def check(losses: Tensor, first: int):
+    def state(self, order: Tensor) -> dict:
+        """All that the next process needs; `order` is the sampler's before this epoch."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": torch.get_rng_state(),
+            "cuda_generator": torch.cuda.get_rng_state() if self.on_cuda else None,
+            "order": order,
+            "changes": self.changes.get_state(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "record": self.record,
+        }
+
+    def restore(self, saved: dict) -> None:
+        """Go on from a `state`."""
+        self.network.load_state_dict(saved["network"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        torch.set_rng_state(saved["generator"])
+        if self.on_cuda:
+            torch.cuda.set_rng_state(saved["cuda_generator"])
+        self.order.set_state(saved["order"])
+        self.changes.set_state(saved["changes"])
+        self.epoch, self.step, self.record = saved["epoch"], saved["step"], saved["record"]
+
+    def go_on(self, checkpoint: Checkpoint, turn: Turn, limit_seconds: float | None) -> None:
+        """Train to the end, from the checkpoint if there is one."""
+        saved = checkpoint.load()
+        if saved is None:
+            self.measure()
+        else:
+            self.restore(saved)
+        self.checkpoint, self.turn, self.limit = checkpoint, turn, limit_seconds
+        self.began = self.last_save = time.monotonic()
+        shown = {"total": self.epochs, "done": None if saved is None else self.epoch}
+        with (
+            stopping.requests() as asked,
+            track(**shown, unit="epoch", what=f"{self.name} seed {self.seed}") as bar,
+        ):
+            while self.epoch < self.epochs:
+                self.train_epoch(asked)
+                self.epoch, self.step = self.epoch + 1, 0
+                self.measure()
+                bar.update()
+        self.save(self.order.get_state())
+
+    def train_epoch(self, asked: stopping.Request) -> None:
+        """The steps of this epoch that are left."""
+        training = self.settings
+        order = self.order.get_state()  # a resumed epoch draws its order again from here
+        plan = batches(training["sampler"], len(self.labels), training["batch_size"], self.order)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(training["learning_rate"], self.epoch, self.epochs)
+        losses = torch.full((len(plan),), torch.nan, device=self.device)
+        checked = self.step
+        for step in range(self.step, len(plan)):
+            losses[step] = self.take_step(plan[step].to(self.device))
+            self.step = step + 1
+            stop = asked.signal is not None
+            save = stop or time.monotonic() - self.last_save >= training["checkpoint_seconds"]
+            if save or self.step == len(plan) or self.step % STEPS_BETWEEN_CHECKS == 0:
+                self.check(losses[checked : self.step], checked)
+                checked = self.step
+            if save:
+                self.save(order)
+                if stop:
+                    raise asked.error(f"{self.who}: in epoch {self.epoch + 1} of {self.epochs}")
+                self.last_save = time.monotonic()
+                if self.limit is not None and self.last_save - self.began > self.limit:
+                    raise TimeoutError(f"{self.name} stopped in epoch {self.epoch}; it can go on")
+
+    def take_step(self, index: Tensor) -> Tensor:
+        """One step on the mini-batch `index`; its loss, which was before."""
+        self.optimizer.zero_grad(set_to_none=True)
+        x = self.images[index]
+        if self.settings["augmentation"] is not None:
+            x = augment(x, self.changes, **self.settings["augmentation"])
+        loss = F.cross_entropy(self.network(x), self.labels[index])
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def save(self, order: Tensor) -> None:
+        self.turn.check()
+        self.checkpoint.save(self.state(order))
+
+    def check(self, losses: Tensor, first: int) -> None:
         """Losses of the steps from `first` of this epoch, and the weights after them."""
-        same_weights()
+        self.check_weights()
         bad = torch.nonzero(~torch.isfinite(losses))
         if len(bad):
             at = int(bad[0, 0])
-            when = f"in epoch {now.epoch + 1}, step {first + at + 1}"
-            raise diverged(f"the loss is {float(losses[at])}", when)
+            when = f"in epoch {self.epoch + 1}, step {first + at + 1}"
+            raise self.diverged(f"the loss is {float(losses[at])}", when)
         # The last step may spoil the weights though its loss, taken before, is finite.
-        if not all(torch.isfinite(p).all() for p in weights.values()):
-            when = f"after epoch {now.epoch + 1}, step {first + len(losses)}"
-            raise diverged("a weight is not finite", when)
+        if not all(torch.isfinite(p).all() for p in self.weights.values()):
+            when = f"after epoch {self.epoch + 1}, step {first + len(losses)}"
+            raise self.diverged("a weight is not finite", when)
 
-    def measure():
-        for part, (x, y) in (("train", (images, labels)), ("test", test)):
-            loss, error = evaluate(network, x, y)
+    def check_weights(self) -> None:
+        """Raise NetworkError where they are others than at the start."""
+        changed = self.weights.keys() ^ networks.trainable(self.network).keys()
+        if changed:
+            raise networks.NetworkError(
+                f"{self.who}: the network changes requires_grad of {min(changed)} while "
+                "it runs, and with it which numbers are its weights. Set it in the builder "
+                f"{self.run['network']['builder']}."
+            )
+
+    def measure(self) -> None:
+        """Losses and errors before this epoch, and the weights where a snapshot is due."""
+        for part, (x, y) in self.parts.items():
+            loss, error = evaluate(self.network, x, y)
             if not math.isfinite(loss):
-                when = f"before epoch {now.epoch + 1}, step 1"
-                raise diverged(f"the {part} loss is {loss}", when)
-            now.record["metrics"][f"{part}_loss"].append(loss)
-            now.record["metrics"][f"{part}_error"].append(error)
-        same_weights()
-        if now.epoch in due:
-            flat = zip(("weights", "buffers"), networks.flatten(network), strict=True)
-            now.record["snapshots"][now.epoch] = dict(flat)
+                when = f"before epoch {self.epoch + 1}, step 1"
+                raise self.diverged(f"the {part} loss is {loss}", when)
+            self.record["metrics"][f"{part}_loss"].append(loss)
+            self.record["metrics"][f"{part}_error"].append(error)
+        self.check_weights()
+        if self.epoch in self.due:
+            flat = zip(("weights", "buffers"), networks.flatten(self.network), strict=True)
+            self.record["snapshots"][self.epoch] = dict(flat)
 
-    done = None if saved is None else now.epoch
-    if saved is None:
-        measure()
-    began = last_save = time.monotonic()
-    with (
-        stopping.requests() as asked,
-        track(total=epochs, unit="epoch", what=f"{name} seed {seed}", done=done) as bar,
-    ):
-        while now.epoch < epochs:
-            order_state = order.get_state()  # a resumed epoch draws its order again from here
-            plan = batches(training["sampler"], len(labels), training["batch_size"], order)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(training["learning_rate"], now.epoch, epochs)
-            losses = torch.full((len(plan),), torch.nan, device=device)
-            first = checked = now.step
-            for now.step in range(first, len(plan)):
-                index = plan[now.step].to(device)
-                optimizer.zero_grad(set_to_none=True)
-                x = images[index]
-                if training["augmentation"] is not None:
-                    x = augment(x, changes, **training["augmentation"])
-                loss = F.cross_entropy(network(x), labels[index])
-                loss.backward()
-                optimizer.step()
-                losses[now.step] = loss.detach()
-                stop = asked.signal is not None
-                save_now = stop or time.monotonic() - last_save >= training["checkpoint_seconds"]
-                last = now.step + 1 == len(plan)
-                if save_now or last or (now.step + 1) % STEPS_BETWEEN_CHECKS == 0:
-                    check(losses[checked : now.step + 1], checked)
-                    checked = now.step + 1
-                if save_now:
-                    now.step += 1
-                    save(order_state)
-                    if stop:
-                        raise asked.error(
-                            f"{name}, seed {seed}: in epoch {now.epoch + 1} of {epochs}"
-                        )
-                    last_save = time.monotonic()
-                    if limit_seconds is not None and last_save - began > limit_seconds:
-                        raise TimeoutError(f"{name} stopped in epoch {now.epoch}; it can go on")
-            now.epoch, now.step = now.epoch + 1, 0
-            measure()
-            bar.update()
-    save(order.get_state())
-    return _result(now.record, due, run, seed, name, device)
+    def diverged(self, what: str, when: str) -> DivergenceError:
+        return DivergenceError(
+            f"{self.who}: {what} {when}. Lower training.learning_rate.start, or look at "
+            "the pixels of the dataset."
+        )
 
-
-def _result(record, due, run, seed, name, device) -> xr.Dataset:
-    taken = sorted(record["snapshots"])
-    metrics = record["metrics"]
-    units = {"loss": "nat", "error": "percent"}
-    return xr.Dataset(
-        {
-            "weights": (
-                ("snapshot", "weight"),
-                np.stack([record["snapshots"][e]["weights"].numpy() for e in taken]),
-                {"long_name": "weights", "units": "1"},
-            ),
-            "buffers": (
-                ("snapshot", "buffer"),
-                np.stack([record["snapshots"][e]["buffers"].numpy() for e in taken]),
-                {"long_name": "frozen weights and buffers, such as running means", "units": "1"},
-            ),
-            **{
-                key: (
-                    ("epoch_end",),
-                    np.asarray(values),
-                    {"units": units[key.split("_")[1]], "long_name": key.replace("_", " ")},
-                )
-                for key, values in metrics.items()
+    def result(self) -> xr.Dataset:
+        taken, metrics = sorted(self.record["snapshots"]), self.record["metrics"]
+        units = {"loss": "nat", "error": "percent"}
+        return xr.Dataset(
+            {
+                "weights": (
+                    ("snapshot", "weight"),
+                    np.stack([self.record["snapshots"][e]["weights"].numpy() for e in taken]),
+                    {"long_name": "weights", "units": "1"},
+                ),
+                "buffers": (
+                    ("snapshot", "buffer"),
+                    np.stack([self.record["snapshots"][e]["buffers"].numpy() for e in taken]),
+                    {
+                        "long_name": "frozen weights and buffers, such as running means",
+                        "units": "1",
+                    },
+                ),
+                **{
+                    key: (
+                        ("epoch_end",),
+                        np.asarray(values),
+                        {"units": units[key.split("_")[1]], "long_name": key.replace("_", " ")},
+                    )
+                    for key, values in metrics.items()
+                },
             },
-        },
-        coords={
-            "percent": ("snapshot", [due[e] for e in taken], {"units": "percent of the epochs"}),
-            "epoch": ("snapshot", taken, {"units": "epoch"}),
-            "epoch_end": ("epoch_end", np.arange(len(metrics["train_loss"])), {"units": "epoch"}),
-        },
-        attrs={
-            "run": name,
-            "seed": seed,
-            "settings": json.dumps(run, sort_keys=True),
-            "device": device.type,
-            "torch": torch.__version__,
-        },
-    )
+            coords={
+                "percent": (
+                    "snapshot",
+                    [self.due[e] for e in taken],
+                    {"units": "percent of the epochs"},
+                ),
+                "epoch": ("snapshot", taken, {"units": "epoch"}),
+                "epoch_end": (
+                    "epoch_end",
+                    np.arange(len(metrics["train_loss"])),
+                    {"units": "epoch"},
+                ),
+            },
+            attrs={
+                "run": self.name,
+                "seed": self.seed,
+                "settings": json.dumps(self.run, sort_keys=True),
+                "device": self.device.type,
+                "torch": torch.__version__,
+            },
+        )

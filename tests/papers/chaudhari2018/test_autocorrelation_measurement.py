@@ -157,7 +157,7 @@ def test_of_a_stored_trajectory(tmp_path):
             "epochs": 250,
             "batch_size": 20,
             "learning_rate": {"start": 0.1, "factor": 0.1, "at": [0.2]},
-            "momentum": {"kind": "heavy-ball", "coefficient": 0.9},
+            "optimiser": {"kind": "sgd", "options": {"momentum": 0.9}},
             "weight_decay": 0.0,
             "sampler": "without-replacement",
         },

@@ -17,8 +17,9 @@ from torch import nn
 
 from limitcycles.training import networks
 from limitcycles.training.compiled import kernels, simd
-from limitcycles.training.compiled.engine import Descent, Engine
+from limitcycles.training.compiled.engine import Engine
 from limitcycles.training.compiled.layers import FusedError, Layers
+from limitcycles.training.optimisers import sgd
 from limitcycles.training.samplers import gaussian_weights
 
 
@@ -45,10 +46,9 @@ def torch_epoch(network, images, labels, order, batch, rate, momentum, decay, fr
 @pytest.mark.parametrize("decay", [0.0, 0.01])
 def test_an_epoch_is_pytorchs(widths, norm, momentum, decay):
     network, images, labels = problem(widths, norm != "none")
-    engine = Engine(network, images, labels, 32)
+    engine = Engine(network, images, labels, 32, sgd.Optimiser(**momentum, weight_decay=decay))
     order = np.random.default_rng(1).integers(0, EXAMPLES, EXAMPLES)
-    descent = Descent(momentum.get("momentum", 0.0), "nesterov" in momentum, decay)
-    losses, path = engine.epoch(order, 0.05, descent, frozen=norm == "frozen", keep=2)
+    losses, path = engine.epoch(order, 0.05, frozen=norm == "frozen", keep=2)
     expected = torch_epoch(
         network, images, labels, order, 32, 0.05, momentum, decay, norm == "frozen"
     )
@@ -126,15 +126,14 @@ def torch_descent(network, images, labels, shares, rate, momentum, decay, frozen
 @pytest.mark.parametrize("weighted", [True, False])
 def test_steps_over_all_examples_are_pytorchs(widths, norm, momentum, weighted):
     network, images, labels = problem(widths, norm != "none")
-    engine = Engine(network, images, labels, 8)
+    engine = Engine(network, images, labels, 8, sgd.Optimiser(**momentum, weight_decay=0.01))
     steps = engine.steps(EXAMPLES)
     rng = np.random.default_rng(2)
     shares = rng.normal(1, 2, (steps, EXAMPLES)).astype(np.float32) / EXAMPLES  # negative ones too
     if not weighted:
         shares[:] = 1 / EXAMPLES
-    descent = Descent(momentum.get("momentum", 0.0), "nesterov" in momentum, 0.01)
     losses, path = engine.descend_all(
-        steps, 0.05, descent, shares=shares if weighted else None, frozen=norm == "frozen", keep=3
+        steps, 0.05, shares=shares if weighted else None, frozen=norm == "frozen", keep=3
     )
     first = copy.deepcopy(network)
     expected = torch_descent(
@@ -156,9 +155,10 @@ def test_steps_over_all_examples_are_pytorchs(widths, norm, momentum, weighted):
 
 def test_a_step_over_all_examples_is_one_mini_batch_of_all():
     network, images, labels = problem((49, 16, 5))
-    one, other = Engine(network, images, labels, EXAMPLES), Engine(network, images, labels, 32)
-    losses, _ = one.epoch(np.arange(EXAMPLES), 0.1, Descent(0.9))
-    again, _ = other.descend_all(1, 0.1, Descent(0.9))
+    heavy = sgd.Optimiser(0.9)
+    one, other = (Engine(network, images, labels, size, heavy) for size in (EXAMPLES, 32))
+    losses, _ = one.epoch(np.arange(EXAMPLES), 0.1)
+    again, _ = other.descend_all(1, 0.1)
     assert losses.tobytes() == again.tobytes()
     for name, values in one.state().items():
         assert values.tobytes() == other.state()[name].tobytes(), name
@@ -179,7 +179,7 @@ def test_gaussian_steps_have_the_covariance_of_mini_batches():
     shares = gaussian_weights(draws, EXAMPLES, size, source).numpy()
     for i in range(draws):
         engine.restore(start)
-        engine.descend_all(1, 1.0, Descent(), shares=shares[i : i + 1])
+        engine.descend_all(1, 1.0, shares=shares[i : i + 1])
         gradients[i] = start["weights"] - engine.weights
     # Standard normal, if mean and covariance are right: chi-squared laws of their moments.
     white = (gradients - full) @ vectors[:, some] / np.sqrt(values[some])
@@ -196,17 +196,17 @@ def test_shares_of_another_shape_and_one_example_are_refused():
     network, images, labels = problem((49, 16, 5))
     engine = Engine(network, images, labels, 32)
     with pytest.raises(FusedError, match=r"2 steps over 85 examples need \(2, 85\)"):
-        engine.descend_all(2, 0.1, Descent(), shares=np.ones((2, 84), np.float32))
+        engine.descend_all(2, 0.1, shares=np.ones((2, 84), np.float32))
     with pytest.raises(FusedError, match="no variance"):
-        Engine(network, images[:1], labels[:1], 32).descend_all(1, 0.1, Descent())
+        Engine(network, images[:1], labels[:1], 32).descend_all(1, 0.1)
 
 
 def test_equal_steps_give_equal_bits_and_examples_of_one_are_left_out():
     network, images, labels = problem((49, 16, 5))
     order = np.arange(65)
-    one, other = (Engine(network, images, labels, 32) for _ in range(2))
-    losses, _ = one.epoch(order, 0.1, Descent(0.9))
-    other.epoch(order[:64], 0.1, Descent(0.9))
+    one, other = (Engine(network, images, labels, 32, sgd.Optimiser(0.9)) for _ in range(2))
+    losses, _ = one.epoch(order, 0.1)
+    other.epoch(order[:64], 0.1)
     assert len(losses) == 2
     assert one.weights.tobytes() == other.weights.tobytes()
 
@@ -215,17 +215,17 @@ DIGEST = """
 import hashlib
 import numpy as np, torch
 from limitcycles.training import networks
-from limitcycles.training.compiled.engine import Descent
-
 from limitcycles.training.compiled.engine import Engine
+from limitcycles.training.optimisers import sgd
 torch.manual_seed(0)
 rng = np.random.default_rng(0)
 images, labels = rng.random((100, 49), dtype=np.float32), rng.integers(0, 5, 100)
-engine = Engine(networks.fully_connected(49, 16, 5), images, labels, 32)
+nesterov = sgd.Optimiser(0.9, True)
+engine = Engine(networks.fully_connected(49, 16, 5), images, labels, 32, nesterov)
 digest = hashlib.sha256(engine.gradient(np.arange(20))[1].tobytes())
 for _ in range(5):
-    engine.epoch(rng.permutation(100), 0.1, Descent(0.9, True))
-engine.descend_all(3, 0.1, Descent(), shares=rng.random((3, 100), dtype=np.float32) / 50)
+    engine.epoch(rng.permutation(100), 0.1)
+engine.descend_all(3, 0.1, shares=rng.random((3, 100), dtype=np.float32) / 50)
 digest.update(engine.weights.tobytes())
 digest.update(engine.full_gradient()[2].tobytes())
 print(digest.hexdigest())
@@ -252,7 +252,7 @@ def test_a_run_that_diverges_says_so_in_its_losses():
     network, images, labels = problem((49, 16, 5))
     engine = Engine(network, images, labels, 32)
     engine.restore(engine.state() | {"weights": np.full(917, np.nan, np.float32)})
-    assert np.isnan(engine.epoch(np.arange(64), 0.1, Descent())[0]).all()
+    assert np.isnan(engine.epoch(np.arange(64), 0.1)[0]).all()
     assert np.isnan(engine.full_gradient()[0])
 
 

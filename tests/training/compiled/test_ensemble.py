@@ -7,10 +7,10 @@ from fused_problem import CLOSE, EXAMPLES, fully_connected, problem
 from helpers import one_thread  # noqa: F401
 
 from limitcycles.training import networks
-from limitcycles.training.compiled.engine import Descent
 from limitcycles.training.compiled.engines import Engines
 from limitcycles.training.compiled.ensemble import Ensemble
 from limitcycles.training.compiled.layers import FusedError
+from limitcycles.training.optimisers import adam, adamw, sgd
 
 MEMBERS = 3
 DEVICES = ["cpu", *["cuda"] * torch.cuda.is_available()]
@@ -18,11 +18,11 @@ DEVICES = ["cpu", *["cuda"] * torch.cuda.is_available()]
 pytestmark = pytest.mark.parametrize("device", DEVICES)
 
 
-def both(widths, normed, device):
+def both(widths, normed, device, optimiser=None):
     """An ensemble of networks with weights of their own, and the same in compiled engines."""
     _, images, labels = problem(widths)
-    members = [fully_connected(widths, normed) for _ in range(MEMBERS)]
-    return Ensemble(members, images, labels, 32, device), Engines(members, images, labels, 32)
+    given = [fully_connected(widths, normed) for _ in range(MEMBERS)], images, labels, 32, optimiser
+    return Ensemble(*given, device=device), Engines(*given)
 
 
 def orders(seed=1, count=EXAMPLES):
@@ -33,21 +33,28 @@ def assert_same_state(ensemble, engines):
     mine, theirs = ensemble.state(), engines.state()
     assert mine.keys() == theirs.keys()
     for name, values in theirs.items():
-        assert mine[name].dtype == np.float32
+        assert mine[name].dtype == (np.int64 if name == "steps" else np.float32)
         np.testing.assert_allclose(mine[name], values, **CLOSE, err_msg=name)
 
 
 @pytest.mark.parametrize("widths", [(49, 16, 5), (7, 3, 2), (10, 5, 9, 4), (6, 3)])
 @pytest.mark.parametrize("norm", ["batch", "frozen", "none"])
-@pytest.mark.parametrize("descent", [Descent(), Descent(0.9), Descent(0.9, True)], ids=str)
-@pytest.mark.parametrize("decay", [0.0, 0.01])
-def test_an_epoch_is_that_of_the_engines(widths, norm, descent, decay, device):
-    ensemble, engines = both(widths, norm != "none", device)
-    descent = Descent(descent.momentum, descent.nesterov, decay)
+@pytest.mark.parametrize(
+    "optimiser",
+    [
+        *(sgd.Optimiser(m, nesterov, decay)
+          for m, nesterov in ((0, False), (0.9, False), (0.9, True)) for decay in (0.0, 0.01)),
+        adam.Optimiser(weight_decay=0.01, eps=1e-3),
+        adamw.Optimiser(0.8, 0.9, 1e-3, weight_decay=0.1),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_epoch_is_that_of_the_engines(widths, norm, optimiser, device):
+    ensemble, engines = both(widths, norm != "none", device, optimiser)
     for rate, seed in ((0.05, 1), (0.01, 2)):  # the second: from a velocity, at another rate
         options = {"frozen": norm == "frozen", "keep": 2}
-        losses, path = ensemble.epoch(orders(seed), rate, descent, **options)
-        expected, expected_path = engines.epoch(orders(seed), rate, descent, **options)
+        losses, path = ensemble.epoch(orders(seed), rate, **options)
+        expected, expected_path = engines.epoch(orders(seed), rate, **options)
         assert losses.shape == (MEMBERS, 3)
         assert losses.dtype == np.float64
         np.testing.assert_allclose(losses, expected, **CLOSE)
@@ -83,17 +90,17 @@ def test_a_full_gradient_in_parts_is_that_of_all(device, monkeypatch):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-7)
 
 
-def test_a_restored_ensemble_goes_on_with_the_same_bits(device):
-    one, _ = both((49, 16, 5), True, device)
-    other, _ = both((49, 16, 5), True, device)
-    descent = Descent(0.9, True)
-    one.epoch(orders(1), 0.1, descent)
+@pytest.mark.parametrize("optimiser", [sgd.Optimiser(0.9, True), adam.Optimiser()], ids=str)
+def test_a_restored_ensemble_goes_on_with_the_same_bits(optimiser, device):
+    one, _ = both((49, 16, 5), True, device, optimiser)
+    other, _ = both((49, 16, 5), True, device, optimiser)
+    one.epoch(orders(1), 0.1)
     saved = one.state()
-    one.epoch(orders(2), 0.1, descent)
+    one.epoch(orders(2), 0.1)
     assert np.abs(saved["weights"] - one.weights).max() > 1e-3  # a copy: no later step changes it
-    other.epoch(orders(3), 0.2, descent)
+    other.epoch(orders(3), 0.2)
     other.restore(saved)
-    other.epoch(orders(2), 0.1, descent)
+    other.epoch(orders(2), 0.1)
     for name, values in one.state().items():
         assert values.tobytes() == other.state()[name].tobytes()
 
@@ -102,8 +109,8 @@ def test_examples_of_one_are_left_out(device):
     one, _ = both((49, 16, 5), True, device)
     other, _ = both((49, 16, 5), True, device)
     order = orders(count=65)
-    losses, path = one.epoch(order, 0.1, Descent(), keep=9)
-    other.epoch(order[:, :64], 0.1, Descent())
+    losses, path = one.epoch(order, 0.1, keep=9)
+    other.epoch(order[:, :64], 0.1)
     assert losses.shape == (MEMBERS, 2)
     assert path.shape == (MEMBERS, 2, 917)
     assert one.weights.tobytes() == other.weights.tobytes()
@@ -127,25 +134,25 @@ class Replayed:
         return self.result
 
 
-def test_steps_that_are_replayed_are_those_that_are_computed(device, monkeypatch):
+@pytest.mark.parametrize(
+    "optimiser", [sgd.Optimiser(), sgd.Optimiser(0.9, True, 0.01), adam.Optimiser()], ids=str
+)
+def test_steps_that_are_replayed_are_those_that_are_computed(optimiser, device, monkeypatch):
     monkeypatch.setattr("limitcycles.training.compiled.ensemble._Captured", Replayed)
-    one, _ = both((49, 16, 5), True, device)
-    other, _ = both((49, 16, 5), True, device)
+    one, _ = both((49, 16, 5), True, device, optimiser)
+    other, _ = both((49, 16, 5), True, device, optimiser)
     one._captures, other._captures = False, True
     for frozen in (False, True):
-        for descent in (Descent(), Descent(0.9, True, 0.01), Descent(0.5)):
+        for rate in (0.1, 0.05):
             options = {"frozen": frozen, "keep": 2}
-            for mine, theirs in zip(
-                other.epoch(orders(), 0.1, descent, **options),
-                one.epoch(orders(), 0.1, descent, **options),
-                strict=True,
-            ):
-                np.testing.assert_array_equal(mine, theirs)
+            mine, theirs = (one.epoch(orders(), rate, **options) for one in (other, one))
+            np.testing.assert_array_equal(mine[0], theirs[0])
+            np.testing.assert_array_equal(mine[1], theirs[1])
         for mine, theirs in zip(
             other.full_gradient(frozen=frozen), one.full_gradient(frozen=frozen), strict=True
         ):
             np.testing.assert_array_equal(mine, theirs)
-    assert len(other._captured) == 2 * 3 * 2 + 2 + 1  # steps: two sizes of batches
+    assert len(other._captured) == 2 * 2 + 2 + 1  # steps: two sizes of batches
 
 
 def test_members_that_diverge_say_so_in_their_losses(device):
@@ -153,7 +160,7 @@ def test_members_that_diverge_say_so_in_their_losses(device):
     state = ensemble.state()
     state["weights"][1] = np.nan
     ensemble.restore(state)
-    finite = np.isfinite(ensemble.epoch(orders(), 0.1, Descent())[0])
+    finite = np.isfinite(ensemble.epoch(orders(), 0.1)[0])
     assert finite.all(1).tolist() == [True, False, True]
     assert not finite[1].any()
 
@@ -162,6 +169,6 @@ def test_members_of_different_shapes_and_wrong_data_are_refused(device):
     images, labels = np.zeros((4, 49), np.float32), np.arange(4)
     small, large = (networks.fully_connected(49, hidden, 5) for hidden in (8, 16))
     with pytest.raises(FusedError, match="of one shape"):
-        Ensemble([small, large], images, labels, 2, device)
+        Ensemble([small, large], images, labels, 2, device=device)
     with pytest.raises(FusedError, match="48 pixels"):
-        Ensemble([small], images[:, 1:], labels, 2, device)
+        Ensemble([small], images[:, 1:], labels, 2, device=device)

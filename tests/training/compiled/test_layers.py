@@ -240,7 +240,7 @@ def test_the_state_is_left_as_it_was(make):
     np.testing.assert_array_equal(rows["weights"], networks.flatten(network)[0])
     np.testing.assert_array_equal(rows["mean"], network[2].running_mean)
     np.testing.assert_array_equal(rows["variance"], network[2].running_var)
-    assert not rows["velocity"].any()
+    assert not rows["vectors"].any()
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_disk
+import small_runs
 import torch
 import xarray as xr
 from helpers import one_thread  # noqa: F401
@@ -19,8 +20,8 @@ import limitcycles
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.runtime.seeds import stream
 from limitcycles.storage.files import StorageError
-from limitcycles.training import networks
-from limitcycles.training.compiled.engine import Descent, Engine
+from limitcycles.training import networks, optimisers
+from limitcycles.training.compiled.engine import Engine
 from limitcycles.training.compiled.layers import FusedError
 from limitcycles.training.samplers import gaussian_weights, without_replacement
 from limitcycles.training.sgd import DivergenceError
@@ -55,7 +56,7 @@ def run(epochs=EPOCHS, **training) -> dict:
             "epochs": epochs,
             "batch_size": 32,
             "learning_rate": {"start": 0.1, "factor": 0.1, "at": [0.5]},
-            "momentum": {"kind": "nesterov", "coefficient": 0.9},
+            "optimiser": small_runs.sgd(0.9, nesterov=True),
             "weight_decay": 0.0,
             "sampler": "without-replacement",
         }
@@ -90,7 +91,7 @@ def ensemble(tmp_path_factory):
 
 
 def control(sampler) -> dict:
-    return run(sampler=sampler, momentum={"kind": "none"})
+    return run(sampler=sampler, optimiser=small_runs.sgd())
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,13 @@ def test_weights_are_those_of_the_engine(whole):
     data, settings = dataset(), run()
     torch.manual_seed(stream(3, "initialisation"))
     network = networks.build(settings["network"])
-    engine = Engine(network, data["train_image"].values, data["train_label"].values, 32)
+    engine = Engine(
+        network,
+        data["train_image"].values,
+        data["train_label"].values,
+        32,
+        optimisers.of(settings["training"]),
+    )
     order = torch.Generator().manual_seed(stream(3, "sampler"))
     stored = reading.read(whole, 0, EPOCHS + 1)
     assert stored.shape == (EPOCHS + 1, 917)
@@ -110,7 +117,7 @@ def test_weights_are_those_of_the_engine(whole):
     for epoch in range(1, EPOCHS + 1):
         rate = 0.1 if epoch <= round(0.5 * EPOCHS) else 0.01
         index = without_replacement(EXAMPLES, order).numpy()
-        losses, path = engine.epoch(index, rate, Descent(0.9, True), keep=10)
+        losses, path = engine.epoch(index, rate, keep=10)
         np.testing.assert_array_equal(stored[epoch], engine.weights)
         assert float(whole["loss"][epoch]) == pytest.approx(losses.mean(dtype=float), rel=1e-6)
         if epoch in (4, 5):
@@ -135,7 +142,13 @@ def test_controls_take_all_examples_in_every_step(sampler, tmp_path):
     whole, data = record(tmp_path, settings=control(sampler)), dataset()
     torch.manual_seed(stream(3, "initialisation"))
     network = networks.build(run()["network"])
-    engine = Engine(network, data["train_image"].values, data["train_label"].values, 32)
+    engine = Engine(
+        network,
+        data["train_image"].values,
+        data["train_label"].values,
+        32,
+        optimisers.of(control(sampler)["training"]),
+    )
     order = torch.Generator().manual_seed(stream(3, "sampler"))
     stored = reading.read(whole, 0, EPOCHS + 1)
     for epoch in range(1, EPOCHS + 1):
@@ -143,7 +156,7 @@ def test_controls_take_all_examples_in_every_step(sampler, tmp_path):
         shares = None
         if sampler == "gaussian":
             shares = gaussian_weights(4, EXAMPLES, 32, order).numpy()
-        losses, path = engine.descend_all(4, rate, Descent(), shares=shares, keep=4)
+        losses, path = engine.descend_all(4, rate, shares=shares, keep=4)
         np.testing.assert_array_equal(stored[epoch], engine.weights)
         assert float(whole["loss"][epoch]) == pytest.approx(losses.mean(), rel=1e-6)
         if epoch in (4, 5):

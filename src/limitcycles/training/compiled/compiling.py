@@ -28,12 +28,17 @@ OPTIONS = {"error_model": "numpy", "nogil": True}
 def compiled(function: Callable) -> Callable:
     """`numba.njit` of a function of this package; compiled in each process where no folder can be
     written."""
-    folder = _folder()
+    return kept(lambda **how: njit(**how, **OPTIONS)(function))
+
+
+def kept(make: Callable, keep: bool = True) -> Callable:
+    """`make(cache=...)`, what is compiled there kept on disk where a folder can be written."""
+    folder = _folder() if keep else None
     if folder is None:
-        return njit(**OPTIONS)(function)
+        return make(cache=False)
     before, config.CACHE_DIR = config.CACHE_DIR, str(folder)  # read where a function is decorated
     try:
-        return njit(cache=True, **OPTIONS)(function)
+        return make(cache=True)
     finally:
         config.CACHE_DIR = before
 

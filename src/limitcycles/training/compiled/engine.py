@@ -1,4 +1,4 @@
-"""SGD on a fully connected network in compiled loops: one core, one trajectory.
+"""Training of a fully connected network in compiled loops: one core, one trajectory.
 
 A step of tiny-fc takes less than twice its arithmetic at the peak of a core; a loop in PyTorch
 takes fifty times that, most of it for calling operators (benchmarks/README.md). `Engine` takes its
@@ -8,43 +8,21 @@ with PyTorch's to float32 rounding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from torch import nn
 
 from limitcycles.runtime.subnormals import flushed
-from limitcycles.training.compiled import loops
+from limitcycles.training.compiled import loops, steps
 from limitcycles.training.compiled.first_step import States, check_first_step
 from limitcycles.training.compiled.layers import FusedError, Layers
 from limitcycles.training.compiled.loops import BATCH, FROZEN, TRACKED
 from limitcycles.training.networks import trainable
+from limitcycles.training.optimisers import Optimiser, sgd
 
 NONE = np.empty(0, np.float32)
 FULL_BATCH = 256  # examples at a time where nothing depends on the batch: they stay in the cache
-
-
-@dataclass(frozen=True)
-class Descent:
-    """Options of SGD: see `limitcycles.training.sgd.sgd.make_optimizer`."""
-
-    momentum: float = 0.0
-    nesterov: bool = False
-    weight_decay: float = 0.0
-
-    @classmethod
-    def of(cls, training: dict) -> Descent:
-        """From the section `training` of a run."""
-        kind, coefficient = training["momentum"]["kind"], training["momentum"].get("coefficient")
-        return cls(
-            0.0 if kind == "none" else coefficient, kind == "nesterov", training["weight_decay"]
-        )
-
-    def options(self) -> tuple[np.float32, bool, np.float32]:
-        """As the compiled loops take them."""
-        momentum, decay = np.float32(self.momentum), np.float32(self.weight_decay)
-        return momentum, bool(self.nesterov), decay
 
 
 class Engine:
@@ -55,30 +33,39 @@ class Engine:
     network: see `Layers.of`; its present weights and running moments are where it starts.
     images: (examples, ...) float32, flattened to pixels; labels: (examples,) integers.
     batch: size of the mini-batches.
+    optimiser: an `Elementwise` one; plain SGD unless given.
 
     Subnormal numbers are taken as zero (`limitcycles.runtime.subnormals`).
 
     Raises FusedError: see `Layers.of`; images of another size, labels that are no classes of the
     network, a batch of one example with batch normalisation; a first step that is not PyTorch's
-    (`check_first_step`).
+    (`check_first_step`); an optimiser that they cannot take (`steps.compiled_step`).
     """
 
-    def __init__(self, network: nn.Module, images: np.ndarray, labels: np.ndarray, batch: int):
+    def __init__(
+        self,
+        network: nn.Module,
+        images: np.ndarray,
+        labels: np.ndarray,
+        batch: int,
+        optimiser: Optimiser | None = None,
+    ):
+        self._optimiser = optimiser = steps.elementwise(optimiser or sgd.Optimiser())
+        self._take = steps.compiled_step(optimiser)
         self.layers = layers = Layers.of(network)
         given, images = images, layers.checked(images, labels, batch)
         self._labels = np.ascontiguousarray(labels, np.int64)
         self.examples, self.batch = len(images), batch
         self._images = images.ravel()
         self._place, self._moment_place, size, moments = layers.places()
-        self._weights, self._velocity, self._gradient = (
-            np.zeros(size, np.float32) for _ in range(3)
-        )
+        self._weights, self._gradient = (np.zeros(size, np.float32) for _ in range(2))
+        self._vectors, self._done = np.zeros((len(optimiser.vectors), size), np.float32), 0
         self._moments = np.zeros(moments, np.float32), np.ones(moments, np.float32)
         norms = [m for m in network if isinstance(m, nn.BatchNorm1d)]
         self.restore(
-            {
+            self.state()
+            | {
                 "weights": _flat(trainable(network).values()),
-                "velocity": np.zeros(layers.weights, np.float32),
                 "mean": _flat(m.running_mean for m in norms),
                 "variance": _flat(m.running_var for m in norms),
             }
@@ -97,8 +84,9 @@ class Engine:
 
         def step(states: States) -> States:
             self.restore({name: values[0] for name, values in states.items()})
-            self.epoch(np.arange(len(images)), 0.0, Descent())
-            return {name: values[None] for name, values in self.state().items()}
+            gradient = self._loss_and_gradient(np.arange(len(images)), TRACKED)[1]
+            found = self.state() | {"gradient": gradient}
+            return {name: values[None] for name, values in found.items()}
 
         if self.steps(len(images)):
             alone = {name: values[None] for name, values in start.items()}
@@ -111,24 +99,27 @@ class Engine:
         return self._weights[self._place]
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that decides what the next step does, float32.
+        """All that decides what the next step does.
 
-        `weights`, `velocity` (d,) in the order of `networks.flatten`; `mean`, `variance` (units
-        with batch normalisation,), the running moments.
+        `weights` (d,) and `vectors` (vector, d), those of the optimiser, in the order of
+        `networks.flatten`; `mean`, `variance` (units with batch normalisation,), the running
+        moments: float32; `steps` (), how many were taken, int64.
         """
         return {
             "weights": self.weights,
-            "velocity": self._velocity[self._place],
+            "vectors": self._vectors[:, self._place],
             "mean": self._moments[0][self._moment_place],
             "variance": self._moments[1][self._moment_place],
+            "steps": np.array(self._done, np.int64),
         }
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take a state as `state` gives it."""
         self._weights[self._place] = state["weights"]
-        self._velocity[self._place] = state["velocity"]
+        self._vectors[:, self._place] = state["vectors"]
         self._moments[0][self._moment_place] = state["mean"]
         self._moments[1][self._moment_place] = state["variance"]
+        self._done = int(state["steps"])
 
     def steps(self, examples: int) -> int:
         """Steps for that many examples: a last batch of one is left out, as in `samplers`."""
@@ -137,9 +128,9 @@ class Engine:
 
     @flushed(torch_threads=False)
     def epoch(
-        self, order: np.ndarray, rate: float, descent: Descent, *, frozen=False, keep: int = 0
+        self, order: np.ndarray, rate: float, *, frozen=False, keep: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """One step of SGD for each mini-batch of `order`.
+        """One step for each mini-batch of `order`.
 
         Parameters
         ----------
@@ -152,21 +143,20 @@ class Engine:
         -------
         Losses of the steps (nats), float64; and the weights after them, (keep, d) float32.
         """
-        losses, path = self._results(self.steps(len(order)), keep)
+        losses, path, numbers = self._prepared(self.steps(len(order)), rate, keep)
         loops.epoch(
-            self._shape, self._weights, self._velocity, self._moments,
+            self._shape, self._weights, self._vectors, self._moments,
             FROZEN if frozen else TRACKED, self._images, self._labels, order, self.batch,
-            np.float32(rate), descent.options(), self._room, self._gradient, losses, self._place,
-            path,
+            self._take, numbers, self._room, self._gradient, losses, self._place, path,
         )  # fmt: skip
         return losses, path
 
     @flushed(torch_threads=False)
     def descend_all(
-        self, steps: int, rate: float, descent: Descent, *,
+        self, steps: int, rate: float, *,
         shares: np.ndarray | None = None, frozen=False, keep: int = 0,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """Steps of SGD with the gradient over all examples: that of f = (1/N) Σ f_n, or Σ w_n f_n.
+        """Steps with the gradient over all examples: that of f = (1/N) Σ f_n, or Σ w_n f_n.
 
         Batch normalisation uses the moments of all examples, each counted once whatever its
         weight, and notes them after each step as after one mini-batch.
@@ -193,11 +183,11 @@ class Engine:
             raise FusedError("one example has no variance for batch normalisation")
         if shares is None:
             shares = np.empty((0, self.examples), np.float32)
-        losses, path = self._results(steps, keep)
+        losses, path, numbers = self._prepared(steps, rate, keep)
         loops.epoch_of_all(
-            self._shape, self._weights, self._velocity, self._moments,
+            self._shape, self._weights, self._vectors, self._moments,
             FROZEN if frozen else TRACKED, self._images, self._labels,
-            np.ascontiguousarray(shares, np.float32), np.float32(rate), descent.options(),
+            np.ascontiguousarray(shares, np.float32), self._take, numbers,
             self._room_of_all, self._gradient, losses, self._place, path,
         )  # fmt: skip
         return losses, path
@@ -206,8 +196,11 @@ class Engine:
     def _room_of_all(self) -> tuple[np.ndarray, ...]:
         return loops.room_for(self.layers, self.examples, len(self._moments[0]))
 
-    def _results(self, steps: int, keep: int) -> tuple[np.ndarray, np.ndarray]:
-        return np.empty(steps), np.empty((min(keep, steps), len(self._place)), np.float32)
+    def _prepared(self, count: int, rate: float, keep: int) -> tuple[np.ndarray, ...]:
+        """Room for losses and weights of the next steps, and the optimiser's numbers for them."""
+        numbers = steps.table(self._optimiser, rate, self._done, count)
+        self._done += count
+        return np.empty(count), np.empty((min(keep, count), len(self._place)), np.float32), numbers
 
     @flushed(torch_threads=False)
     def gradient(self, index: np.ndarray, *, frozen=False) -> tuple[float, np.ndarray]:
@@ -217,8 +210,11 @@ class Engine:
         """
         if len(index) > (most := max(self.batch, FULL_BATCH)):
             raise FusedError(f"{len(index)} examples at once; there is room for {most}")
+        return self._loss_and_gradient(index, FROZEN if frozen else BATCH)
+
+    def _loss_and_gradient(self, index: np.ndarray, mode: int) -> tuple[float, np.ndarray]:
         loss = loops.gradient(
-            self._shape, self._weights, self._moments, FROZEN if frozen else BATCH,
+            self._shape, self._weights, self._moments, mode,
             self._images, self._labels, index, NONE, self._room, self._gradient,
         )  # fmt: skip
         return loss, self._gradient[self._place]

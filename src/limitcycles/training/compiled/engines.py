@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
-from limitcycles.training.compiled.engine import Descent, Engine
+from limitcycles.training.compiled.engine import Engine
+from limitcycles.training.optimisers import Optimiser
 
 
 class Engines:
@@ -17,9 +18,15 @@ class Engines:
     """
 
     def __init__(
-        self, networks: Sequence[nn.Module], images: np.ndarray, labels: np.ndarray, batch: int
+        self,
+        networks: Sequence[nn.Module],
+        images: np.ndarray,
+        labels: np.ndarray,
+        batch: int,
+        optimiser: Optimiser | None = None,
     ):
-        self._engines = [Engine(network, images, labels, batch) for network in networks]
+        given = images, labels, batch, optimiser
+        self._engines = [Engine(network, *given) for network in networks]
         self.layers = self._engines[0].layers
         self.examples, self.batch = self._engines[0].examples, batch
         self.steps = self._engines[0].steps
@@ -37,25 +44,17 @@ class Engines:
             engine.restore({name: values[member] for name, values in state.items()})
 
     def epoch(
-        self, orders: Sequence[np.ndarray], rate: float, descent: Descent, **options
+        self, orders: Sequence[np.ndarray], rate: float, **options
     ) -> tuple[np.ndarray, np.ndarray]:
-        found = (
-            e.epoch(o, rate, descent, **options) for e, o in zip(self._engines, orders, strict=True)
-        )
+        found = (e.epoch(o, rate, **options) for e, o in zip(self._engines, orders, strict=True))
         return _stacked(found)
 
     def descend_all(
-        self,
-        steps: int,
-        rate: float,
-        descent: Descent,
-        *,
-        shares: Sequence[Tensor | None],
-        **options,
+        self, steps: int, rate: float, *, shares: Sequence[Tensor | None], **options
     ) -> tuple[np.ndarray, np.ndarray]:
         """`Engine.descend_all`, with the shares of each engine; an `Ensemble` has no such steps."""
         return _stacked(
-            e.descend_all(steps, rate, descent, shares=s if s is None else s.numpy(), **options)
+            e.descend_all(steps, rate, shares=s if s is None else s.numpy(), **options)
             for e, s in zip(self._engines, shares, strict=True)
         )
 

@@ -17,10 +17,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from limitcycles.runtime.subnormals import flushed
-from limitcycles.training.compiled.engine import BATCH, FROZEN, TRACKED, Descent, Engine, _flat
+from limitcycles.training.compiled import steps
+from limitcycles.training.compiled.engine import BATCH, FROZEN, TRACKED, Engine, _flat
 from limitcycles.training.compiled.first_step import States, check_first_step
 from limitcycles.training.compiled.layers import FusedError, Layers
 from limitcycles.training.networks import trainable
+from limitcycles.training.optimisers import Optimiser, sgd
 
 FULL_BATCH = 1024  # examples at a time where nothing depends on the batch
 
@@ -32,7 +34,7 @@ class Ensemble:
     ----------
     networks: one for each member, of one shape (see `Layers.of`), each with its own weights and
         running moments to start from.
-    images, labels, batch: as for `Engine`, the same for all members.
+    images, labels, batch, optimiser: as for `Engine`, the same for all members.
     device: where the members live, "cpu" or "cuda".
 
     A member's step is that of `Engine` to float32 rounding. Its bits may depend on the number of
@@ -49,8 +51,11 @@ class Ensemble:
         images: np.ndarray,
         labels: np.ndarray,
         batch: int,
+        optimiser: Optimiser | None = None,
+        *,
         device: str | torch.device = "cpu",
     ):
+        self._optimiser = steps.elementwise(optimiser or sgd.Optimiser())
         every = [Layers.of(network) for network in networks]
         self.layers = layers = every[0]
         if any(str(network) != str(networks[0]) for network in networks):
@@ -61,11 +66,13 @@ class Ensemble:
         self._images = torch.from_numpy(images).to(self._device)
         self._labels = torch.from_numpy(np.asarray(labels, np.int64)).to(self._device)
         self._targets = nn.functional.one_hot(self._labels, int(layers.units[-1])).float()
-        self._weights, self._velocity, self._gradient = (
-            self._zeros(layers.weights) for _ in range(3)
-        )
+        self._weights, self._gradient = (self._zeros(layers.weights) for _ in range(2))
+        self._vectors = self._zeros(len(self._optimiser.vectors), layers.weights)
         self._mean, self._variance = self._zeros(layers.moments), self._zeros(layers.moments)
-        self._rate = torch.zeros((), device=self._device)
+        self._done = 0
+        self._numbers = torch.from_numpy(steps.table(self._optimiser, 0.0, 0, 1)[0]).to(
+            self._device
+        )
         # All of these stay where they are, as captured graphs know their addresses.
         self._parts = _parts(layers, self._weights, self._mean, self._variance)
         self._gradients = _parts(layers, self._gradient, self._mean, self._variance)
@@ -73,9 +80,9 @@ class Ensemble:
         self._captured: dict[tuple, _Captured] = {}
         norms = [[m for m in network if isinstance(m, nn.BatchNorm1d)] for network in networks]
         self.restore(
-            {
+            self.state()
+            | {
                 "weights": np.stack([_flat(trainable(one).values()) for one in networks]),
-                "velocity": np.zeros((self.members, layers.weights), np.float32),
                 "mean": np.stack([_flat(m.running_mean for m in own) for own in norms]),
                 "variance": np.stack([_flat(m.running_var for m in own) for own in norms]),
             }
@@ -87,20 +94,22 @@ class Ensemble:
 
         def step(states: States) -> States:
             self.restore(states)
-            self.epoch(np.tile(np.arange(len(images)), (self.members, 1)), 0.0, Descent())
-            return self.state()
+            every = torch.arange(len(images), device=self._device).expand(self.members, -1)
+            with torch.no_grad():
+                self._loss_and_gradient(every, TRACKED)
+            return self.state() | {"gradient": _array(self._gradient)}
 
         if self.steps(len(images)):
             check_first_step(networks, images, labels, start, step)
             self.restore(start)
 
-    def _zeros(self, width: int) -> Tensor:
-        return torch.zeros(self.members, width, device=self._device)
+    def _zeros(self, *shape: int) -> Tensor:
+        return torch.zeros(self.members, *shape, device=self._device)
 
     def _state(self) -> dict[str, Tensor]:
         return {
             "weights": self._weights,
-            "velocity": self._velocity,
+            "vectors": self._vectors,
             "mean": self._mean,
             "variance": self._variance,
         }
@@ -112,32 +121,37 @@ class Ensemble:
 
     def state(self) -> dict[str, np.ndarray]:
         """As `Engine.state`, each (members, ...)."""
-        return {name: _array(tensor) for name, tensor in self._state().items()}
+        found = {name: _array(tensor) for name, tensor in self._state().items()}
+        return found | {"steps": np.full(self.members, self._done, np.int64)}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take a state as `state` gives it."""
         for name, tensor in self._state().items():
             tensor.copy_(torch.from_numpy(np.asarray(state[name])))
+        self._done = int(state["steps"][0])
 
     @flushed()
     @torch.no_grad()
     def epoch(
-        self, orders: ArrayLike, rate: float, descent: Descent, *, frozen=False, keep: int = 0
+        self, orders: ArrayLike, rate: float, *, frozen=False, keep: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """One step of SGD of each member for each mini-batch of its row of `orders`.
+        """One step of each member for each mini-batch of its row of `orders`.
 
         As `Engine.epoch`, with orders (members, examples), losses (members, steps) float64 and
         weights (members, keep, d) float32.
         """
         mode = FROZEN if frozen else TRACKED
         places = torch.from_numpy(np.asarray(orders)).to(self._device)
-        steps = self.steps(places.shape[1])
-        self._rate.fill_(rate)
-        losses = torch.empty(steps, self.members, dtype=torch.float64, device=self._device)
-        path = torch.empty(min(keep, steps), *self._weights.shape, device=self._device)
-        for step in range(steps):
+        count = self.steps(places.shape[1])
+        numbers = steps.table(self._optimiser, rate, self._done, count)
+        numbers = torch.from_numpy(numbers).to(self._device)
+        self._done += count
+        losses = torch.empty(count, self.members, dtype=torch.float64, device=self._device)
+        path = torch.empty(min(keep, count), *self._weights.shape, device=self._device)
+        for step in range(count):
             index = places[:, step * self.batch : (step + 1) * self.batch]
-            losses[step] = self._replayed(self._step, index, mode, descent)
+            self._numbers.copy_(numbers[step])
+            losses[step] = self._replayed(self._step, index, mode)
             if step < len(path):
                 path[step] = self._weights
         return _array(losses.T), _array(path.transpose(0, 1))
@@ -213,15 +227,13 @@ class Ensemble:
                 delta = torch.bmm(delta, layer.weight)
         return loss, logits
 
-    def _step(self, index: Tensor, mode: int, descent: Descent) -> Tensor:
-        """One step as torch.optim.SGD defines it: see `kernels.descend`. Losses (members,)."""
+    def _step(self, index: Tensor, mode: int) -> Tensor:
+        """One step of the optimiser. Losses (members,)."""
         loss, _ = self._loss_and_gradient(index, mode)
-        gradient, velocity = self._gradient, self._velocity
-        if descent.weight_decay:
-            gradient.add_(self._weights, alpha=descent.weight_decay)
-        velocity.mul_(descent.momentum).add_(gradient)
-        ahead = gradient.add(velocity, alpha=descent.momentum) if descent.nesterov else velocity
-        self._weights.addcmul_(ahead, self._rate, value=-1)
+        own = self._vectors.unbind(1)
+        found = self._optimiser.moved(self._weights, self._gradient, *own, *self._numbers)
+        for kept, new in zip((self._weights, *own), found, strict=True):
+            kept.copy_(new)
         return loss
 
     def _replayed(self, function: Callable, index: Tensor, *options):

@@ -20,7 +20,7 @@ from limitcycles.training.networks import trainable
 # PyTorch's own step has in float32; ours is like it, and another network is off by 1e-2 or more.
 CLOSE, ROUNDING, NOTHING = 1e-3, 20, 1e-25
 POINTS = 5
-PARTS = {"velocity": "gradient", "mean": "running mean", "variance": "running variance"}
+PARTS = {"gradient": "gradient", "mean": "running mean", "variance": "running variance"}
 
 States = dict[str, np.ndarray]  # as of `Ensemble.state`: (members, ...)
 
@@ -34,8 +34,8 @@ def check_first_step(
 ) -> None:
     """Compare gradient and running moments of one step in training mode on these examples.
 
-    `networks`: those that the loops were given. `step`: states -> states after one step of plain
-    SGD with rate 0 on the same examples, so that the velocity is the gradient.
+    `networks`: those that the loops were given. `step`: states -> `gradient` of the same examples
+    at these, and the running moments after that.
 
     At the given weights a unit may lie on the kink of its ReLU, where rounding decides (one with
     batch normalisation does if its inputs do not vary). Where the steps differ, they are compared
@@ -112,5 +112,5 @@ def _step(model: nn.Module, states: States, member: int, x: Tensor, y: Tensor) -
         ) from error
     return {
         name: torch.cat([torch.empty(0), *(t.detach().ravel() for t in tensors)]).numpy()
-        for name, tensors in ({"velocity": gradient} | moments).items()
+        for name, tensors in ({"gradient": gradient} | moments).items()
     }

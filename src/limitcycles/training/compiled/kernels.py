@@ -303,19 +303,3 @@ def mistakes(logits, width, n, classes, label):
                 best = j
         count += best != label[s]
     return count
-
-
-@compiled
-def descend(weights, velocity, gradient, rate, momentum, nesterov, decay):
-    """One step of SGD as torch.optim.SGD defines it, in place.
-
-    g ← g + decay·x, v ← μv + g, x ← x − η v (heavy ball) or x − η(g + μv) (Nesterov).
-    """
-    for at in range(0, weights.shape[0], LANES):
-        w = load(weights, at)
-        g = fma(splat(decay), w, load(gradient, at))
-        v = fma(splat(momentum), load(velocity, at), g)
-        store(velocity, at, v)
-        if nesterov:
-            v = fma(splat(momentum), v, g)
-        store(weights, at, w - splat(rate) * v)

@@ -96,18 +96,20 @@ def gradient(shape, weights, moments, mode, images, labels, index, share, room, 
 
 @compiled
 def epoch(
-    shape, weights, velocity, moments, mode, images, labels, order, batch, rate, descent, room,
+    shape, weights, vectors, moments, mode, images, labels, order, batch, take, numbers, room,
     part, losses, place, path,
 ):  # fmt: skip
-    """One step for each batch of `order`; `path` (steps, d) takes the weights after each."""
-    momentum, nesterov, decay = descent
+    """One step for each batch of `order`; `path` (steps, d) takes the weights after each.
+
+    `take` is a step of the optimiser (`steps.compiled_step`), with `numbers` (steps, number).
+    """
     equal = room[8][:0]
     for step in range(losses.shape[0]):
         index = order[step * batch : (step + 1) * batch]
         losses[step] = gradient(
             shape, weights, moments, mode, images, labels, index, equal, room, part
         )
-        kernels.descend(weights, velocity, part, rate, momentum, nesterov, decay)
+        take(weights, part, vectors, numbers[step])
         if step < path.shape[0]:
             for i in range(place.shape[0]):
                 path[step, i] = weights[place[i]]
@@ -115,21 +117,20 @@ def epoch(
 
 @compiled
 def epoch_of_all(
-    shape, weights, velocity, moments, mode, images, labels, shares, rate, descent, room,
+    shape, weights, vectors, moments, mode, images, labels, shares, take, numbers, room,
     part, losses, place, path,
 ):  # fmt: skip
     """The same, but every step takes all examples, with the weights of its row of `shares`.
 
     `shares` (steps, examples); (0, examples) for equal weights in every step.
     """
-    momentum, nesterov, decay = descent
     everything = np.arange(labels.shape[0])
     for step in range(losses.shape[0]):
         share = shares[step] if shares.shape[0] else room[8][:0]
         losses[step] = gradient(
             shape, weights, moments, mode, images, labels, everything, share, room, part
         )
-        kernels.descend(weights, velocity, part, rate, momentum, nesterov, decay)
+        take(weights, part, vectors, numbers[step])
         if step < path.shape[0]:
             for i in range(place.shape[0]):
                 path[step, i] = weights[place[i]]

@@ -22,9 +22,8 @@ from limitcycles.runtime.seeds import stream
 from limitcycles.runtime.subnormals import flushed
 from limitcycles.storage.provenance import code_version
 from limitcycles.storage.sole_writer import Turn, sole_writer
-from limitcycles.training import networks
+from limitcycles.training import networks, optimisers
 from limitcycles.training.checkpoint import Checkpoint, key
-from limitcycles.training.compiled.engine import Descent
 from limitcycles.training.compiled.engines import Engines
 from limitcycles.training.compiled.ensemble import Ensemble
 from limitcycles.training.compiled.layers import FusedError
@@ -186,8 +185,8 @@ def _engine(
     data = dataset["train_image"].values, dataset["train_label"].values
     members, batch_size = [_network(run, seed) for seed in seeds], run["training"]["batch_size"]
     look(members[0], *tensors(dataset, "train", "cpu"), batch_size=batch_size)
-    given = members, *data, batch_size
-    return Engines(*given) if device is None else Ensemble(*given, pick_device(device))
+    given = members, *data, batch_size, optimisers.of(run["training"])
+    return Engines(*given) if device is None else Ensemble(*given, device=pick_device(device))
 
 
 def _check_finite(losses, weights, seeds, who: str, epoch: int) -> None:
@@ -211,15 +210,15 @@ def _train(
     Losses and, to `keep`, weights of its steps. The state of a source before the epoch decides the
     epoch of its member.
     """
-    sampler, descent = training["sampler"], Descent.of(training)
+    sampler = training["sampler"]
     rate = learning_rate(training["learning_rate"], epoch - 1, training["epochs"])
     steps, examples = engine.steps(engine.examples), engine.examples
     kept = steps if keep else 0
     if sampler in SAMPLERS:
         orders = [SAMPLERS[sampler](examples, source).numpy() for source in sources]
-        return engine.epoch(orders, rate, descent, keep=kept)
+        return engine.epoch(orders, rate, keep=kept)
     shares = [CONTROLS[sampler](steps, examples, engine.batch, source) for source in sources]
-    return engine.descend_all(steps, rate, descent, shares=shares, keep=kept)
+    return engine.descend_all(steps, rate, shares=shares, keep=kept)
 
 
 def _network(run: dict, seed: int) -> torch.nn.Module:

@@ -8,8 +8,9 @@ import xarray as xr
 from limitcycles.diffusion import curvature
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.theory.linear_sgd import Epoch
-from limitcycles.training import networks
-from limitcycles.training.compiled.engine import Descent, Engine
+from limitcycles.training import networks, optimisers
+from limitcycles.training.compiled.engine import Engine
+from limitcycles.training.optimisers import sgd
 from limitcycles.training.samplers import CONTROLS
 from limitcycles.training.trajectories.reading import after_transient, read
 
@@ -108,8 +109,8 @@ class Place:
             sight.engine.batch,
             sight.rate,
             replacement=sight.replacement,
-            momentum=sight.descent.momentum,
-            nesterov=sight.descent.nesterov,
+            momentum=sight.optimiser.momentum,
+            nesterov=sight.optimiser.nesterov,
             last=self.last,
         )
 
@@ -138,7 +139,8 @@ class Place:
 class Sight:
     """How SGD sees a trajectory's loss: network, data, batches, options.
 
-    Raises LimitcyclesError: the images make fewer than two mini-batches.
+    Raises LimitcyclesError: the images make fewer than two mini-batches; another optimiser than
+    SGD, which the linear theory is of.
     """
 
     def __init__(
@@ -151,8 +153,14 @@ class Sight:
         images, labels = dataset["train_image"].values, dataset["train_label"].values
         self.data = images, labels.astype(np.int64)
         self.engine = Engine(self.network, images, labels, training["batch_size"])
-        self.descent = Descent.of(training)
-        self.decay = self.descent.weight_decay
+        self.optimiser = optimisers.of(training)
+        if not isinstance(self.optimiser, sgd.Optimiser):
+            kind = training["optimiser"]["kind"]
+            raise LimitcyclesError(
+                f"{trajectory.attrs['run']}: currents are predicted for SGD, and its optimiser is "
+                f"{kind}; take a trajectory of kind sgd into the arms of the claim"
+            )
+        self.decay = self.optimiser.weight_decay
         self.sampler = training["sampler"]
         whole_batch = self.sampler in ("full-batch", "gaussian")
         if not whole_batch and self.engine.examples < 2 * self.engine.batch:
@@ -165,7 +173,7 @@ class Sight:
         self.rng = np.random.default_rng(seed)
         self.epochs = trajectory.sizes["epoch"] - after_transient(trajectory)
         steps = self.engine.steps(self.engine.examples)
-        self.pace = rate * steps / (1 - self.descent.momentum)  # per epoch, times h: 1/relaxation
+        self.pace = rate * steps / (1 - self.optimiser.momentum)  # per epoch, times h: 1/relaxation
         self.effort = FULL if self.epochs > SHORT else LESS
 
     def batches(self) -> list[np.ndarray]:

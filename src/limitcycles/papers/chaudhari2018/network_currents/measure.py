@@ -95,7 +95,7 @@ def measure(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
         "level": LEVEL,
         "rate": rate,
         "sampler": training["sampler"],
-        "momentum": sight.descent.momentum,
+        "momentum": sight.optimiser.momentum,
         "window": slow,
     }
     table = xr.Dataset(

@@ -51,7 +51,7 @@ RUN = {
         "epochs": 2,
         "batch_size": 32,
         "learning_rate": {"start": 0.1, "factor": 1.0, "at": []},
-        "momentum": {"kind": "nesterov", "coefficient": 0.9},
+        "optimiser": {"kind": "sgd", "options": {"momentum": 0.9, "nesterov": True}},
         "weight_decay": 0.0,
         "sampler": "without-replacement",
         "snapshots": [100],

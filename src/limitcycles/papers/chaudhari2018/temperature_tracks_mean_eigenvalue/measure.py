@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from limitcycles.configuration import plugins
 from limitcycles.configuration.settings import digest
 from limitcycles.diffusion.gradients import snapshot_network
 from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue.noise_temperature import (
@@ -234,7 +235,7 @@ def _key(runs, spectra, datasets, settings: dict, seed: int, device: torch.devic
             "data": {name: dataset.attrs["sha256"] for name, dataset in datasets.items()},
             "settings": settings,
             "seed": seed,
-            **means(__name__, [run["network"]["builder"] for run in its], device),
+            **means(__name__, [plugins.code(run["network"]["builder"]) for run in its], device),
         }
     )
 
