@@ -78,7 +78,7 @@ class Pauses:
         elif point == "after the replacement":
             self.stop(os, "replace", after=True)
         elif point == "after the last checkpoint":
-            self.stop(sgd, "_result")
+            self.stop(sgd._Training, "result")
         elif point == "half a result":
             self.stop(zipfile.ZipFile, "writestr")
         elif point not in ("step", None):
