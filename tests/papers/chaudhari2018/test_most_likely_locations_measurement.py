@@ -6,12 +6,12 @@ from helpers import one_thread  # noqa: F401
 from scipy.optimize import fsolve
 
 from limitcycles.papers.chaudhari2018.most_likely_locations import measure
-from limitcycles.theory import two_grids
+from limitcycles.theory import refinement
 
 
 def located(name, cells=96):
     build, box = measure.SYSTEMS[name]
-    return measure.locate(build(), box, *two_grids.pair(build(), cells, box))
+    return measure.locate(build(), box, *refinement.pair(build(), cells, box))
 
 
 def test_example_19_has_the_known_shift():

@@ -5,7 +5,7 @@ import pytest
 from helpers import one_thread  # noqa: F401
 
 from limitcycles.papers.chaudhari2018.potential_independent_of_temperature import measure
-from limitcycles.theory import systems, two_grids
+from limitcycles.theory import refinement, systems
 
 SETTINGS = {"seed": 0, "cells": 64, "paths": 1000, "systems": 3}
 
@@ -85,23 +85,23 @@ def test_a_constant_tensor_shifts_modes_in_proportion_to_small_temperatures(shif
 
 def test_sharpened_modes_are_those_of_a_known_density():
     """Of exp(−(x − a)²/2 − (x − a)³/10 − …) within 1e-6; parabolas are off by h²."""
-    grid = two_grids.Grid((-3.0, -3.0), (3.0, 3.0), (40, 40))
+    grid = refinement.Grid((-3.0, -3.0), (3.0, 3.0), (40, 40))
     x, y = np.meshgrid(*grid.axes, indexing="ij")
     u, v = x - 0.2345, y + 0.3141
     density = grid.normalise(np.exp(-(u**2) / 2 - u**3 / 10 - u * v / 3 - v**2 - v**4 / 20))
-    (start, *_), _ = two_grids.analysis.modes(grid, density)
-    found = two_grids.sharpened(grid, density, start)
+    (start, *_), _ = refinement.analysis.modes(grid, density)
+    found = refinement.sharpened(grid, density, start)
     np.testing.assert_allclose(found, [0.2345, -0.3141], atol=1e-6)
     assert np.abs(start - found).max() > 1e-5
-    line = two_grids.Grid(-3.0, 3.0, 60)
+    line = refinement.Grid(-3.0, 3.0, 60)
     density = line.normalise(np.exp(-((line.axes[0] - 0.5) ** 2) * (1 + line.axes[0] / 9)))
-    (start, *_), _ = two_grids.analysis.modes(line, density)
-    assert two_grids.sharpened(line, density, start) == pytest.approx([0.5], abs=1e-8)
+    (start, *_), _ = refinement.analysis.modes(line, density)
+    assert refinement.sharpened(line, density, start) == pytest.approx([0.5], abs=1e-8)
 
 
 def test_fitted_boxes_hold_the_density():
     system = systems.rotating_wells(temperature=0.1)
-    (left, right), (low, high) = two_grids.fitted(system, measure.start_box(0.1))
+    (left, right), (low, high) = refinement.fitted(system, measure.start_box(0.1))
     points = np.array([[x, 0.0] for x in (left, right)] + [[0.0, y] for y in (low, high)])
     assert (system.potential(points) > 0.1 * 9).all()  # Φ ≥ 9 T at the sides
     assert -2.6 < left < -1.5

@@ -13,7 +13,7 @@ import xarray as xr
 
 from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
-from limitcycles.theory import systems, two_grids
+from limitcycles.theory import refinement, systems
 from limitcycles.theory.fokker_planck import analysis
 
 READS = ("theory.seed", "theory.cells")
@@ -141,7 +141,7 @@ def numbers_of(fields: Fields, rng: np.random.Generator) -> dict[str, float]:
     }
 
 
-def known_fields(system: systems.System, side: int, box: two_grids.Box) -> Fields:
+def known_fields(system: systems.System, side: int, box: refinement.Box) -> Fields:
     """From the closed form of Φ, on `side` points along each axis of the box."""
     axes = [low + (np.arange(side) + 0.5) * (high - low) / side for low, high in box]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, system.dimension)
@@ -166,7 +166,7 @@ def _matrix(system: systems.System, symbol, points: np.ndarray) -> np.ndarray:
     return system.compile(symbol)(points).reshape(len(points), d, d)
 
 
-def grid_fields(system: systems.System, found: two_grids.Steady) -> Fields:
+def grid_fields(system: systems.System, found: refinement.Steady) -> Fields:
     """From the steady state on a grid; j = J/ρ, derivatives by central differences."""
     grid = found.grid
     force = analysis.force_from_current(found.generator, found.density)
@@ -192,12 +192,12 @@ def _one(system: systems.System, settings: dict, name: str) -> dict:
     seed = stream(settings["seed"], f"waves for {name}")
     still = bool(system.force_vanishes)
     row = {"dimension": d}
-    box = two_grids.widened(system.box, BOX.get(name, 1.0))
+    box = refinement.widened(system.box, BOX.get(name, 1.0))
     known = system.potential is not None
     missing = dict.fromkeys(NUMBERS, np.nan)
     fine = coarse = missing
     if d == 2 and not still and name not in UNRESOLVED:
-        fields = [grid_fields(system, found) for found in two_grids.pair(system, cells, box)]
+        fields = [grid_fields(system, found) for found in refinement.pair(system, cells, box)]
         fine, coarse = (numbers_of(f, np.random.default_rng(seed)) for f in fields)
     if still:
         numbers, force = dict.fromkeys(NUMBERS, 0.0), 0.0
@@ -211,7 +211,7 @@ def _one(system: systems.System, settings: dict, name: str) -> dict:
         row |= {
             key: numbers[key],
             f"{key}_grid": fine[key],
-            f"{key}_error": float(two_grids.error(fine[key], coarse[key])),
+            f"{key}_error": float(refinement.error(fine[key], coarse[key])),
         }
     row["divergence_free"] = _held(system.divergence_free)
     row["orthogonal"] = _held(system.orthogonal)

@@ -11,7 +11,7 @@ from scipy.interpolate import RectBivariateSpline
 from scipy.optimize import root
 
 from limitcycles.runtime.progress import track
-from limitcycles.theory import systems, two_grids
+from limitcycles.theory import refinement, systems
 from limitcycles.theory.flows import fixed_points
 from limitcycles.theory.fokker_planck import analysis
 from limitcycles.theory.linear_theory import LinearTheoryError
@@ -78,7 +78,7 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
     rows, pictures = [], []
     for name, (build, box) in track(SYSTEMS.items(), unit="system", what="modes"):
         system = build()
-        fine, coarse = two_grids.pair(system, cells, box)
+        fine, coarse = refinement.pair(system, cells, box)
         rows.append(locate(system, box, fine, coarse))
         if name in DRAWN:
             pictures.append(_picture(fine))
@@ -108,7 +108,7 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
 
 
 def locate(
-    system: systems.System, box: two_grids.Box, fine: two_grids.Steady, coarse: two_grids.Steady
+    system: systems.System, box: refinement.Box, fine: refinement.Steady, coarse: refinement.Steady
 ) -> dict[str, np.ndarray]:
     """All numbers of one system; see `study`."""
     zeros = fixed_points(system.drift, box, jacobian=system.jacobian, starts=STARTS)
@@ -124,7 +124,7 @@ def locate(
     residuals = [analysis.residual_of_19(s.generator, s.density)[1] for s in (fine, coarse)]
     row = {
         "residual": np.array(residuals[0]),
-        "residual_error": two_grids.error(*residuals),
+        "residual_error": refinement.error(*residuals),
         "force": np.array(_force(fine)),
         "known": np.array(int(system.potential is not None)),
         "gradient": np.array(int(bool(system.drift_is_gradient))),
@@ -147,7 +147,7 @@ def locate(
         mode, rough = _nearest(found, point), _nearest(rougher, point)
         row["predicted"][k], row["mode"][k] = point, mode
         row["distance"][k], row["spacings"][k] = _apart(mode, critical, fine)
-        row["distance_error"][k] = two_grids.error(
+        row["distance_error"][k] = refinement.error(
             row["distance"][k], _apart(rough, critical, fine)[0]
         )
         expected = _apart(point, critical, fine)
@@ -157,7 +157,7 @@ def locate(
     return row
 
 
-def minima(system: systems.System, box: two_grids.Box) -> np.ndarray:
+def minima(system: systems.System, box: refinement.Box) -> np.ndarray:
     """Minima (n, d) of the known Φ."""
     slope = system.potential_gradient_symbol
     d = system.dimension
@@ -172,7 +172,7 @@ def minima(system: systems.System, box: two_grids.Box) -> np.ndarray:
 
 
 def zeros_of_19(
-    system: systems.System, found: two_grids.Steady, starts: list[np.ndarray]
+    system: systems.System, found: refinement.Steady, starts: list[np.ndarray]
 ) -> np.ndarray:
     """Zeros (n, 2) of b − T ∇·(D + Q), where (19) has ∇Φ = 0, that are reached from `starts`."""
     q = analysis.antisymmetric_part(found.generator, found.density)[..., 0, 1]
@@ -201,13 +201,15 @@ def _nearest(points: np.ndarray, place: np.ndarray) -> np.ndarray:
     return points[np.argmin(np.linalg.norm(points - place, axis=1))]
 
 
-def _apart(point: np.ndarray, critical: np.ndarray, found: two_grids.Steady) -> tuple[float, float]:
+def _apart(
+    point: np.ndarray, critical: np.ndarray, found: refinement.Steady
+) -> tuple[float, float]:
     """Distance of a point from the nearest critical point, in units of x and in spacings."""
     away = point - _nearest(critical, point)
     return float(np.linalg.norm(away)), float(np.linalg.norm(away / found.grid.spacing))
 
 
-def _force(found: two_grids.Steady) -> float:
+def _force(found: refinement.Steady) -> float:
     force = analysis.force_from_current(found.generator, found.density)
     squares = [(v**2).sum(-1) for v in (force, found.generator.drift)]
     return float(
@@ -215,7 +217,7 @@ def _force(found: two_grids.Steady) -> float:
     )
 
 
-def _picture(found: two_grids.Steady) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _picture(found: refinement.Steady) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The density as means over MAP × MAP blocks, and the middles of the blocks."""
     blocks = [np.array_split(np.arange(n), MAP) for n in found.grid.shape]
     density = np.array([[found.density[np.ix_(i, k)].mean() for k in blocks[1]] for i in blocks[0]])

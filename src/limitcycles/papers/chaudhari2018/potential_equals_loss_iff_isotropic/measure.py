@@ -8,7 +8,7 @@ import xarray as xr
 
 from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
-from limitcycles.theory import linear_theory, systems, two_grids
+from limitcycles.theory import linear_theory, refinement, systems
 from limitcycles.theory.fokker_planck import analysis
 
 READS = ("theory.seed", "theory.cells", "theory.systems")
@@ -134,14 +134,16 @@ def _named(cells: int) -> xr.Dataset:
     rows = []
     for name, family in track(NAMED.items(), unit="system", what="potentials and losses"):
         system = systems.system(name)
-        box = two_grids.widened(system.box, WIDER if family == "varying" else 1.0)
-        fine, coarse = (grid_numbers(system, found) for found in two_grids.pair(system, cells, box))
+        box = refinement.widened(system.box, WIDER if family == "varying" else 1.0)
+        fine, coarse = (
+            grid_numbers(system, found) for found in refinement.pair(system, cells, box)
+        )
         exact = exact_numbers(system, cells, box)
         row = {"family": family}
         for key in ("residual", "force"):
             row |= {
                 f"{key}_grid": fine[key],
-                f"{key}_error": float(two_grids.error(fine[key], coarse[key])),
+                f"{key}_error": float(refinement.error(fine[key], coarse[key])),
                 f"{key}_exact": exact[key] if exact else np.nan,
                 key: exact[key] if exact else fine[key],
             }
@@ -152,7 +154,7 @@ def _named(cells: int) -> xr.Dataset:
     return xr.Dataset(variables, coords={"system": list(NAMED)}, attrs={"cells": cells})
 
 
-def grid_numbers(system: systems.System, found: two_grids.Steady) -> dict[str, float]:
+def grid_numbers(system: systems.System, found: refinement.Steady) -> dict[str, float]:
     """`residual` and `force` from the steady state on a grid; j = J/ρ by the fluxes."""
     phi = analysis.potential(found.density, system.temperature)
     force = analysis.force_from_current(found.generator, found.density)
@@ -160,7 +162,7 @@ def grid_numbers(system: systems.System, found: two_grids.Steady) -> dict[str, f
 
 
 def exact_numbers(
-    system: systems.System, cells: int, box: two_grids.Box
+    system: systems.System, cells: int, box: refinement.Box
 ) -> dict[str, float] | None:
     """The same from the known Φ and j, by sums over the centres; None without a known Φ."""
     if system.potential is None:
@@ -189,7 +191,7 @@ def _held(finding: systems.Finding | None) -> int:
 
 def _controls(settings: dict) -> xr.Dataset:
     system = systems.linear_isotropic()
-    found = two_grids.steady(system, settings["cells"] // 2)
+    found = refinement.steady(system, settings["cells"] // 2)
     phi = analysis.potential(found.density, system.temperature)
     rng = np.random.default_rng(stream(settings["seed"], "shuffled potential"))
     shuffled = rng.permutation(phi.ravel()).reshape(phi.shape)

@@ -7,7 +7,7 @@ import xarray as xr
 from scipy.interpolate import RectBivariateSpline
 
 from limitcycles.runtime.progress import track
-from limitcycles.theory import systems, two_grids
+from limitcycles.theory import refinement, systems
 from limitcycles.theory.fokker_planck import analysis, extrapolated_steady_state
 from limitcycles.theory.linear_theory import stationary_covariance
 from limitcycles.theory.small_noise import expand
@@ -77,27 +77,27 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
     }
 
 
-def start_box(temperature: float) -> two_grids.Box:
+def start_box(temperature: float) -> refinement.Box:
     """A box that is certainly wide enough for the two-dimensional systems; see `_grids.fitted`."""
     wide = 1.5 * np.sqrt(1 + np.sqrt(64 * temperature))
     high = 0.8 + 2.2 * np.sqrt(32 * temperature)
     return ((-wide, wide), (-high, high))
 
 
-def extrapolated(system: systems.System, cells: int, box: two_grids.Box) -> two_grids.Steady:
+def extrapolated(system: systems.System, cells: int, box: refinement.Box) -> refinement.Steady:
     """The steady state to fourth order."""
-    made = two_grids.made(system, cells, box)
-    return two_grids.Steady(made, extrapolated_steady_state(made))
+    made = refinement.made(system, cells, box)
+    return refinement.Steady(made, extrapolated_steady_state(made))
 
 
-def _both(system: systems.System, cells: int) -> tuple[two_grids.Steady, two_grids.Steady]:
+def _both(system: systems.System, cells: int) -> tuple[refinement.Steady, refinement.Steady]:
     start = start_box(system.temperature)
     if system.name == "linear_non_commuting":
         start = system.box
     elif system.dimension == 1:
         start = ((-8 * np.sqrt(system.temperature), 8 * np.sqrt(system.temperature)),)
-    box = two_grids.fitted(system, start)
-    with two_grids.quiet():
+    box = refinement.fitted(system, start)
+    with refinement.quiet():
         coarse = extrapolated(system, cells // 2, box)
     return extrapolated(system, cells, box), coarse
 
@@ -122,7 +122,7 @@ def _potentials(cells: int) -> xr.Dataset:
             values = [
                 relative_difference(found[k][grid], found[k + DECADE][grid]) for grid in (0, 1)
             ]
-            difference[i, k], error[i, k] = values[0], two_grids.error(*values)
+            difference[i, k], error[i, k] = values[0], refinement.error(*values)
         plain = build(1)
         facts["constant"].append(int(bool(plain.constant_diffusion)))
         free = plain.divergence_free
@@ -149,7 +149,7 @@ def _potentials(cells: int) -> xr.Dataset:
     )
 
 
-def relative_difference(cold: two_grids.Steady, hot: two_grids.Steady) -> float:
+def relative_difference(cold: refinement.Steady, hot: refinement.Steady) -> float:
     """√Var(Φ_hot − Φ_cold)/√Var(Φ_cold) over the cells where the colder density is resolved."""
     inside = cold.density >= RESOLVED * cold.density.max()
     phi = analysis.potential(cold.density, cold.generator.temperature)[inside]
@@ -158,7 +158,7 @@ def relative_difference(cold: two_grids.Steady, hot: two_grids.Steady) -> float:
     return float(np.std(other - phi) / np.std(phi))
 
 
-def along(found: two_grids.Steady) -> np.ndarray:
+def along(found: refinement.Steady) -> np.ndarray:
     """Φ at (x₁, 0) for the x₁ of PROFILE, least value zero, NaN where it is not resolved."""
     top = found.density.max()
     with np.errstate(divide="ignore"):
@@ -174,7 +174,7 @@ def _closed(temperature: float, cells: int) -> float:
     cold, hot = (
         systems.isotropic_from_loss(temperature=float(t)) for t in (temperature, 10 * temperature)
     )
-    box = two_grids.fitted(cold, start_box(temperature))
+    box = refinement.fitted(cold, start_box(temperature))
     axes = [low + (np.arange(cells) + 0.5) * (high - low) / cells for low, high in box]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
     phi = cold.potential(points)
@@ -208,7 +208,7 @@ def _shifts(cells: int, temperatures: np.ndarray) -> xr.Dataset:
             near, rough = (distance(found, sinks) for found in (fine, coarse))
             values["distance"][i, k] = near
             least = LEAST_ERROR * fine.grid.spacing.max()
-            values["error"][i, k] = max(float(two_grids.error(near, rough)), least)
+            values["error"][i, k] = max(float(refinement.error(near, rough)), least)
             values["predicted"][i, k] = _predicted(name, system, sinks)
             values["force"][i, k] = force(fine)
             bar.update()
@@ -220,14 +220,14 @@ def _shifts(cells: int, temperatures: np.ndarray) -> xr.Dataset:
     )
 
 
-def distance(found: two_grids.Steady, sinks: np.ndarray) -> float:
+def distance(found: refinement.Steady, sinks: np.ndarray) -> float:
     """The largest distance of a mode from the nearest of the points `sinks` (n, d)."""
     modes, _ = analysis.modes(found.grid, found.density, least=1e-2)
-    sharp = [two_grids.sharpened(found.grid, found.density, mode) for mode in modes]
+    sharp = [refinement.sharpened(found.grid, found.density, mode) for mode in modes]
     return max(float(np.linalg.norm(sinks - mode, axis=1).min()) for mode in sharp)
 
 
-def force(found: two_grids.Steady) -> float:
+def force(found: refinement.Steady) -> float:
     """√(E|j|²/E|b|²) with j = b + D∇Φ − T∇·D."""
     j = analysis.force(found.generator, found.density)
     inside = np.isfinite(j).all(-1)
