@@ -36,7 +36,7 @@ def problem(images: int) -> tuple[np.ndarray, np.ndarray, torch.nn.Module]:
     return pixels, rng.integers(0, CLASSES, images), network.train()
 
 
-def fused(images, labels, network, batch):
+def ours(images, labels, network, batch):
     """`order` -> weights after the epoch (d,)."""
     from limitcycles.training.compiled.engine import Engine
     from limitcycles.training.optimisers import sgd
@@ -142,7 +142,7 @@ def scanned(images, labels, network, batch):
 
 
 MAKERS = {
-    "limitcycles": fused,
+    "limitcycles": ours,
     "torch": plain,
     "torch-fused": lambda *given: plain(*given, fused=True),
     "torch.compile": compiled,

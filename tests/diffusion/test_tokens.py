@@ -14,7 +14,7 @@ from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.storage import store
 from limitcycles.training import sgd
 from limitcycles.training.compiled.engine import Engine
-from limitcycles.training.compiled.layers import FusedError
+from limitcycles.training.compiled.layers import CompiledError
 
 WORDS, LENGTH = 1000, 6  # more than float16 or bfloat16 could tell apart
 
@@ -89,7 +89,7 @@ def test_only_images_are_augmented(dataset, tmp_path):
 
 def test_a_trajectory_takes_images_only(dataset):
     network = nn.Sequential(nn.Linear(LENGTH, 2))
-    with pytest.raises(FusedError, match="the inputs are int64, tokens for an embedding"):
+    with pytest.raises(CompiledError, match="the inputs are int64, tokens for an embedding"):
         Engine(network, dataset["train_image"].values, dataset["train_label"].values, 8)
 
 

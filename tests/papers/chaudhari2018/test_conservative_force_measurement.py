@@ -28,7 +28,7 @@ def test_a_rotation_passes_and_a_radial_force_does_not():
     turn = np.array([[0.0, -1.0], [1.0, 0.0]])
     for r in (0.0, 0.5):
         M = turn + r * np.eye(2)
-        found = measure.measure(gaussian(lambda x, M=M: x @ M.T, M), np.random.default_rng(1))
+        found = measure.numbers_of(gaussian(lambda x, M=M: x @ M.T, M), np.random.default_rng(1))
         assert found["divergence"] == pytest.approx(2 * r / np.sqrt(2 + 2 * r**2), abs=1e-12)
         assert found["cosine"] == pytest.approx(r / np.sqrt(1 + r**2), abs=1e-12)
         assert (found["share"] > 0.1) == (r > 0)
@@ -45,7 +45,7 @@ def test_the_share_is_that_of_a_density_that_moves():
         def uniform(self, low, high):
             return 0.3
 
-    found = measure.measure(fields, Wave())
+    found = measure.numbers_of(fields, Wave())
     x = np.linspace(-8, 8, 4001)
     rho = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
     ratio, slope = 1 + np.sin(x + 0.3) / 2, np.cos(x + 0.3) / 2

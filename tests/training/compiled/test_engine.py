@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fused_problem import CLOSE, EXAMPLES, problem
+from compiled_problem import CLOSE, EXAMPLES, problem
 from helpers import one_thread, row_by_row  # noqa: F401
 from numba import njit
 from scipy import stats
@@ -18,7 +18,7 @@ from torch import nn
 from limitcycles.training import networks
 from limitcycles.training.compiled import kernels, simd
 from limitcycles.training.compiled.engine import Engine
-from limitcycles.training.compiled.layers import FusedError, Layers
+from limitcycles.training.compiled.layers import CompiledError, Layers
 from limitcycles.training.optimisers import sgd
 from limitcycles.training.samplers import gaussian_weights
 
@@ -195,9 +195,9 @@ def test_gaussian_steps_have_the_covariance_of_mini_batches():
 def test_shares_of_another_shape_and_one_example_are_refused():
     network, images, labels = problem((49, 16, 5))
     engine = Engine(network, images, labels, 32)
-    with pytest.raises(FusedError, match=r"2 steps over 85 examples need \(2, 85\)"):
+    with pytest.raises(CompiledError, match=r"2 steps over 85 examples need \(2, 85\)"):
         engine.descend_all(2, 0.1, shares=np.ones((2, 84), np.float32))
-    with pytest.raises(FusedError, match="no variance"):
+    with pytest.raises(CompiledError, match="no variance"):
         Engine(network, images[:1], labels[:1], 32).descend_all(1, 0.1)
 
 
@@ -290,5 +290,5 @@ def test_shape_of_the_papers_network():
 )
 def test_wrong_data_are_refused(change, words):
     given = {"images": np.zeros((4, 49), np.float32), "labels": np.arange(4), "batch": 2} | change
-    with pytest.raises(FusedError, match=words):
+    with pytest.raises(CompiledError, match=words):
         Engine(networks.fully_connected(49, 16, 5), **given)

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from fused_problem import CLOSE, EXAMPLES, fully_connected, problem
+from compiled_problem import CLOSE, EXAMPLES, fully_connected, problem
 from helpers import one_thread  # noqa: F401
 
 from limitcycles.training import networks
 from limitcycles.training.compiled.engines import Engines
 from limitcycles.training.compiled.ensemble import Ensemble
-from limitcycles.training.compiled.layers import FusedError
+from limitcycles.training.compiled.layers import CompiledError
 from limitcycles.training.optimisers import adam, adamw, sgd
 
 MEMBERS = 3
@@ -168,7 +168,7 @@ def test_members_that_diverge_say_so_in_their_losses(device):
 def test_members_of_different_shapes_and_wrong_data_are_refused(device):
     images, labels = np.zeros((4, 49), np.float32), np.arange(4)
     small, large = (networks.fully_connected(49, hidden, 5) for hidden in (8, 16))
-    with pytest.raises(FusedError, match="of one shape"):
+    with pytest.raises(CompiledError, match="of one shape"):
         Ensemble([small, large], images, labels, 2, device=device)
-    with pytest.raises(FusedError, match="48 pixels"):
+    with pytest.raises(CompiledError, match="48 pixels"):
         Ensemble([small], images[:, 1:], labels, 2, device=device)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fused_problem import problem
+from compiled_problem import problem
 from helpers import one_thread  # noqa: F401
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
@@ -17,7 +17,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from limitcycles.training import networks
 from limitcycles.training.compiled.engine import Engine
 from limitcycles.training.compiled.ensemble import Ensemble
-from limitcycles.training.compiled.layers import FusedError, Layers
+from limitcycles.training.compiled.layers import CompiledError, Layers
 
 MACHINES = {
     "compiled": Engine,
@@ -48,7 +48,7 @@ def test_a_network_of_the_zoo_is_right_or_refused(name, machine):
     made, sentence = None, ""
     try:
         made = MACHINES[machine](network, *data)
-    except FusedError as error:
+    except CompiledError as error:
         sentence = str(error)
     assert len(sentence.splitlines()) == (made is None)
     if made is None:
@@ -179,14 +179,14 @@ def test_what_is_refused(name, machine):
         change, words = CHANGES[name]
         change(network)
     data = np.zeros((4, 7), np.float32), np.arange(4) % 2, 2
-    with pytest.raises(FusedError, match=f"compiled loops take.*{words}.*as a run"):
+    with pytest.raises(CompiledError, match=f"compiled loops take.*{words}.*as a run"):
         MACHINES[machine](network, *data)
 
 
 def test_a_second_member_is_looked_at_as_well():
     first, second = normed(), normed()
     second[0].weight.requires_grad_(False)
-    with pytest.raises(FusedError, match=r"0\.weight is frozen"):
+    with pytest.raises(CompiledError, match=r"0\.weight is frozen"):
         Ensemble([first, second], np.zeros((4, 7), np.float32), np.arange(4) % 2, 2)
 
 
@@ -207,7 +207,7 @@ def leaky(self, x):
 def test_a_class_that_was_changed(make, monkeypatch):
     make()
     monkeypatch.setattr(nn.ReLU, "forward", leaky)
-    with pytest.raises(FusedError, match=r"another network.*of its gradient.*on 32 examples"):
+    with pytest.raises(CompiledError, match=r"another network.*of its gradient.*on 32 examples"):
         make()
 
 
@@ -216,7 +216,7 @@ def test_a_hook_on_all_modules(make):
         lambda m, i, o: 0.5 * o if isinstance(m, nn.Linear) else None
     )
     try:
-        with pytest.raises(FusedError, match=r"another network.*of its gradient"):
+        with pytest.raises(CompiledError, match=r"another network.*of its gradient"):
             make()
     finally:
         hook.remove()
@@ -229,7 +229,7 @@ def test_a_layer_that_was_misread(option, part, make, monkeypatch):
 
     known = Layers.of
     monkeypatch.setattr(Layers, "of", misread)
-    with pytest.raises(FusedError, match=f"another network.*of its {part}"):
+    with pytest.raises(CompiledError, match=f"another network.*of its {part}"):
         make()
 
 
@@ -257,7 +257,7 @@ def test_rounding_at_a_kink_is_no_error(seed, machine):
 def test_images_that_were_not_flattened(machine):
     network = nn.Sequential(nn.Linear(49, 3))
     images = np.zeros((4, 1, 7, 7), np.float32)
-    with pytest.raises(FusedError, match=r"\(1, 7, 7\).*begins with torch\.nn\.Flatten\(\)"):
+    with pytest.raises(CompiledError, match=r"\(1, 7, 7\).*begins with torch\.nn\.Flatten\(\)"):
         MACHINES[machine](network, images, np.arange(4) % 3, 2)
 
 
@@ -266,7 +266,7 @@ def test_weights_that_are_not_numbers(machine):
     network = normed()
     with torch.no_grad():
         network[3].bias[1] = torch.nan
-    with pytest.raises(FusedError, match="NaN or infinite before any training"):
+    with pytest.raises(CompiledError, match="NaN or infinite before any training"):
         MACHINES[machine](network, np.ones((4, 7), np.float32), np.arange(4) % 2, 2)
 
 

@@ -22,7 +22,7 @@ from limitcycles.runtime.seeds import stream
 from limitcycles.storage.files import StorageError
 from limitcycles.training import networks, optimisers
 from limitcycles.training.compiled.engine import Engine
-from limitcycles.training.compiled.layers import FusedError
+from limitcycles.training.compiled.layers import CompiledError
 from limitcycles.training.samplers import gaussian_weights, without_replacement
 from limitcycles.training.sgd import DivergenceError
 from limitcycles.training.trajectories import reading, recording
@@ -538,13 +538,13 @@ def test_an_ensemble_names_the_seed_that_diverges(tmp_path):
 
 @pytest.mark.parametrize("sampler", ["full-batch", "gaussian"])
 def test_an_ensemble_refuses_steps_over_all_images(sampler, tmp_path):
-    with pytest.raises(FusedError, match=f"{sampler} has compiled loops only; use the CPU"):
+    with pytest.raises(CompiledError, match=f"{sampler} has compiled loops only; use the CPU"):
         record_ensemble(tmp_path, settings=run(sampler=sampler))
 
 
 @pytest.mark.parametrize("device", [None, "cpu"])
 def test_augmentation_is_refused(device, tmp_path):
-    with pytest.raises(FusedError, match=r"training\.augmentation is for runs only.*write null"):
+    with pytest.raises(CompiledError, match=r"training\.augmentation is for runs only.*write null"):
         record_ensemble(
             tmp_path, device=device, settings=run(augmentation={"flip": True, "pad": 4})
         )

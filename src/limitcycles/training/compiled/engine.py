@@ -16,7 +16,7 @@ from torch import nn
 from limitcycles.runtime.subnormals import flushed
 from limitcycles.training.compiled import loops, steps
 from limitcycles.training.compiled.first_step import States, check_first_step
-from limitcycles.training.compiled.layers import FusedError, Layers
+from limitcycles.training.compiled.layers import CompiledError, Layers
 from limitcycles.training.compiled.loops import BATCH, FROZEN, TRACKED
 from limitcycles.training.networks import trainable
 from limitcycles.training.optimisers import Optimiser, sgd
@@ -37,7 +37,7 @@ class Engine:
 
     Subnormal numbers are taken as zero (`limitcycles.runtime.subnormals`).
 
-    Raises FusedError: see `Layers.of`; images of another size, labels that are no classes of the
+    Raises CompiledError: see `Layers.of`; images of another size, labels that are no classes of the
     network, a batch of one example with batch normalisation; a first step that is not PyTorch's
     (`check_first_step`); an optimiser that they cannot take (`steps.compiled_step`).
     """
@@ -172,15 +172,15 @@ class Engine:
         Mean losses f before each step (nats), float64, whatever the weights; and the weights of
         the network after them, (keep, d) float32.
 
-        Raises FusedError: shares of another shape; one example with batch normalisation.
+        Raises CompiledError: shares of another shape; one example with batch normalisation.
         """
         if shares is not None and shares.shape != (steps, self.examples):
-            raise FusedError(
+            raise CompiledError(
                 f"shares of shape {shares.shape}; {steps} steps over {self.examples} examples need "
                 f"({steps}, {self.examples})"
             )
         if self.examples == 1 and self.layers.moments and not frozen:
-            raise FusedError("one example has no variance for batch normalisation")
+            raise CompiledError("one example has no variance for batch normalisation")
         if shares is None:
             shares = np.empty((0, self.examples), np.float32)
         losses, path, numbers = self._prepared(steps, rate, keep)
@@ -206,10 +206,10 @@ class Engine:
     def gradient(self, index: np.ndarray, *, frozen=False) -> tuple[float, np.ndarray]:
         """Loss (nats) and gradient (d,) float32 of one mini-batch; no state changes.
 
-        Raises FusedError: more examples than there is room for.
+        Raises CompiledError: more examples than there is room for.
         """
         if len(index) > (most := max(self.batch, FULL_BATCH)):
-            raise FusedError(f"{len(index)} examples at once; there is room for {most}")
+            raise CompiledError(f"{len(index)} examples at once; there is room for {most}")
         return self._loss_and_gradient(index, FROZEN if frozen else BATCH)
 
     def _loss_and_gradient(self, index: np.ndarray, mode: int) -> tuple[float, np.ndarray]:

@@ -20,7 +20,7 @@ from limitcycles.runtime.subnormals import flushed
 from limitcycles.training.compiled import steps
 from limitcycles.training.compiled.engine import BATCH, FROZEN, TRACKED, Engine, _flat
 from limitcycles.training.compiled.first_step import States, check_first_step
-from limitcycles.training.compiled.layers import FusedError, Layers
+from limitcycles.training.compiled.layers import CompiledError, Layers
 from limitcycles.training.networks import trainable
 from limitcycles.training.optimisers import Optimiser, sgd
 
@@ -40,7 +40,7 @@ class Ensemble:
     A member's step is that of `Engine` to float32 rounding. Its bits may depend on the number of
     members, on the device and on the version of PyTorch, and on nothing else.
 
-    Raises FusedError: as `Engine`, or networks of different shapes.
+    Raises CompiledError: as `Engine`, or networks of different shapes.
     """
 
     steps = Engine.steps
@@ -59,7 +59,7 @@ class Ensemble:
         every = [Layers.of(network) for network in networks]
         self.layers = layers = every[0]
         if any(str(network) != str(networks[0]) for network in networks):
-            raise FusedError("the members of an ensemble are networks of one shape")
+            raise CompiledError("the members of an ensemble are networks of one shape")
         given, images = images, layers.checked(images, labels, batch)
         self.members, self.examples, self.batch = len(networks), len(images), batch
         self._device = torch.device(device)

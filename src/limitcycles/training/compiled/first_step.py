@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limitcycles.training.compiled.layers import FusedError
+from limitcycles.training.compiled.layers import CompiledError
 from limitcycles.training.networks import trainable
 
 # Differences that are no error, in parts of the largest entry and of the rounding error that
@@ -41,11 +41,11 @@ def check_first_step(
     batch normalisation does if its inputs do not vary). Where the steps differ, they are compared
     at random weights as well. What is not finite is left to those who look for divergence.
 
-    Raises FusedError: PyTorch cannot take this step, or takes another one at all these points; a
+    Raises CompiledError: PyTorch cannot take this step, or takes another one at all these points; a
     weight or running moment is not finite before it.
     """
     if not all(np.isfinite(values).all() for values in start.values()):
-        raise FusedError(
+        raise CompiledError(
             "a weight or running moment of the network is NaN or infinite before any training: "
             "look at its builder"
         )
@@ -60,7 +60,7 @@ def check_first_step(
             return
         moved = weights + 0.3 * weights.std() * rng.standard_normal(weights.shape)
         states = start | {"weights": moved.astype(np.float32)}
-    raise FusedError(
+    raise CompiledError(
         f"the compiled loops would train another network than the one given: {found[left[0]]}, in "
         f"the first step on {len(x)} examples. They know torch's own layers, unchanged, only: "
         "train it as a run, without a trajectory."
@@ -106,7 +106,7 @@ def _step(model: nn.Module, states: States, member: int, x: Tensor, y: Tensor) -
         loss = F.cross_entropy(model(x), y)
         gradient = torch.autograd.grad(loss, parameters, materialize_grads=True)
     except (RuntimeError, ValueError, TypeError) as error:  # images of another shape, mostly
-        raise FusedError(
+        raise CompiledError(
             f"PyTorch cannot take a step with this network on images of shape {tuple(x.shape[1:])} "
             f"({error}). A network of linear layers begins with torch.nn.Flatten()."
         ) from error

@@ -20,7 +20,7 @@ def padded(units):
     return (units + LANES - 1) // LANES * LANES
 
 
-class FusedError(LimitcyclesError):
+class CompiledError(LimitcyclesError):
     """A network, data or options that the compiled loops cannot take."""
 
 
@@ -77,33 +77,33 @@ class Layers:
     def checked(self, images: np.ndarray, labels: np.ndarray, batch: int) -> np.ndarray:
         """The images as (examples, pixels) float32.
 
-        Raises FusedError: images of another size, labels that are no classes of the network, or a
-        batch of one example with batch normalisation.
+        Raises CompiledError: images of another size, labels that are no classes of the network, or
+        a batch of one example with batch normalisation.
         """
         if not np.issubdtype(images.dtype, np.floating):
-            raise FusedError(
+            raise CompiledError(
                 f"the inputs are {images.dtype}, tokens for an embedding; a trajectory takes images"
             )
         images = np.ascontiguousarray(images.reshape(len(images), -1), np.float32)
         pixels, classes = int(self.units[0]), int(self.units[-1])
         if images.shape[1] != pixels:
-            raise FusedError(
+            raise CompiledError(
                 f"the images have {images.shape[1]} pixels, the network takes {pixels}"
             )
         if len(labels) != len(images) or not 0 <= min(labels) <= max(labels) < classes:
-            raise FusedError(
+            raise CompiledError(
                 f"{len(images)} images need as many labels of 0 to {classes - 1}; there are "
                 f"{len(labels)}, of {min(labels)} to {max(labels)}"
             )
         if batch < 1 or (batch == 1 and self.moments):
-            raise FusedError(f"a batch of {batch} has no variance for batch normalisation")
+            raise CompiledError(f"a batch of {batch} has no variance for batch normalisation")
         return images
 
     @classmethod
     def of(cls, network: nn.Module) -> Layers:
         """Read the shape off a plain sequence (`limitcycles.training.plain`) of float32 layers.
 
-        Raises FusedError: any other network; names the first layer that is not as it must be.
+        Raises CompiledError: any other network; names the first layer that is not as it must be.
         """
         if (why := why_not_plain(network, KINDS)) is None:
             widths, normed, norms, before = [], [], [], None
@@ -127,7 +127,7 @@ class Layers:
                     return cls(np.array(widths), np.array(normed), eps, momentum)
                 end = "nothing" if before is None else type(before).__name__
                 why = f"it ends with {end} where Linear would"
-        raise FusedError(
+        raise CompiledError(
             "the compiled loops take a torch.nn.Sequential of linear layers with bias, each but "
             f"the last followed by BatchNorm1d (or none) and ReLU; here, {why}. Change it, or "
             "train it as a run, without a trajectory."

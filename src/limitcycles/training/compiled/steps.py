@@ -14,7 +14,7 @@ from limitcycles.configuration import plugins
 from limitcycles.storage import sources
 from limitcycles.training import optimisers
 from limitcycles.training.compiled.compiling import OPTIONS, kept
-from limitcycles.training.compiled.layers import FusedError
+from limitcycles.training.compiled.layers import CompiledError
 from limitcycles.training.optimisers import Elementwise, Optimiser
 
 _FLOAT = types.float32
@@ -23,9 +23,9 @@ SIGNATURE = types.void(_FLOAT[::1], _FLOAT[::1], _FLOAT[:, ::1], _FLOAT[::1])
 
 
 def elementwise(optimiser: Optimiser) -> Elementwise:
-    """Raises FusedError: it is none that the loops can take."""
+    """Raises CompiledError: it is none that the loops can take."""
     if not isinstance(optimiser, Elementwise):
-        raise FusedError(
+        raise CompiledError(
             f"the optimiser {_name(optimiser)} moves weights together, and trajectories take one "
             "that moves each by itself (limitcycles.training.optimisers.Elementwise): train it as "
             "a run, without a trajectory"
@@ -45,7 +45,7 @@ def table(optimiser: Elementwise, rate: float, done: int, steps: int) -> np.ndar
 def compiled_step(optimiser: Optimiser) -> Callable[..., None]:
     """`step(weights, gradient, vectors, numbers)` in machine code, in place; see SIGNATURE.
 
-    Raises FusedError: its `update` does not compile, or is of the wrong shape.
+    Raises CompiledError: its `update` does not compile, or is of the wrong shape.
     """
     count = len(elementwise(optimiser).numbers(0.1, 1))
     return _compiled(optimiser.update, len(optimiser.vectors), count, _name(optimiser))
@@ -72,7 +72,7 @@ def _compiled(update: Callable, vectors: int, numbers: int, name: str) -> Callab
     try:
         return kept(lambda **how: cfunc(SIGNATURE, **how, **OPTIONS)(step), code is not None)
     except NumbaError as error:
-        raise FusedError(
+        raise CompiledError(
             f"the update of the optimiser {name} cannot be compiled for trajectories "
             f"({_reason(error)}): write it with numbers, + − * / **, abs and the functions of "
             "limitcycles.training.optimisers, or train it as a run, without a trajectory"

@@ -26,7 +26,7 @@ from limitcycles.training import networks, optimisers
 from limitcycles.training.checkpoint import Checkpoint, key
 from limitcycles.training.compiled.engines import Engines
 from limitcycles.training.compiled.ensemble import Ensemble
-from limitcycles.training.compiled.layers import FusedError
+from limitcycles.training.compiled.layers import CompiledError
 from limitcycles.training.first_look import look
 from limitcycles.training.samplers import CONTROLS, SAMPLERS
 from limitcycles.training.sgd import DivergenceError, check_possible, learning_rate, tensors
@@ -92,7 +92,7 @@ def record_seeds(
     ------
     DivergenceError: a loss is no longer finite; names seed and epoch. What was written stays.
     NetworkError: the network cannot be trained on these images (`limitcycles.training.first_look`).
-    FusedError: a network or a sampler that the device cannot take, or augmentation.
+    CompiledError: a network or a sampler that the device cannot take, or augmentation.
     LimitcyclesError: no step can be taken (`training.check_possible`).
     StoppedError: SIGTERM or SIGUSR1 asked the process to end; the next call continues.
     CheckpointError, StorageError: the state cannot be used or written.
@@ -176,12 +176,12 @@ def _engine(
     """A network for each seed, before training, compiled (device None) or on a device."""
     sampler = run["training"]["sampler"]
     if run["training"].get("augmentation") is not None:
-        raise FusedError(
+        raise CompiledError(
             "training.augmentation is for runs only: trajectories take the images as they are; "
             "write null"
         )
     if device is not None and sampler not in SAMPLERS:
-        raise FusedError(f"the sampler {sampler} has compiled loops only; use the CPU")
+        raise CompiledError(f"the sampler {sampler} has compiled loops only; use the CPU")
     data = dataset["train_image"].values, dataset["train_label"].values
     members, batch_size = [_network(run, seed) for seed in seeds], run["training"]["batch_size"]
     look(members[0], *tensors(dataset, "train", "cpu"), batch_size=batch_size)
