@@ -44,6 +44,11 @@ def along(
     return evidence
 
 
+def settings_read(measurement: str, **changes) -> dict:
+    """What a measurement reads of the real configuration and ledger; `changes` replace some."""
+    return ledger.settings_read(measurement, claims(), config()) | changes
+
+
 def row_by_row(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     """Per-sample gradients by autograd, one example at a time; a weight without effect has 0."""
     model = copy.deepcopy(model).eval()

@@ -372,6 +372,7 @@ def architectures_case() -> tuple[dict[str, Any], list[xr.Dataset], list[xr.Data
             "tau": 0.6,
             "permutations": 20,
             "permuted_pass_share": 0.05,
+            "fewest_networks": 5,
         },
         "controls": {"positive": "A planted order passes.", "negative": "A random one fails."},
     }

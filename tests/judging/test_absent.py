@@ -131,9 +131,9 @@ def test_reasons_are_grouped_and_only_those_of_deciding_arms_count():
     missing = context(absent={"b": NOT_RUN, "c": UNREACHABLE, "d": NOT_RUN})
     result = assemble("c", entry, found, missing)
     assert result["caveat"] == f"b, d: {NOT_RUN}; c: {UNREACHABLE}"
-    found.deciding = ("a", "c")
+    entry["deciding"] = ["a", "c"]
     assert assemble("c", entry, found, missing)["caveat"] == f"c: {UNREACHABLE}"
-    found.deciding = ("a",)
+    entry["deciding"] = ["a"]
     result = assemble("c", entry, found, missing)
     assert (result["verdict"], result["caveat"]) == (REPRODUCED, None)
 

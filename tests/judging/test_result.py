@@ -154,8 +154,8 @@ class TestAssemble:
         found.arms[0] = arm(ENTRY, "text", True, [number(1, 2)])
         result = assemble("c", ENTRY, found, context())
         assert result["caveat"] == "one seed only of code: no interval over seeds"
-        found.deciding = ("text",)
-        assert assemble("c", ENTRY, found, context())["caveat"] is None
+        entry = ENTRY | {"deciding": ["text"]}
+        assert assemble("c", entry, found, context())["caveat"] is None
 
     def test_departures_belong_to_their_arm_and_are_named_once(self):
         both = dict.fromkeys(("text", "code"), "10 epochs instead of 100")
@@ -169,8 +169,7 @@ class TestAssemble:
         found = outcome()
         departure = {"code": "5 epochs"}
         assert assemble("c", ENTRY, found, context(departure))["verdict"] == WITH_CAVEAT
-        found.deciding = ("text",)
-        result = assemble("c", ENTRY, found, context(departure))
+        result = assemble("c", ENTRY | {"deciding": ["text"]}, found, context(departure))
         assert (result["verdict"], result["caveat"]) == (REPRODUCED, None)
         assert [a["departure"] for a in result["arms"]] == [None, "5 epochs"]
 

@@ -3,9 +3,9 @@
 A rule never trains. It applies the rule of the ledger, written before the run, to evidence that is
 already stored. To add one, write `rule.py` in the folder of the claim, which declares as literals
 what it reads of the entry: PARAMETERS (numbers of the rule: all of them, and no others), EVIDENCE
-(`runs`, `spectra`, `sample`), PAPER, PAPER_OF_ARM and PAPER_OF_NETWORK (names of the paper's
-numbers), ARMS (all systems that there are) and NEEDED_ARMS. Where claims that share a rule differ,
-PARAMETERS and PAPER are mappings by claim.
+(`runs`, `spectra`, `sample`), PAPER and PAPER_OF_NETWORK (names of the paper's numbers),
+ARM_LISTS (keys that list some of the arms, such as `deciding`), ARMS (all systems that there are)
+and NEEDED_ARMS. Where claims that share a rule differ, PARAMETERS and PAPER are mappings by claim.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from limitcycles.configuration.validation import (
 )
 from limitcycles.configuration.yamlfile import ConfigError, read_yaml
 from limitcycles.judging import folders
+
+ARM_LISTS = ("deciding", "enough", "pairs")  # keys of an entry; a rule declares those it reads
 
 
 def load(path: Path, schema: Path) -> dict[str, dict[str, Any]]:
@@ -155,6 +158,16 @@ def _arms(
         if arm not in systems:
             text = f"is no system that {reader} has; {suggestion(arm, systems)}"
             yield Problem((claim, "arms", arm), text)
+    for key in ARM_LISTS:
+        if key in entry and key not in reads.get("ARM_LISTS", ()):
+            yield Problem((claim, key), f"is not read by {reader}; leave it out")
+        elif key not in entry and key in reads.get("ARM_LISTS", ()):
+            yield Problem((claim, key), f"is missing, and {reader} reads it; add the arms")
+        listed = entry.get(key, [])
+        for arm in dict.fromkeys(chain(*listed) if key == "pairs" else listed):
+            if arm not in entry["arms"]:
+                text = f"{show(arm)} is no arm of the claim; {suggestion(arm, entry['arms'])}"
+                yield Problem((claim, key), text)
     for arm in reads.get("NEEDED_ARMS", ()):
         if arm not in entry["arms"]:
             yield Problem((claim, "arms", arm), f"is missing, and {reader} reads it; add it")
@@ -181,12 +194,11 @@ def _read_by_rule(
         if key not in known and key not in also:
             text = f"{reader} reads no such number; {suggestion(key, [*known, *also], 'key')}"
             yield Problem((claim, "rule_parameters", key), text)
-    by_arm = reads.get("PAPER_OF_ARM", {})
-    names = [
-        *_by_claim(reads.get("PAPER", ()), claim),
-        *(by_arm[arm] for arm in by_arm if arm in entry["arms"]),
-    ]
+    names = _by_claim(reads.get("PAPER", ()), claim)
     yield from _numbers(claim, entry, names, reader)
+    for arm, content in entry["arms"].items():
+        if "paper" in content:
+            yield from _numbers(claim, entry, [content["paper"]], f"the arm {arm}")
 
 
 def _by_claim(declared: Any, claim: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from limitcycles.runtime.errors import LimitcyclesError
@@ -19,22 +19,23 @@ class NotRun(LimitcyclesError):
     """No arm that decides is run at this scale: there is nothing to judge."""
 
 
-def some_run(deciding: Sequence[str], run: Collection[str]) -> None:
-    """Raises NotRun: none of the arms that decide is among those that this scale runs."""
-    if not set(deciding) & set(run):
+def deciding(entry: dict, run: Collection[str]) -> tuple[list[str], list[str]]:
+    """The arms that decide: those among `run`, the arms that this scale runs, and the others.
+
+    Raises NotRun: none of them is run.
+    """
+    names = entry["deciding"]
+    if not set(names) & set(run):
         raise NotRun(
-            f"none of the arms that decide, {', '.join(deciding)}, is run at this scale: give "
-            "them a seed"
+            f"none of the arms that decide, {', '.join(names)}, is run at this scale: give them a "
+            "seed"
         )
+    return [name for name in names if name in run], [name for name in names if name not in run]
 
 
 @dataclass
 class Outcome:
-    """What a rule found; `assemble` adds what is common to all claims.
-
-    `deciding` names the arms that the verdict is about (None: all): departures and single seeds of
-    the others, which are shown beside, are no caveats.
-    """
+    """What a rule found; `assemble` adds what is common to all claims."""
 
     verdict: str
     statistic: dict
@@ -42,7 +43,6 @@ class Outcome:
     controls: list[dict]
     checks: list[dict] = field(default_factory=list)
     caveats: list[str] = field(default_factory=list)
-    deciding: Sequence[str] | None = None
 
 
 def positive(
@@ -119,11 +119,12 @@ def assemble(claim: str, entry: dict, outcome: Outcome, context: dict) -> dict:
     """
     arms = [a | {"departure": context["departures"].get(a["name"])} for a in outcome.arms]
     caveats = list(outcome.caveats)
-    judged = [a for a in arms if outcome.deciding is None or a["name"] in outcome.deciding]
+    decides = entry.get("deciding", list(context.get("absent", {})) + [a["name"] for a in arms])
+    judged = [a for a in arms if a["name"] in decides]
     caveats += sorted({a["departure"] for a in judged if a["departure"]})
     missing: dict[str, list[str]] = {}
     for name, reason in context.get("absent", {}).items():
-        if outcome.deciding is None or name in outcome.deciding:
+        if name in decides:
             missing.setdefault(reason, []).append(name)
     caveats += [f"{', '.join(names)}: {reason}" for reason, names in missing.items()]
     if entry.get("partial"):
@@ -183,6 +184,7 @@ def _header(claim: str, entry: dict, context: dict) -> dict:
         "measured": entry["statistic"],
         "rule": entry["rule"],
         "rule_parameters": entry.get("rule_parameters", {}),
+        "deciding": entry.get("deciding", list(entry.get("arms", {}))),
         "planned_controls": entry["controls"],
         "judged_by": entry.get("judged_by", claim),
         "instruments": entry.get("instruments", []),

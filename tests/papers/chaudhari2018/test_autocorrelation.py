@@ -205,9 +205,9 @@ def test_a_verdict_that_hangs_on_the_number_of_simulations_is_shown():
 
 @pytest.mark.parametrize("broken", [0, 1])
 def test_controls_that_misbehave_decide(monkeypatch, broken):
-    series = list(claim._synthetic())
+    series = list(claim._synthetic(0.99))
     series[broken] = series[1 - broken]
-    monkeypatch.setattr(claim, "_synthetic", lambda: tuple(series))
+    monkeypatch.setattr(claim, "_synthetic", lambda level: tuple(series))
     result = decide(LEAVING, LEAVING)
     assert result["verdict"] == NOT_REPRODUCED
     assert [c["passed"] for c in result["controls"]] == [broken == 1, broken == 0]

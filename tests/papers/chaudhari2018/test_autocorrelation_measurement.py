@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import one_thread  # noqa: F401
+from helpers import one_thread, settings_read  # noqa: F401
 
 from limitcycles.judging import measuring
 from limitcycles.papers.chaudhari2018.autocorrelation import measure as autocorrelation
@@ -17,6 +17,11 @@ from limitcycles.training.trajectories.reading import open_trajectory
 from limitcycles.training.trajectories.recording import record
 
 EPOCHS, COUNT = 1000, 60
+SETTINGS = settings_read("autocorrelation")
+
+
+def examine(weights, seed=0, level=SETTINGS["level"]):
+    return autocorrelation.examine(weights, seed=seed, level=level)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +37,7 @@ def kinds():
         "white": noise,
     }
     weights = np.concatenate(list(series.values())).T
-    parts = autocorrelation.examine(weights, seed=0)
+    parts = examine(weights)
     names = np.repeat(list(series), COUNT)
     return {n: parts["weights"].isel(weight=names == n) for n in series}, parts, weights
 
@@ -106,13 +111,13 @@ def test_what_is_drawn(kinds):
 def test_still_weights_are_left_out_and_seeds_fix_the_rest():
     weights = nulls.simulate("random-walk", (5, 300), 5).T.astype(np.float32)
     weights[:, [0, 3]] = 2.0
-    first, second, other = (autocorrelation.examine(weights, seed=s)["weights"] for s in (0, 0, 1))
+    first, second, other = (examine(weights, seed=s)["weights"] for s in (0, 0, 1))
     assert first["weight"].values.tolist() == [1, 2, 4]
     assert first.attrs["still"] == 2
     xr.testing.assert_identical(first, second)
     assert (first["reach"] != other["reach"]).all()
     with pytest.raises(SeriesError, match="no weight moves"):
-        autocorrelation.examine(np.ones((300, 2), np.float32), seed=0)
+        examine(np.ones((300, 2), np.float32))
 
 
 def test_odd_series_have_finite_results():
@@ -130,7 +135,7 @@ def test_odd_series_have_finite_results():
     }
     weights = np.stack(list(odd.values()), axis=1).astype(np.float32)
     with np.errstate(all="raise", under="ignore"):
-        found = autocorrelation.examine(weights, seed=0)["weights"]
+        found = examine(weights)["weights"]
     for name in ("reach", "sum_reach", "sum", "outside"):
         assert np.isfinite(found[name]).all()
     # A line has the r of a random walk: what drifts after a change of the rate is no cycle.
@@ -164,15 +169,23 @@ def test_of_a_stored_trajectory(tmp_path):
     }
     path = record(dataset, run, 0, tmp_path / "t", name="made-up")
     trajectory = open_trajectory(path)
-    parts = measuring.of_trajectory("autocorrelation", trajectory, dataset, {"seed": 0})
+    parts = measuring.of_trajectory("autocorrelation", trajectory, dataset, SETTINGS)
     attrs = parts["weights"].attrs
     assert (attrs["trajectory"], attrs["seed"], attrs["epochs"]) == ("made-up", 0, 201)
     after = json.loads(trajectory.attrs["settings"])["training"]["learning_rate"]["at"][0] * 250
     weights = trajectory["weights"].values[int(after) :]
     assert attrs["still"] + parts["weights"].sizes["weight"] == weights.shape[1]
-    again = autocorrelation.examine(weights, seed=autocorrelation.stream(0, "autocorrelation"))
+    again = examine(weights, autocorrelation.stream(0, "autocorrelation"))
     np.testing.assert_array_equal(again["weights"]["reach"], parts["weights"]["reach"])
     store.save_parts(parts, tmp_path / "a")
     loaded = store.load_parts(tmp_path / "a")
     np.testing.assert_array_equal(loaded["lags"]["r_quantile"], parts["lags"]["r_quantile"])
     assert loaded["weights"].attrs["walk_doubt"] == attrs["walk_doubt"]
+
+
+def test_bands_and_envelopes_have_the_level_of_the_rule(kinds):
+    some = kinds[2][:, :8]
+    strict, lax = (examine(some, level=level)["weights"] for level in (0.99, 0.9))
+    assert (strict.attrs["level"], lax.attrs["level"]) == (0.99, 0.9)
+    assert lax.attrs["band"] < strict.attrs["band"]
+    assert (lax["reach"] > strict["reach"]).mean() > 0.9

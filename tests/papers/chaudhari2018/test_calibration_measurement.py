@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import settings_read
 from scipy import stats
 
 from limitcycles.judging import measuring
@@ -11,7 +12,8 @@ from limitcycles.statistics import currents
 from limitcycles.statistics.intervals import exact_binomial
 from limitcycles.theory import linear_theory
 
-SETTINGS = {"seed": 0, "calibration_runs": 20}
+SETTINGS = settings_read("calibration", calibration_runs=20)
+RULE = {key: SETTINGS[key] for key in ("level", "shift", "ratio")}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def test_every_process_and_every_share(parts):
 def test_shares_are_those_of_the_detector_run_by_run(parts):
     seed = measure.stream(0, "calibration: white noise")
     found = [
-        measure.detected(calibration.white_noise(rng, calibration.STEPS))[1]
+        measure.detected(calibration.white_noise(rng, calibration.STEPS), RULE)[1]
         for rng in np.random.default_rng(seed).spawn(20)
     ]
     first = parts["rates"].sel(process="white noise")
@@ -77,12 +79,26 @@ def test_predicted_power_by_simulation():
     for deviations in (0.0, 1.5, 3.0):
         shifted = draws + deviations / np.sqrt(30)
         share = (stats.ttest_1samp(shifted, 0, axis=1).pvalue < 0.05).mean()
-        assert measure.predicted_power(deviations) == pytest.approx(share, abs=0.01)
+        assert measure.predicted_power(deviations, 0.95) == pytest.approx(share, abs=0.01)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_others():
     one, two, other = (
-        measure.rates(calibration.reversible, replications=20, seed=seed) for seed in (1, 1, 2)
+        measure.rates(calibration.reversible, RULE, replications=20, seed=seed)
+        for seed in (1, 1, 2)
     )
     assert one == two
     assert one != other
+
+
+@pytest.mark.parametrize("changes", [{"level": 0.5}, {"shift": 0.05}, {"ratio": 1.05}])
+def test_the_detector_is_that_of_the_rule(changes):
+    one, other = (
+        measure.rates(calibration.white_noise, rule, replications=20, seed=0, steps=2000)
+        for rule in (RULE, RULE | changes)
+    )
+    assert one["stationary"].rate > 0.9
+    if "level" in changes:
+        assert other["ungated"].rate > one["ungated"].rate + 0.2
+    else:
+        assert other["stationary"].rate < 0.1

@@ -11,6 +11,7 @@ from limitcycles.statistics import currents
 from limitcycles.statistics.autocorrelation import autocorrelation
 from limitcycles.theory import linear_theory
 
+RULE = {"level": 0.95, "shift": 0.5, "ratio": 1.5}
 STATIONARY = [name for name in processes.NULLS if name != "random walk"]
 
 
@@ -18,7 +19,7 @@ STATIONARY = [name for name in processes.NULLS if name != "random walk"]
 def test_false_positives_of_the_interval(name):
     steps = 6000 if name == "SGD without replacement" else processes.STEPS
     runs = 150 if name == "SGD without replacement" else 400
-    found = rates(processes.NULLS[name], replications=runs, seed=2, steps=steps)
+    found = rates(processes.NULLS[name], RULE, replications=runs, seed=2, steps=steps)
     gated, passing = found["gated"], found["stationary"].rate * runs
     assert passing > 0.5 * runs
     assert abs(gated.rate - 0.05) < 4 * np.sqrt(0.05 * 0.95 / passing)
@@ -27,18 +28,18 @@ def test_false_positives_of_the_interval(name):
 
 
 def test_the_gate_stops_random_walks():
-    found = rates(processes.random_walk, replications=200, seed=3)
+    found = rates(processes.random_walk, RULE, replications=200, seed=3)
     assert found["stationary"].rate <= 1 / 200
     assert found["found"].rate == 0
     assert found["ungated"].rate > 0.05  # which is why there is a gate
 
 
 def test_power_on_a_driven_process():
-    found = rates(processes.driven, replications=250, seed=4)
+    found = rates(processes.driven, RULE, replications=250, seed=4)
     assert found["found"].rate >= 0.9
     assert found["confirmed"].rate * found["stationary"].rate >= 0.9
     backwards = partial(processes.driven, strength=-processes.STRENGTH)
-    assert rates(backwards, replications=100, seed=5)["found"].rate >= 0.85
+    assert rates(backwards, RULE, replications=100, seed=5)["found"].rate >= 0.85
 
 
 def test_strength_is_what_is_stated():
@@ -67,7 +68,9 @@ def test_no_current_in_any_lag(name):
 
 
 def test_runs_are_fixed_by_the_seed():
-    found = [rates(processes.white_noise, replications=40, seed=s, steps=500) for s in (1, 1, 2)]
+    found = [
+        rates(processes.white_noise, RULE, replications=40, seed=s, steps=500) for s in (1, 1, 2)
+    ]
     assert found[0] == found[1]
     one, two = (processes.reversible(rng, 10) for rng in np.random.default_rng(0).spawn(2))
     assert (one != two).all()

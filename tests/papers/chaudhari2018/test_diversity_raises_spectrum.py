@@ -125,7 +125,7 @@ class TestVerdicts:
         assert "cifar10 < cifar100 does not hold for the mean eigenvalue" in result["caveat"]
 
     def test_the_second_rule_takes_away_a_clear_verdict_only_if_all_its_pairs_fail(self):
-        first = {name: UP[name] for name in diversity.PAPER}
+        first = {name: UP[name] for name in ENTRY["deciding"]}
         others = {name: value for name, value in DOWN.items() if name not in first}
         result = decide(first | others)
         assert result["verdict"] == WITH_CAVEAT
@@ -154,7 +154,7 @@ class TestMissing:
         assert decide(DOWN, absent=["cifar100"])["verdict"] == NOT_REPRODUCED
 
     def test_arms_of_the_second_rule_are_no_caveat(self):
-        absent = [name for name in NAMES if name not in diversity.PAPER]
+        absent = [name for name in NAMES if name not in ENTRY["deciding"]]
         result = decide(absent=absent)
         assert result["verdict"] == REPRODUCED
         assert [c["detail"] for c in checks(result, "second rule")] == ["not tested"] * 6
@@ -226,7 +226,7 @@ def test_numbers_by_hand():
 
 class TestControls:
     def test_the_spread_of_synthetic_gradients_is_raised(self):
-        values = diversity.planted(0)
+        values = diversity.planted(0, diversity.pairs_of(ENTRY)[0])
         growth = np.log(diversity.PLANTED[2] ** 2)  # eigenvalues grow with the square
         step = values["cifar10"] - values["mnist"]
         assert step == pytest.approx([growth, growth], abs=0.15)
@@ -282,7 +282,7 @@ class TestCharts:
         assert "First rule" in svg
         assert "Second rule" in svg
         assert f"mnist < cifar10 {np.log(0.27 / 0.3e-3):.2f}" in spec["description"]
-        for pair in (*diversity.FIRST, *diversity.SECOND):
+        for pair in ENTRY["pairs"]:
             assert diversity.pair_name(pair).replace("<", "&lt;") in svg
             assert f"{diversity.pair_name(pair)} 0" in spec["description"]
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import xarray as xr
-from helpers import one_thread  # noqa: F401
+from helpers import one_thread, settings_read  # noqa: F401
 
 from limitcycles.judging import measuring
 from limitcycles.papers.chaudhari2018.gradient_norm import measure as analysis
@@ -15,7 +15,7 @@ from limitcycles.training import networks
 from limitcycles.training.trajectories import reading, recording
 
 EXAMPLES, EPOCHS, WEIGHTS = 72, 30, 917
-SETTINGS = {"seed": 0, "calibration_runs": 20}
+SETTINGS = settings_read("gradient-norm")
 RUN = {
     "network": {
         "builder": "fc",

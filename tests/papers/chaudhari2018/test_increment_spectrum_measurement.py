@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+from helpers import settings_read
 from scipy import fft
 
 from limitcycles.judging import measuring
@@ -13,7 +14,11 @@ from limitcycles.statistics import nulls
 from limitcycles.storage.files import StorageError
 
 EPOCHS, FIRST = 1000, 100
-SETTINGS = {"seed": 0, "calibration_runs": 10}
+SETTINGS = settings_read("increment-spectrum")
+
+
+def measure(stored, **changes):
+    return measuring.of_trajectory("increment-spectrum", stored, xr.Dataset(), SETTINGS | changes)
 
 
 def trajectory(weights: np.ndarray) -> xr.Dataset:
@@ -38,13 +43,9 @@ def weights(seed=0, epochs=EPOCHS + 1):
     return found
 
 
-def measured(stored) -> dict[str, xr.Dataset]:
-    return measuring.of_trajectory("increment-spectrum", stored, xr.Dataset(), SETTINGS)
-
-
 @pytest.fixture(scope="module")
 def parts():
-    return measured(trajectory(weights()))
+    return measure(trajectory(weights()))
 
 
 def test_only_what_comes_after_the_transient_counts(parts):
@@ -90,7 +91,7 @@ def test_relative_densities_count_all_weights_alike():
     # Scaling single weights changes the mean over weights, not that of the relative densities.
     scaled = weights()
     scaled[FIRST:, 3] *= 1000
-    first, second = (measured(trajectory(w))["multitaper"] for w in (weights(), scaled))
+    first, second = (measure(trajectory(w))["multitaper"] for w in (weights(), scaled))
     for name in ("relative_mean", "relative_quantile", "null_mean"):
         assert second[name].values == pytest.approx(first[name].values, rel=1e-3), name
     assert (second["mean"] > 10 * first["mean"]).all()
@@ -98,7 +99,7 @@ def test_relative_densities_count_all_weights_alike():
 
 def test_flat_spectra_are_two_and_nulls_say_so():
     walks = np.cumsum(np.random.default_rng(1).standard_normal((EPOCHS + 1, 60)), axis=0)
-    parts = measured(trajectory(walks))
+    parts = measure(trajectory(walks))
     spectrum, smooth = parts["multitaper"], parts["welch"]
     assert spectrum["relative_mean"].mean() == pytest.approx(2, abs=0.1)
     assert smooth["relative_mean"][2:-1].mean() == pytest.approx(2, abs=0.1)
@@ -111,7 +112,7 @@ def test_halves_of_noise_are_the_same_and_of_walks_are_not():
     rng = np.random.default_rng(2)
     noise, walks = rng.standard_normal((2, EPOCHS + 1, 8))
     both = np.concatenate([noise, np.cumsum(walks, axis=0)], axis=1)
-    found = measured(trajectory(both))["weights"]
+    found = measure(trajectory(both))["weights"]
     assert found["stationary"][:8].mean() > 0.5
     assert not found["stationary"][8:].any()
 
@@ -120,7 +121,7 @@ def test_halves_of_noise_are_the_same_and_of_walks_are_not():
 def test_nearly_nothing_moves(moving):
     still = np.ones((EPOCHS + 1, 3))
     still[:, :moving] = weights()[:, :moving]
-    parts = measured(trajectory(still))
+    parts = measure(trajectory(still))
     assert int(parts["weights"]["moving"].sum()) == moving
     assert parts["weights"]["ratio"].notnull().sum() == 4 * moving
     assert "frequency" not in parts["multitaper"].dims
@@ -128,9 +129,9 @@ def test_nearly_nothing_moves(moving):
 
 def test_equal_calls_give_equal_numbers_and_the_seed_counts(parts):
     series = weights()[FIRST:, :5].T
-    first, second = (increments.against_nulls(series, 7)[0] for _ in range(2))
+    first, second = (increments.against_nulls(series, 7, SETTINGS)[0] for _ in range(2))
     assert first.identical(second)
-    other, fits = increments.against_nulls(series, 8)
+    other, fits = increments.against_nulls(series, 8, SETTINGS)
     assert not first["envelope_low"].equals(other["envelope_low"])
     assert first["ratio"].equals(other["ratio"])
     assert isinstance(fits["epoch-noise"], nulls.Fit)
@@ -140,16 +141,28 @@ def test_damage_is_told():
     store = trajectory(weights())
     store["weights"].values[500, 7] = np.nan
     with pytest.raises(StorageError, match="row 500 of `weights` is missing"):
-        measured(store)
+        measure(store)
 
 
 def test_a_steady_drift_has_no_spectrum_and_spoils_none():
     drifting = weights()
     drifting[:, 0] = np.arange(EPOCHS + 1)  # exact in float32: equal increments
-    parts = measured(trajectory(drifting))
+    parts = measure(trajectory(drifting))
     for name in ("multitaper", "welch"):
         assert np.isfinite(parts[name]["relative_mean"].values).all()
     assert np.isfinite(parts["multitaper"]["null_mean"].values).all()
     ratio = parts["weights"]["ratio"]
     assert np.isfinite(ratio.isel(weight=parts["weights"]["moving"].values)).all()
     assert not bool(parts["weights"]["moving"][0])
+
+
+def test_level_and_bands_are_those_of_the_rule(parts):
+    other = measure(trajectory(weights()), level=0.5, low_percent=10, high_percent=20)
+    narrower, bands = other["weights"], ("low_percent", "high_percent")
+    assert [narrower.attrs[key] for key in ("level", *bands)] == [0.5, 10, 20]
+    assert (narrower["ratio"] != parts["weights"]["ratio"]).any()
+    widths = [
+        (one["envelope_high"] - one["envelope_low"]).median()
+        for one in (narrower, parts["weights"])
+    ]
+    assert widths[0] < widths[1]

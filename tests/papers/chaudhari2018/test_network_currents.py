@@ -231,9 +231,9 @@ def test_fewer_runs_are_a_caveat():
 
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_controls_that_misbehave_decide(monkeypatch, which):
-    tables = list(planted.tables())
+    tables = list(planted.tables(0.95))
     tables[which] = tables[1 if which == 0 else 0]
-    monkeypatch.setattr(planted, "tables", lambda: tuple(tables))
+    monkeypatch.setattr(planted, "tables", lambda level: tuple(tables))
     result = all_of(plain=pair(), plain_few=pair())
     assert [c["passed"] for c in result["controls"]].index(False) == which
     assert result["verdict"] == NOT_REPRODUCED
@@ -243,7 +243,7 @@ def test_controls_that_misbehave_decide(monkeypatch, which):
 def test_the_planted_systems():
     turning, still = (planted.model(t).epoch(planted.EXAMPLES) for t in (True, False))
     for i, plane in enumerate(planted.PLANES):
-        table = planted.tables()[0]
+        table = planted.tables(0.95)[0]
         error = float(table["error"][i])
         assert abs(float(table["rate"][i]) - turning.area_rate(plane)) < 4 * error
         assert still.area_rate(plane) == pytest.approx(0, abs=1e-20)

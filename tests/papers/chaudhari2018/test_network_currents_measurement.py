@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from helpers import claims, one_thread  # noqa: F401
+from helpers import claims, one_thread, settings_read  # noqa: F401
 
 from limitcycles.diffusion import curvature
 from limitcycles.judging import measuring
@@ -20,7 +20,7 @@ from limitcycles.training import networks
 from limitcycles.training.trajectories.reading import after_transient
 
 PARAMETERS = claims()["network-currents"]["rule_parameters"]
-SETTINGS = {"seed": 0, "calibration_runs": 2000}
+SETTINGS = settings_read("network-currents")
 
 
 def analyse(trajectory, data=None) -> dict[str, xr.Dataset]:
@@ -36,8 +36,19 @@ def long():
     return trajectory, analyse(trajectory)
 
 
-def test_the_ledger_says_the_same_planes():
-    assert (PARAMETERS["leading"], PARAMETERS["random"]) == (module.LEADING, module.RANDOM)
+def test_planes_and_level_are_those_of_the_ledger():
+    trajectory = case.trajectory(300, 0.005)
+    first, other = (
+        measuring.of_trajectory("network-currents", trajectory, case.dataset(), its)["planes"]
+        for its in (SETTINGS, SETTINGS | {"leading": 4, "random": 2, "level": 0.99})
+    )
+    assert first.sizes["plane"] == 20
+    assert other["plane"].values[[0, 5, 6, 7]].tolist() == [
+        "1 × 2", "3 × 4", "random 1", "random 2"
+    ]  # fmt: skip
+    wider = (other["shift_high"] - other["shift_low"]) / (first["shift_high"] - first["shift_low"])
+    assert (wider > 1).all()
+    assert other.attrs["level"] == 0.99
 
 
 def test_what_is_there(long):
@@ -72,7 +83,7 @@ def test_numbers_are_those_of_the_series_functions(long):
         trajectory, case.dataset(), case.run(9999, 0.005, sampler="with-replacement"), 0.005, 0
     )
     place = module.Place(sight, start)
-    _, vectors = module._planes(place.leading, module.stream(0, "random planes"))
+    _, vectors = module._planes(place.leading, 6, 5, module.stream(0, "random planes"))
     np.testing.assert_allclose(
         vectors @ vectors.transpose(0, 2, 1), np.tile(np.eye(2), (20, 1, 1)), atol=1e-9
     )
@@ -172,7 +183,7 @@ def test_controls_with_their_own_noise(sampler):
     settings = case.run(2000, 0.005, sampler=sampler)
     sight = module.Sight(case.trajectory(2000, 0.005), case.dataset(), settings, 0.005, 0)
     place = module.Place(sight, 2000)
-    rates, variances, captured = place.rates(module._planes(place.leading, 0)[1][:3])
+    rates, variances, captured = place.rates(module._planes(place.leading, 6, 5, 0)[1][:3])
     assert (captured > 0.99).all()
     assert place.noise.last is None
     if sampler == "full-batch":

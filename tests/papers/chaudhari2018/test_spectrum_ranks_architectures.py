@@ -163,13 +163,13 @@ class TestWithinDatasets:
 
     def test_datasets_with_five_networks_are_looked_at(self):
         found = evidence([np.arange(20)], [np.arange(20)], entry=WHOLE)
-        groups = architectures.groups(found, list(WHOLE["arms"]))
+        groups = architectures.groups(found, list(WHOLE["arms"]), 5)
         assert {where: len(mine) for where, mine in groups.items()} == {
             "mnist-7x7": 5,
             "cifar10-16x16": 13,
         }
         few = [name for name in NAMES if name != "fc-8"]
-        assert architectures.groups(found, few) == {}
+        assert architectures.groups(found, few, 5) == {}
 
     @pytest.mark.parametrize("ordered", ["mnist-7x7", "cifar10-16x16"])
     def test_one_dataset_is_enough(self, ordered):

@@ -14,7 +14,6 @@ from limitcycles.papers.chaudhari2018.autocorrelation.rule import (
     BEYOND,
     BOTH,
     BOTH_SUMS,
-    DECIDING,
     NOISE,
     OU,
     OUTSIDE,
@@ -43,7 +42,7 @@ SMALL, EXAMPLES = 290, 3
 
 def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
     """Charts of the claim, from the measurements of its trajectories."""
-    deciding = [arm for arm in result["arms"] if arm["name"] in DECIDING]
+    deciding = [arm for arm in result["arms"] if arm["name"] in result["deciding"]]
     return {
         "autocorrelation-paper": _paper(result, deciding, evidence.by_arm),
         "autocorrelation-nulls": _shares(result),
@@ -146,8 +145,8 @@ def _fan(lags: xr.Dataset) -> alt.LayerChart:
 def _shares(result: dict[str, Any]) -> alt.TopLevelMixin:
     enough = data.rule_parameter(result, "weights_percent")
     most = 100 - data.rule_parameter(result, "within_percent")
-    deciding = [a for a in result["arms"] if a["name"] in DECIDING]
-    others = [a for a in result["arms"] if a["name"] not in DECIDING]
+    deciding = [a for a in result["arms"] if a["name"] in result["deciding"]]
+    others = [a for a in result["arms"] if a["name"] not in result["deciding"]]
     agree = parts.vertical_line(enough, f"rule: {enough:g} % or more outside both", y=-7)
     within = parts.vertical_line(
         most, f"contradicted: {most:g} % or less outside the random walk's", "threshold", y=-7

@@ -13,7 +13,6 @@ from limitcycles.statistics.blocks import blocks, per_weight
 from limitcycles.statistics.stationarity import halves
 from limitcycles.statistics.variance_ratio import variance_ratio
 
-LEVEL = 0.99  # of bands and envelopes: the paper's
 REPLICATES = 999  # the fewest of which ten lie outside; of the random walk,
 OF_WALKS = 19999  # one envelope for all weights and the one that contradicts, more
 NULLS = ("random-walk", "ornstein-uhlenbeck", "epoch-noise")
@@ -21,7 +20,7 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 EXAMPLES = 6
 
 
-def examine(weights: np.ndarray, *, seed: int) -> dict[str, xr.Dataset]:
+def examine(weights: np.ndarray, *, seed: int, level: float) -> dict[str, xr.Dataset]:
     """r of `weights` (epoch, weight) at the paper's lags, in two parts.
 
     `weights`, by `weight` (its index among all; those that move):
@@ -55,13 +54,13 @@ def examine(weights: np.ndarray, *, seed: int) -> dict[str, xr.Dataset]:
 
     Raises SeriesError: no weight moves, fewer than 101 epochs, a value not finite.
     """
-    paper = paper_autocorrelation(weights, level=LEVEL)
+    paper = paper_autocorrelation(weights, level=level)
     if not paper.moving.all():
         weights = np.ascontiguousarray(weights[:, paper.moving])
     fits = [_fit(weights, null) for null in NULLS]
     envelopes = [
-        *lag_envelopes.bounds(fits[:1], level=LEVEL, seed=seed, replicates=OF_WALKS),
-        *lag_envelopes.bounds(fits[1:], level=LEVEL, seed=seed, replicates=REPLICATES),
+        *lag_envelopes.bounds(fits[:1], level=level, seed=seed, replicates=OF_WALKS),
+        *lag_envelopes.bounds(fits[1:], level=level, seed=seed, replicates=REPLICATES),
     ]
     lags = len(paper.lags) - 1
     profile, index = paper.values[:, 1:], np.flatnonzero(paper.moving)
@@ -75,7 +74,7 @@ def examine(weights: np.ndarray, *, seed: int) -> dict[str, xr.Dataset]:
     attrs = {
         "epochs": len(weights),
         "still": int((~paper.moving).sum()),
-        "level": LEVEL,
+        "level": level,
         "band": paper.band,
         "walk_doubt": [float(end) for end in envelopes[0].doubt[0]],
     }
@@ -87,7 +86,7 @@ def examine(weights: np.ndarray, *, seed: int) -> dict[str, xr.Dataset]:
             "outside": _of(("weight",), 100 * paper.outside(), "percent"),
             "leaves_band": (
                 "weight",
-                np.rint(paper.outside() * lags) > stats.binom.ppf(LEVEL, lags, 1 - LEVEL),
+                np.rint(paper.outside() * lags) > stats.binom.ppf(level, lags, 1 - level),
             ),
             "relaxation": _of(("null", "weight"), [f.relaxation for f in fits], "epoch"),
             "theta": _of(("weight",), fits[-1].theta, "1"),

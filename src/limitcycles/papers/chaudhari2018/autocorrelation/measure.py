@@ -10,7 +10,7 @@ from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
 from limitcycles.training.trajectories.reading import after_transient, read
 
-READS = ("series.seed",)
+READS = ("series.seed", "rule.level")
 
 ROWS = 4096  # epochs that are read at once
 
@@ -26,4 +26,5 @@ def measure(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     for start in track(starts, unit="block", what="reading", delay=10):
         stop = min(start + ROWS, total)
         weights[start - first : stop - first] = read(trajectory, start, stop)
-    return examine(weights, seed=stream(settings["seed"], "autocorrelation"))
+    seed = stream(settings["seed"], "autocorrelation")
+    return examine(weights, seed=seed, level=settings["level"])

@@ -20,19 +20,18 @@ from limitcycles.judging.result import (
     Outcome,
     arm,
     check,
+    deciding,
     negative,
     positive,
-    some_run,
 )
 from limitcycles.papers.chaudhari2018.autocorrelation.envelopes import examine
-from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.statistics import nulls
 from limitcycles.statistics.intervals import PERCENT
 
 # What the rule reads of its entry of the ledger.
 PARAMETERS = ("level", "weights_percent", "within_percent")
 
-DECIDING = ("text", "code")
+ARM_LISTS = ("deciding",)
 WALK, OU, NOISE = "random-walk", "ornstein-uhlenbeck", "epoch-noise"
 OVER_SEEDS = 0.95  # of intervals over seeds; the level of the rule is that of bands and envelopes
 FIRST, SECOND = "reach", "sum_reach"
@@ -58,25 +57,23 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         for name in entry["arms"]
         if evidence.by_arm.get(name)
     }
-    deciding = {name: weights[name] for name in DECIDING if name in weights}
-    some_run(DECIDING, weights)
-    missing = [name for name in DECIDING if name not in weights]
-    _checked(weights, parameters["level"])
-    verdict, caveats = decide(deciding, missing, parameters)
-    second, _ = decide(deciding, missing, parameters, SECOND)
+    there, missing = deciding(entry, weights)
+    mine = {name: weights[name] for name in there}
+    verdict, caveats = decide(mine, missing, parameters)
+    second, _ = decide(mine, missing, parameters, SECOND)
     if second != verdict:
         caveats.append(f"by the sum of |r| (second rule): {second}")
     arms = []
     for name, of_seeds in weights.items():
         agrees = left(of_seeds, (WALK, OU)) >= parameters["weights_percent"]
         statistics = _statistics(of_seeds, parameters["level"])
-        arms.append(arm(entry, name, agrees if name in DECIDING else None, statistics))
-    main = next(a for a in arms if a["name"] in deciding)["statistics"][0]
+        arms.append(arm(entry, name, agrees if name in entry["deciding"] else None, statistics))
+    main = next(a for a in arms if a["name"] in mine)["statistics"][0]
     controls, walks = _controls(entry)
-    checks = _checks(deciding, missing, verdict, second, parameters, walks)
+    checks = _checks(mine, missing, verdict, second, parameters, walks)
     if verdict == CONTRADICTED and not checks[2]["holds"]:
         caveats.append("the variance ratio does tell weights from random walks")
-    return Outcome(verdict, main, arms, controls, checks, caveats, DECIDING)
+    return Outcome(verdict, main, arms, controls, checks, caveats)
 
 
 def left(of_seeds: Sequence[xr.Dataset], by: Sequence[str], kind=FIRST, width=1.0) -> float:
@@ -88,23 +85,13 @@ def left(of_seeds: Sequence[xr.Dataset], by: Sequence[str], kind=FIRST, width=1.
     return float(100 * np.concatenate(parts).mean())
 
 
-def _checked(weights: dict[str, list[xr.Dataset]], level: float) -> None:
-    """Raises LimitcyclesError: the envelopes are of another level than the ledger asks for."""
-    for part in (part for parts in weights.values() for part in parts):
-        if part.attrs["level"] != level:
-            raise LimitcyclesError(
-                f"config/claims.yaml asks for envelopes of level {level:g}, and those at hand have "
-                f"{part.attrs['level']:g} (limitcycles.analyses): make the two the same"
-            )
-
-
 def beyond(of_seeds: Sequence[xr.Dataset]) -> float:
     """Percent of the weights of all seeds that leave the white-noise bands."""
     return float(100 * np.concatenate([s["leaves_band"].values for s in of_seeds]).mean())
 
 
 def decide(
-    deciding: dict[str, list[xr.Dataset]],
+    arms: dict[str, list[xr.Dataset]],
     missing: Sequence[str],
     parameters: dict,
     kind: str = FIRST,
@@ -115,20 +102,20 @@ def decide(
     `width` is the factor by which the envelopes of the random walk are widened.
     """
     enough = parameters["weights_percent"]
-    walk = {n: left(of, (WALK,), kind, width) for n, of in deciding.items()}
-    relaxing = {n: left(of, (OU,), kind) for n, of in deciding.items()}
-    agreeing = [n for n, of in deciding.items() if left(of, (WALK, OU), kind) >= enough]
-    within = [n for n in deciding if 100 - walk[n] >= parameters["within_percent"]]
+    walk = {n: left(of, (WALK,), kind, width) for n, of in arms.items()}
+    relaxing = {n: left(of, (OU,), kind) for n, of in arms.items()}
+    agreeing = [n for n, of in arms.items() if left(of, (WALK, OU), kind) >= enough]
+    within = [n for n in arms if 100 - walk[n] >= parameters["within_percent"]]
     caveats = [f"the arm {name} is not run at this scale: undecided" for name in missing]
     if agreeing:
-        others = [n for n in deciding if n not in agreeing]
+        others = [n for n in arms if n not in agreeing]
         if others:
             caveats.append(f"holds for {', '.join(agreeing)}; not for {', '.join(others)}")
         return WITH_CAVEAT if others or missing else REPRODUCED, caveats
-    if len(within) == len(DECIDING):
+    if len(within) == len(arms) and not missing:
         return CONTRADICTED, caveats
     weak = []
-    for name in (n for n in deciding if n not in within):
+    for name in (n for n in arms if n not in within):
         leaves = [null for null, share in ((WALK, walk), (OU, relaxing)) if share[name] >= enough]
         numbers = (
             f"{name}: {_percent(walk[name])} of the weights leave the envelope of a random walk, "
@@ -138,7 +125,7 @@ def decide(
             weak.append(f"it leaves one envelope only ({numbers})")
         elif leaves:
             weak.append(f"other weights leave the one envelope than leave the other ({numbers})")
-        elif beyond(deciding[name]) >= enough:
+        elif beyond(arms[name]) >= enough:
             weak.append(f"it leaves only the white-noise bands ({numbers})")
     return (WITH_CAVEAT if weak else NOT_REPRODUCED), caveats + weak
 
@@ -185,7 +172,7 @@ def _slow(of_seeds: Sequence[xr.Dataset]) -> float:
 
 
 @cache
-def _synthetic() -> tuple[list[xr.Dataset], list[xr.Dataset]]:
+def _synthetic(level: float) -> tuple[list[xr.Dataset], list[xr.Dataset]]:
     """Cycles in noise, and random walks, looked at as the weights are."""
     epochs, count = CONTROL_SHAPE
     rng = np.random.default_rng(0)
@@ -193,13 +180,13 @@ def _synthetic() -> tuple[list[xr.Dataset], list[xr.Dataset]]:
     cycles = np.cos(14 * np.pi * np.arange(epochs)[:, None] / epochs + phase)
     cycles += 0.5 * rng.standard_normal(cycles.shape)
     walks = nulls.simulate("random-walk", (count, epochs), 1).T
-    return tuple([examine(weights, seed=0)["weights"]] for weights in (cycles, walks))
+    return tuple([examine(weights, seed=0, level=level)["weights"]] for weights in (cycles, walks))
 
 
 def _controls(entry: dict) -> tuple[list[dict], float]:
     """Both controls, and the percent of random walks that leave the white-noise bands."""
     parameters = entry["rule_parameters"]
-    cycles, walks = _synthetic()
+    cycles, walks = _synthetic(parameters["level"])
     planted, by_chance = left(cycles, (WALK, OU)), left(walks, (WALK,))
     return [
         positive(
@@ -219,24 +206,24 @@ def _controls(entry: dict) -> tuple[list[dict], float]:
 
 
 def _checks(
-    deciding: dict, missing: list, verdict: str, second: str, parameters: dict, walks: float
+    arms: dict, missing: list, verdict: str, second: str, parameters: dict, walks: float
 ) -> list[dict]:
     enough, level = parameters["weights_percent"], parameters["level"]
 
     def by_arm(measure) -> tuple[list[float], str]:
-        found = {name: measure(of) for name, of in deciding.items()}
+        found = {name: measure(of) for name, of in arms.items()}
         return list(found.values()), "; ".join(f"{n}: {_percent(v)}" for n, v in found.items())
 
     bands, said = by_arm(beyond)
     unlike, ratios = by_arm(lambda of: _not_walks(of, level))
     _, sums = by_arm(lambda of: left(of, (WALK, OU), SECOND))
     same, halves = by_arm(lambda of: 100 * _mean(of, "same_halves"))
-    ends = next(iter(deciding.values()))[0].attrs["walk_doubt"]
-    found = [decide(deciding, missing, parameters, width=end)[0] for end in ends]
-    walk = [[left(of, (WALK,), width=end) for end in ends] for of in deciding.values()]
+    ends = next(iter(arms.values()))[0].attrs["walk_doubt"]
+    found = [decide(arms, missing, parameters, width=end)[0] for end in ends]
+    walk = [[left(of, (WALK,), width=end) for end in ends] for of in arms.values()]
     ranges = "; ".join(
         f"{name}: {_percent(low)} to {_percent(high)}"
-        for name, (high, low) in zip(deciding, walk, strict=True)
+        for name, (high, low) in zip(arms, walk, strict=True)
     )
     return [
         check(

@@ -29,17 +29,17 @@ from limitcycles.statistics import detection
 from limitcycles.statistics.intervals import exact_binomial
 from limitcycles.statistics.long_run import BATCHES
 
-READS = ("series.seed", "series.calibration_runs")
+READS = ("series.seed", "series.calibration_runs", "rule.level", "rule.shift", "rule.ratio")
 
 DRIVEN = "driven OU"
-LEVEL = 0.95  # of the detector, and of the intervals of its rates
-SHIFT, RATIO = 0.5, 1.5  # of its gate
 STRENGTHS = np.linspace(0, 2 * STRENGTH, 7)
 SHARE = 10  # one run in so many for each strength
 
 
 def measure(settings: dict) -> dict[str, xr.Dataset]:
-    """Run the detector on every process; `settings` has `seed` and `calibration_runs`.
+    """Run the detector on every process.
+
+    `settings` has `seed`, `calibration_runs`, and the `level`, `shift` and `ratio` of the detector.
 
     Part `rates`, by `process`: bool `current`, whether it has one (`driven OU` only), and shares of
     runs, each with the ends `_low` and `_high` of its exact binomial interval at `level`:
@@ -60,7 +60,8 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
     standard deviations the expected area rate is from 0, and `predicted`, the power of the interval
     without a gate: see `predicted_power`.
     """
-    runs = settings["calibration_runs"]
+    runs, level = settings["calibration_runs"], settings["level"]
+    rule = {key: settings[key] for key in ("level", "shift", "ratio")}
     few = max(20, runs // SHARE)
     processes = NULLS | {DRIVEN: driven}
     total = runs * len(processes) + few * len(STRENGTHS)
@@ -68,7 +69,7 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
 
         def rated(process, replications: int, name: str) -> dict[str, Share]:
             seed = stream(settings["seed"], name)
-            return rates(process, replications=replications, seed=seed, done=bar.update)
+            return rates(process, rule, replications=replications, seed=seed, done=bar.update)
 
         found = {
             name: rated(process, runs, f"calibration: {name}")
@@ -85,8 +86,8 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
     ].assign_coords(strength=("strength", STRENGTHS, {"units": "rad"}))
     deviations = expected_deviations(STRENGTHS)
     power["deviations"] = ("strength", deviations, {"units": "1"})
-    power["predicted"] = ("strength", predicted_power(deviations), {"units": "1"})
-    common = {"level": LEVEL, "steps": STEPS, "relaxation": RELAXATION, "batches": BATCHES}
+    power["predicted"] = ("strength", predicted_power(deviations, level), {"units": "1"})
+    common = {"level": level, "steps": STEPS, "relaxation": RELAXATION, "batches": BATCHES}
     return {
         "rates": table.assign_attrs(runs=runs, strength=STRENGTH, **common),
         "power": power.assign_attrs(runs=few, **common),
@@ -99,7 +100,7 @@ def expected_deviations(strength):
     return strength / np.sqrt(1 + strength**2) * np.sqrt(STEPS / RELAXATION)
 
 
-def predicted_power(deviations, level: float = LEVEL, batches: int = BATCHES):
+def predicted_power(deviations, level: float, batches: int = BATCHES):
     """Probability that a t interval from `batches` batch means excludes 0, in closed form.
 
     The batch means are taken for normal and independent: the mean over its error then has a
@@ -114,6 +115,7 @@ def predicted_power(deviations, level: float = LEVEL, batches: int = BATCHES):
 
 def rates(
     process: Process,
+    rule: dict[str, float],
     *,
     replications: int,
     seed: int,
@@ -123,30 +125,31 @@ def rates(
     """How often the detector finds a current in independent runs of `process`: shares by name.
 
     Each run draws from a stream of its own of `seed`. For a process without current `gated` is the
-    rate of false positives, for one with a current `found` is the power. `done` is called after
-    each run.
+    rate of false positives, for one with a current `found` is the power. `rule` has the level and
+    the tolerances of the detector. `done` is called after each run.
     """
+    level = rule["level"]
     answers = []
     for rng in np.random.default_rng(seed).spawn(replications):
-        answers.append(detected(process(rng, steps)))
+        answers.append(detected(process(rng, steps), rule))
         if done is not None:
             done()
     stationary, current, confirmed = np.array(answers).T
     passing, both = int(stationary.sum()), int((stationary & current).sum())
     return {
-        "stationary": Share.of(passing, replications),
-        "ungated": Share.of(int(current.sum()), replications),
-        "found": Share.of(both, replications),
-        "gated": Share.of(both, passing),
-        "confirmed": Share.of(int(confirmed.sum()), passing),
+        "stationary": Share.of(passing, replications, level),
+        "ungated": Share.of(int(current.sum()), replications, level),
+        "found": Share.of(both, replications, level),
+        "gated": Share.of(both, passing, level),
+        "confirmed": Share.of(int(confirmed.sum()), passing, level),
     }
 
 
-def detected(points: np.ndarray) -> tuple[bool, bool, bool]:
+def detected(points: np.ndarray, rule: dict[str, float]) -> tuple[bool, bool, bool]:
     """Of one run (step, plane, 2): does it pass the gate, has it a current by the interval, and by
     all that the detector asks for?"""
-    numbers = detection.measure(points, level=LEVEL)
-    rule = {"level": LEVEL, "shift": SHIFT, "ratio": RATIO, "planes": points.shape[1]}
+    numbers = detection.measure(points, level=rule["level"])
+    rule = rule | {"planes": points.shape[1]}
     found = detection.detect(numbers, **rule)
     confirmed = False
     if found.found.any():  # seldom: the envelope need not be had of all runs
@@ -162,9 +165,9 @@ class Share(NamedTuple):
     high: float
 
     @classmethod
-    def of(cls, hits: int, n: int) -> Share:
+    def of(cls, hits: int, n: int, level: float) -> Share:
         """That of `hits` among `n` runs."""
-        return cls(hits / n if n else float("nan"), *exact_binomial(hits, n, LEVEL))
+        return cls(hits / n if n else float("nan"), *exact_binomial(hits, n, level))
 
 
 def _table(rows: list[dict[str, Share]], dim: str) -> xr.Dataset:

@@ -10,17 +10,6 @@ from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED,
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.statistics.intervals import REAL, estimate
 
-# (less diverse, more diverse): arms of the ledger
-FIRST = (("mnist", "cifar10"), ("cifar10", "cifar100"), ("cifar10", "cifar10-augmented"))
-SECOND = (
-    ("mnist-2-classes", "mnist-5-classes"),
-    ("mnist-5-classes", "mnist-10-classes"),
-    ("mnist-1000-images", "mnist-10-classes"),  # this one has 10,000 images
-    ("cifar10-2-classes", "cifar10-5-classes"),
-    ("cifar10-5-classes", "cifar10-10-classes"),
-    ("cifar10-1000-images", "cifar10-10-classes"),
-)
-
 Pair = tuple[str, str]
 Logs = Mapping[str, Mapping[int, np.ndarray]]  # ln(mean), ln(std) by arm and seed
 

@@ -25,8 +25,6 @@ from limitcycles.judging.result import (
     positive,
 )
 from limitcycles.papers.chaudhari2018.diversity_raises_spectrum.pairs import (
-    FIRST,
-    SECOND,
     Logs,
     Pair,
     first_rule,
@@ -40,20 +38,9 @@ from limitcycles.statistics.intervals import POSITIVE, REAL, estimate
 
 # What the rule reads of its entry of the ledger.
 PARAMETERS = ("level", "log_ratio")
-PAPER_OF_ARM = {
-    "mnist": "mean eigenvalue on MNIST",
-    "cifar10": "mean eigenvalue on CIFAR-10",
-    "cifar100": "mean eigenvalue on CIFAR-100",
-    "cifar10-augmented": "mean eigenvalue on augmented CIFAR-10",
-}
 EVIDENCE = ("spectra",)
+ARM_LISTS = ("deciding", "pairs")
 
-PAPER = {
-    "mnist": "mean eigenvalue on MNIST",
-    "cifar10": "mean eigenvalue on CIFAR-10",
-    "cifar100": "mean eigenvalue on CIFAR-100",
-    "cifar10-augmented": "mean eigenvalue on augmented CIFAR-10",
-}
 MOMENTS = {"mean eigenvalue": "mean_all", "std of eigenvalues": "std_all"}
 # Other ways to look at the size of a spectrum: the first two, sums over all weights, do not
 # depend on the number of weights d, which differs between networks.
@@ -73,12 +60,13 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Log ratios of mean and std of the eigenvalues at the end of training, pair by pair."""
     parameters, last = entry["rule_parameters"], max(entry["snapshots"])
     spectra = {name: evidence.spectra[name][last] for name in entry["arms"]}
-    first, missing = _split(FIRST, spectra)
-    second, missing_second = _split(SECOND, spectra)
+    decisive, others = pairs_of(entry)
+    first, missing = _split(decisive, spectra)
+    second, missing_second = _split(others, spectra)
     if not first:
         raise NotRun(
             "no pair of "
-            + ", ".join(pair_name(p) for p in FIRST)
+            + ", ".join(pair_name(p) for p in decisive)
             + " has both of its arms at this scale"
         )
     logs = _logs(spectra, [lambda s, key=key: s.attrs[key] for key in MOMENTS.values()])
@@ -128,8 +116,15 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     weakest = min(
         (s for p in first for s in ratios[p]), key=lambda s: (s["interval"] or [s["value"]])[0]
     )
-    controls = _controls(entry, logs, first)
-    return Outcome(verdict, weakest, arms, controls, checks, caveats, deciding=tuple(PAPER))
+    controls = _controls(decisive, parameters, logs, first)
+    return Outcome(verdict, weakest, arms, controls, checks, caveats)
+
+
+def pairs_of(entry: dict) -> tuple[list[Pair], list[Pair]]:
+    """Pairs (less diverse, more diverse) of the first rule, whose arms decide; of the second."""
+    pairs = [tuple(pair) for pair in entry["pairs"]]
+    first = [pair for pair in pairs if set(pair) <= set(entry["deciding"])]
+    return first, [pair for pair in pairs if pair not in first]
 
 
 def _split(pairs: Sequence[Pair], there: Mapping) -> tuple[list[Pair], list[Pair]]:
@@ -146,7 +141,7 @@ def _logs(spectra: Mapping[str, Sequence[xr.Dataset]], reads: Sequence) -> Logs:
 
 
 def _moments(entry: dict, name: str, spectra: Sequence[xr.Dataset]) -> list[dict]:
-    papers = [paper_value(entry, PAPER[name]) if name in PAPER else None, None]
+    papers = [_paper(entry, name), None]
     return [
         statistic(
             moment,
@@ -160,10 +155,16 @@ def _moments(entry: dict, name: str, spectra: Sequence[xr.Dataset]) -> list[dict
     ]
 
 
+def _paper(entry: dict, arm: str) -> float | None:
+    """The paper's mean eigenvalue for an arm, if it has one."""
+    name = entry["arms"][arm].get("paper")
+    return None if name is None else paper_value(entry, name)
+
+
 def _ratios(entry: dict, logs: Logs, pair: Pair) -> list[dict]:
     papers = [None, None]
-    if set(pair) <= set(PAPER):
-        low, high = (paper_value(entry, PAPER[name]) for name in pair)
+    low, high = (_paper(entry, name) for name in pair)
+    if low and high:
         papers[0] = float(np.log(high / low))
     return [
         statistic(
@@ -215,14 +216,16 @@ def _look(spectra: Mapping, pairs: Sequence[Pair], read, parameters: Mapping) ->
     }
 
 
-def planted(seed: int) -> dict[str, np.ndarray]:
+def planted(seed: int, pairs: Sequence[Pair]) -> dict[str, np.ndarray]:
     """ln(mean), ln(std) of the spectra of Gaussian gradients, the more spread the more diverse.
 
-    The spread grows by a factor from each of FIRST's arms to the next, once per step of the chain.
+    The spread grows by a factor from the first arm of each pair to the second.
     """
     samples, weights, growth = PLANTED
     generator = torch.Generator().manual_seed(seed)
-    steps = {"mnist": 0, "cifar10": 1, "cifar100": 2, "cifar10-augmented": 2}
+    steps: dict[str, int] = {}
+    for low, high in pairs:
+        steps[high] = steps.setdefault(low, 0) + 1
     found = {}
     for name, step in steps.items():
         rows = growth**step * torch.randn(samples, weights, generator=generator)
@@ -250,12 +253,13 @@ def exchanged_share(logs: Logs, pairs: Sequence[Pair], parameters: Mapping) -> f
     return hits / EXCHANGES
 
 
-def _controls(entry: dict, logs: Logs, pairs: Sequence[Pair]) -> list[dict]:
-    parameters = entry["rule_parameters"]
-    synthetic = [planted(seed) for seed in range(3)]
-    by_arm = {name: {k: one[name] for k, one in enumerate(synthetic)} for name in PAPER}
-    found = signs(by_arm, FIRST, parameters)
-    smallest = min(log_ratios(by_arm, pair).min() for pair in FIRST)
+def _controls(
+    all_pairs: Sequence[Pair], parameters: Mapping, logs: Logs, pairs: Sequence[Pair]
+) -> list[dict]:
+    synthetic = [planted(seed, all_pairs) for seed in range(3)]
+    by_arm = {name: {k: one[name] for k, one in enumerate(synthetic)} for name in synthetic[0]}
+    found = signs(by_arm, all_pairs, parameters)
+    smallest = min(log_ratios(by_arm, pair).min() for pair in all_pairs)
     limit = 1 - parameters["level"]
     share = exchanged_share(logs, pairs, parameters)
     return [

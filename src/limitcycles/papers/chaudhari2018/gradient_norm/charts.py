@@ -12,7 +12,6 @@ from limitcycles.charts.theme import dressed
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.papers.chaudhari2018.gradient_norm.falls import NAME
-from limitcycles.papers.chaudhari2018.gradient_norm.rule import DECIDE
 
 NAMES = ("gradient-norm-paper", "gradient-norm-arms", "gradient-fall")
 KINDS = {
@@ -40,7 +39,7 @@ def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMi
 
 def _ordered(result: dict[str, Any]) -> list[dict]:
     """The arms, first those that decide."""
-    return sorted(result["arms"], key=lambda arm: arm["name"] not in DECIDE)
+    return sorted(result["arms"], key=lambda arm: arm["name"] not in result["deciding"])
 
 
 def _y(low: float, high: float, field: str) -> alt.Y:
@@ -56,7 +55,7 @@ def _paper(result: dict[str, Any], by_arm: dict[str, list[Parts]]) -> alt.TopLev
     factor = data.paper_value(result, NAME)
     chosen = parts.legend_choice("curve")
     panels, facts = [], []
-    for arm in (a for a in result["arms"] if a["name"] in DECIDE):
+    for arm in (a for a in result["arms"] if a["name"] in result["deciding"]):
         curves = [run["curve"] for run in by_arm[arm["name"]]]
         frame = pd.concat([_smoothed(c, key) for c in curves for key in SMOOTHED])
         early, fall = (
@@ -147,9 +146,9 @@ def _arms(result: dict[str, Any], by_arm: dict[str, list[Parts]]) -> alt.TopLeve
     panels, small, facts = [], {}, []
     for arm in arms:
         name, curve = arm["name"], by_arm[arm["name"]][0]["curve"]
-        most = LARGE if name in DECIDE else few
+        most = LARGE if name in result["deciding"] else few
         frame = pd.concat([_raw(curve, kind, most) for kind in KINDS]).assign(arm=name)
-        if name not in DECIDE:
+        if name not in result["deciding"]:
             small[name] = frame.assign(after=curve.attrs["after"])
             continue
         layers = _curves(frame, chosen)
@@ -245,14 +244,14 @@ def _falls(result: dict[str, Any], by_arm: dict[str, list[Parts]]) -> alt.TopLev
     factor = data.rule_parameter(result, "factor")
     paper = data.paper_value(result, NAME)
     low, high, share = paper / factor, paper * factor, data.rule_parameter(result, "share_percent")
-    shown_as = {name: f"{name} (decides)" if name in DECIDE else name for name in by_arm}
+    decisive = result["deciding"]
+    shown_as = {name: f"{name} (decides)" if name in decisive else name for name in by_arm}
     stores = {shown_as[name]: [run["norms"] for run in runs] for name, runs in by_arm.items()}
     gathered, facts = estimates.Estimates(result, stores), []
     for arm in _ordered(result):
-        decides = arm["name"] in DECIDE
         shown = arm | {"name": shown_as[arm["name"]]}
         found = [gathered.add(shown, f"{NAME}, {label}", label) for label in KINDS.values()]
-        if decides:
+        if arm["name"] in decisive:
             said = " and ".join(wording.number(one["value"]) for one in found[:2])
             facts.append(f"{said} ({arm['name']})")
     bottom, top = parts.log_range([*gathered.values(), low, high])

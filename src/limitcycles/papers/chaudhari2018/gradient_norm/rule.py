@@ -18,10 +18,10 @@ from limitcycles.judging.result import (
     Outcome,
     arm,
     check,
+    deciding,
     negative,
     paper_value,
     positive,
-    some_run,
 )
 from limitcycles.papers.chaudhari2018.gradient_norm.falls import (
     NAME,
@@ -38,7 +38,7 @@ from limitcycles.statistics.intervals import POSITIVE, estimate
 PARAMETERS = ("level", "factor", "clear_fall", "share_percent", "fewest")
 PAPER = ("fall of the gradient norm",)
 
-DECIDE = ("text", "code")
+ARM_LISTS = ("deciding",)
 SHARES = (0.1, 1.0, 5.0, 10.0)  # percent of the epochs in a window, beside the rule's
 EPOCHS, AFTER, EVERY, WEIGHTS = 100_000, 1000, 100, 60  # of the controls: those of the paper
 SEEDS = range(5)  # of the controls
@@ -59,15 +59,14 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         shuffled["name"] = f"{NAME}, training mode, images shuffled"
         curves = [run["curve"] for run in runs]
         statistics = [*found, shuffled, *_smoothed(curves, parameters, paper)]
-        decided = bool(modes[name]) if name in DECIDE else None
+        decided = bool(modes[name]) if name in entry["deciding"] else None
         arms.append(arm(entry, name, decided, statistics))
-    deciding = [name for name in DECIDE if name in present]
-    some_run(DECIDE, present)
-    verdict, caveats = _verdict({n: modes[n] for n in deciding}, {n: above[n] for n in deciding})
-    absent = [name for name in DECIDE if name not in present]
+    mine, absent = deciding(entry, present)
+    clear = not absent and all(above[name] for name in mine)
+    verdict, caveats = _verdict({name: modes[name] for name in mine}, clear)
     caveats += [f"not run at this scale: {', '.join(absent)}"] if absent else []
-    first = next(a for a in arms if a["name"] == deciding[0])
-    norms = {name: [run["norms"] for run in present[name]] for name in deciding}
+    first = next(a for a in arms if a["name"] == mine[0])
+    norms = {name: [run["norms"] for run in present[name]] for name in mine}
     return Outcome(
         verdict,
         first["statistics"][MODES.index("training")],  # the mode of the paper's figure
@@ -76,12 +75,11 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         [
             _windows(norms, modes, parameters, paper),
             _trends(norms, modes, parameters, paper),
-            _large([a for a in arms if a["name"] in deciding], parameters),
-            _order([a for a in arms if a["name"] in deciding], modes, parameters, paper),
-            _partitions({name: present[name] for name in deciding}),
+            _large([a for a in arms if a["name"] in mine], parameters),
+            _order([a for a in arms if a["name"] in mine], modes, parameters, paper),
+            _partitions({name: present[name] for name in mine}),
         ],
         caveats,
-        DECIDE,
     )
 
 
@@ -106,12 +104,12 @@ def _smoothed(curves: Sequence[xr.Dataset], parameters: dict, paper: float) -> l
     return result
 
 
-def _verdict(modes: dict[str, list[str]], above: dict[str, bool]) -> tuple[str, list[str]]:
-    """From the modes in which each deciding arm agrees, and whether it is clearly above in both.
+def _verdict(modes: dict[str, list[str]], clear: bool) -> tuple[str, list[str]]:
+    """From the modes in which each deciding arm agrees; `clear`: all are far above in both modes.
 
-    Only intervals of both arms contradict: one arm, or one seed, is not enough.
+    Only intervals of all these arms contradict: one arm, or one seed, is not enough.
     """
-    if len(above) == len(DECIDE) and all(above.values()):
+    if clear:
         return CONTRADICTED, []
     agreeing = [name for name, its in modes.items() if its]
     if not agreeing:

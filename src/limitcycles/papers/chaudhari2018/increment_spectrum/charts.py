@@ -11,7 +11,7 @@ from limitcycles.charts import data, parts
 from limitcycles.charts.theme import CATEGORY, dressed
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
-from limitcycles.papers.chaudhari2018.increment_spectrum.rule import DECIDING, PICTURE
+from limitcycles.papers.chaudhari2018.increment_spectrum.rule import PICTURE
 
 NAMES = ("spectrum-paper", "spectrum-full", "power-ratios")
 NULLS = {
@@ -77,9 +77,9 @@ def _grid(layers: alt.LayerChart, names: list[str], title: str) -> alt.FacetChar
     return grid.properties(title=alt.Title(title, fontSize=13))
 
 
-def _split(found: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(result: dict[str, Any], found: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The arms that decide, and the others."""
-    deciding = {name: found[name] for name in DECIDING if name in found}
+    deciding = {name: found[name] for name in result["deciding"] if name in found}
     return deciding, {name: one for name, one in found.items() if name not in deciding}
 
 
@@ -99,7 +99,7 @@ def _x(left: float, right: float) -> alt.X:
 
 
 def _paper(result: dict[str, Any], arms: dict) -> alt.TopLevelMixin:
-    deciding, others = _split(_with(arms, "amplitudes"))
+    deciding, others = _split(result, _with(arms, "amplitudes"))
     charts, facts = [], []
     for name, found in deciding.items():
         first, low, high = (
@@ -191,7 +191,7 @@ def _full(result: dict[str, Any], arms: dict) -> alt.TopLevelMixin:
     moving = _with(arms, "multitaper")
     # Steps so small that their squares are 0 (a run without noise at its end) have no density.
     drawn = {n: one for n, one in moving.items() if np.isfinite(one["relative_mean"]).all()}
-    deciding, others = _split(drawn)
+    deciding, others = _split(result, drawn)
     charts = [
         parts.panel(_density([_density_frame(name, found, POINTS)]), f"{name} (decides)")
         for name, found in deciding.items()
@@ -282,11 +282,14 @@ def _ratios(result: dict[str, Any], arms: dict) -> alt.TopLevelMixin:
     bands = {end: data.rule_parameter(result, f"{end}_percent") for end in ENDS}
     needed = data.rule_parameter(result, "weights_percent")
     gathered = {name: _moving(seeds) for name, (_, seeds) in arms.items()}
-    groups = _split({name: found for name, found in gathered.items() if found.sizes["weight"]})
+    moving = {name: found for name, found in gathered.items() if found.sizes["weight"]}
+    groups = _split(result, moving)
     charts = []
     for end, title in ENDS.items():
         rows = [
-            _strips(end, found, row) for found, row in zip(groups, (76, 38), strict=True) if found
+            _strips(end, found, row, dotted)
+            for found, row, dotted in zip(groups, (76, 38), (True, False), strict=True)
+            if found
         ]
         if rows:
             both = alt.vconcat(*rows, spacing=8).resolve_scale(
@@ -324,13 +327,13 @@ def _moving(seeds: list[dict[str, xr.Dataset]]) -> xr.Dataset:
     return xr.concat(each, "weight")
 
 
-def _strips(end: str, gathered: dict[str, xr.Dataset], row: int) -> alt.LayerChart:
-    """Rows of `row` pixels; single weights too if these are arms that decide."""
+def _strips(end: str, gathered: dict[str, xr.Dataset], row: int, dotted: bool) -> alt.LayerChart:
+    """Rows of `row` pixels; single weights too, as dots, if `dotted`."""
     dots, bars = [], []
     for name, found in gathered.items():
         one = found.sel(end=end)
         ratio = np.sort(one["ratio"].values)
-        if name in DECIDING:
+        if dotted:
             keep = np.unique(np.linspace(0, len(ratio) - 1, DOTS).round().astype(int))
             dots.append(pd.DataFrame({"arm": name, "of": WEIGHTS, "ratio": ratio[keep]}))
         spans = [(WEIGHTS, np.quantile(ratio, [0.25, 0.75, 0.05, 0.95]))]

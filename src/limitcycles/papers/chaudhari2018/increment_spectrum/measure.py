@@ -11,14 +11,12 @@ from limitcycles.statistics import null_spectra, nulls, spectra, stationarity
 from limitcycles.statistics.blocks import blocks
 from limitcycles.training.trajectories.reading import after_transient, read
 
-READS = ("series.seed",)
+READS = ("series.seed", "rule.level", "rule.low_percent", "rule.high_percent")
 
 NULLS = ("random-walk", "ornstein-uhlenbeck", "epoch-noise")
 ENDS = ("low", "high")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-LEVEL = 0.95
 ROWS = 4096  # epochs read at once
-LOW_PERCENT, HIGH_PERCENT = 2.0, 10.0  # of the frequencies, as the ledger has it
 REPLICATES = 199  # the fewest that `nulls.envelope` takes at that level
 BINS = 150
 BANDWIDTH = 3.0  # five tapers: the mean over weights smooths, and each taper costs a second
@@ -66,9 +64,7 @@ def measure(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     attrs = {
         "first_epoch": first,
         "increments": total - first - 1,
-        "level": LEVEL,
-        "low_percent": LOW_PERCENT,
-        "high_percent": HIGH_PERCENT,
+        **{key: settings[key] for key in ("level", "low_percent", "high_percent")},
     }
     seed = stream(settings["seed"], "increments")
     name = f"increments of {trajectory.attrs['run']} seed {trajectory.attrs['seed']}"
@@ -77,18 +73,19 @@ def measure(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     with track(total=5 + len(NULLS), unit="part", what=name) as bar:
         chosen = series if moving.all() else series[moving]
         del series
-        found, fits = against_nulls(chosen, seed, tick=bar.update)
+        found, fits = against_nulls(chosen, seed, settings, tick=bar.update)
         parts = {"weights": _widened(found, moving)}
-        parts |= _spectra(chosen, fits, tick=bar.update)
+        parts |= _spectra(chosen, fits, settings["level"], tick=bar.update)
     return {part: values.assign_attrs(attrs) for part, values in parts.items()}
 
 
-def against_nulls(series: np.ndarray, seed: int, *, tick=lambda: None):
+def against_nulls(series: np.ndarray, seed: int, rule: dict, *, tick=lambda: None):
     """(part "weights" but for `moving`, fits by null) of series (weight, epoch) that all move.
 
-    `tick` is called after each of the nulls, after the ratios and after the halves.
+    `rule` has the level of the envelopes, and low_percent and high_percent of the bands. `tick` is
+    called after each of the nulls, after the ratios and after the halves.
     """
-    bands = {"low_percent": LOW_PERCENT, "high_percent": HIGH_PERCENT}
+    bands = {key: rule[key] for key in ("low_percent", "high_percent")}
     shape = (len(series), len(null_spectra.LOOKS), len(ENDS))
     ratio, ends, fits = np.empty(shape), np.empty((2, len(NULLS), *shape)), {}
     stationary = np.empty(len(series), bool)
@@ -100,7 +97,7 @@ def against_nulls(series: np.ndarray, seed: int, *, tick=lambda: None):
         if len(series):
             fits[null] = nulls.fit(series.T, null)
             ends[:, i] = null_spectra.ratio_envelope(
-                fits[null], level=LEVEL, seed=seed + i, replicates=REPLICATES, **bands
+                fits[null], level=rule["level"], seed=seed + i, replicates=REPLICATES, **bands
             )
         tick()
     if len(series):
@@ -138,12 +135,14 @@ def _widened(found: xr.Dataset, moving: np.ndarray) -> xr.Dataset:
     return wide.assign(moving=("weight", moving)).drop_vars("weight")
 
 
-def _spectra(series: np.ndarray, fits: dict[str, nulls.Fit], *, tick) -> dict[str, xr.Dataset]:
+def _spectra(
+    series: np.ndarray, fits: dict[str, nulls.Fit], level: float, *, tick
+) -> dict[str, xr.Dataset]:
     """The parts over weights; without frequencies where fewer than two weights move."""
     if len(series) < 2:
         return {part: xr.Dataset() for part in ("amplitudes", "multitaper", "welch")}
     weights = series.T
-    paper = spectra.increment_amplitudes(weights, level=LEVEL)
+    paper = spectra.increment_amplitudes(weights, level=level)
     amplitudes = {
         key: ("frequency", getattr(paper, key), {"units": "weight"})
         for key in ("mean", "low", "high")
@@ -153,12 +152,12 @@ def _spectra(series: np.ndarray, fits: dict[str, nulls.Fit], *, tick) -> dict[st
     amplitudes["walk"] = ((), walk, {"units": "weight"})
     tick()
     tapered = spectra.multitaper(weights, bandwidth=BANDWIDTH, bins=BINS)
-    whole = tapered.summary(level=LEVEL)
+    whole = tapered.summary(level=level)
     multitaper = {
         key: ("frequency", getattr(whole, key), {"units": "weight² · epoch"})
         for key in ("mean", "low", "high")
     }
-    multitaper |= _relative(tapered, power, quantiles=True)
+    multitaper |= _relative(tapered, power, level, quantiles=True)
     lines = [
         (null_spectra.density(fit, tapered.frequency) / power[:, None]).mean(0)
         for fit in fits.values()
@@ -171,7 +170,7 @@ def _spectra(series: np.ndarray, fits: dict[str, nulls.Fit], *, tick) -> dict[st
     return {
         "amplitudes": xr.Dataset(amplitudes, _frequency(paper.frequency)),
         "multitaper": xr.Dataset(multitaper, _frequency(tapered.frequency) | over),
-        "welch": xr.Dataset(_relative(smooth, power), _frequency(smooth.frequency)),
+        "welch": xr.Dataset(_relative(smooth, power, level), _frequency(smooth.frequency)),
     }
 
 
@@ -179,10 +178,12 @@ def _frequency(values: np.ndarray) -> dict:
     return {"frequency": ("frequency", values, {"units": "1/epoch"})}
 
 
-def _relative(found: spectra.Spectra, power: np.ndarray, *, quantiles: bool = False) -> dict:
+def _relative(
+    found: spectra.Spectra, power: np.ndarray, level: float, *, quantiles: bool = False
+) -> dict:
     """Summary of densities over each weight's own mean square, in epochs."""
     relative = spectra.Spectra(found.frequency, found.density / power[:, None], found.freedom)
-    summary = relative.summary(level=LEVEL, quantiles=QUANTILES)
+    summary = relative.summary(level=level, quantiles=QUANTILES)
     units = {"units": "epoch"}
     result = {
         f"relative_{key}": ("frequency", getattr(summary, key), units)

@@ -19,19 +19,18 @@ from limitcycles.judging.result import (
     Outcome,
     arm,
     check,
+    deciding,
     negative,
     positive,
-    some_run,
 )
 from limitcycles.papers.chaudhari2018.increment_spectrum import measure as increments
-from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.statistics.intervals import PERCENT, POSITIVE, REAL
 from limitcycles.statistics.spectra import ratios_of
 
 # What the rule reads of its entry of the ledger.
 PARAMETERS = ("level", "low_percent", "high_percent", "weights_percent")
 
-DECIDING = ("text", "code")
+ARM_LISTS = ("deciding",)
 MAIN = "weights above all nulls, both ratios"
 PICTURE = ("first frequency", "low", "high")
 CONTROL_SHAPE = (20, 4001)  # weights and epochs of the synthetic series
@@ -94,55 +93,48 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         if not seeds:
             continue
         weights = [seed["weights"] for seed in seeds]
-        _checked(weights, parameters)
         found = shares(weights)
         for look, states in looks.items():
             states[name] = shares(weights, look)
-        decides = name in DECIDING and found is not None
+        decides = name in entry["deciding"] and found is not None
         agrees = found.both >= share if decides else None
-        arms.append(arm(entry, name, agrees, _statistics(seeds, level)))
-    some_run(DECIDING, looks["periodogram"])
-    verdict, caveats = decide(looks["periodogram"], share)
+        arms.append(arm(entry, name, agrees, _statistics(seeds, parameters)))
+    deciding(entry, looks["periodogram"])
+    names = entry["deciding"]
+    verdict, caveats = decide(looks["periodogram"], share, names)
+    mine = [a for a in arms if a["name"] in names]
     main = next(
         (s for a in arms for s in a["statistics"] if s["name"] == MAIN),
         statistic("weights that move", [0.0], scale=PERCENT, unit="%", level=level),  # none does
     )
     checks = [
-        _second_look(looks["welch"], share, verdict),
-        _picture(arms),
-        _steady(arms, parameters["weights_percent"]),
+        _second_look(looks["welch"], share, verdict, names),
+        _picture(mine),
+        _steady(mine, parameters["weights_percent"]),
     ]
-    return Outcome(verdict, main, arms, _controls(entry, share), checks, caveats, DECIDING)
+    return Outcome(verdict, main, arms, _controls(parameters), checks, caveats)
 
 
-def _checked(weights: Sequence[xr.Dataset], parameters: dict) -> None:
-    for key in ("level", "low_percent", "high_percent"):
-        if any(part.attrs[key] != parameters[key] for part in weights):
-            raise LimitcyclesError(
-                f"config/claims.yaml asks for {key} {parameters[key]:g}, and the increments were "
-                f"analysed with {weights[0].attrs[key]:g} (limitcycles.analyses.increments): make "
-                "the two the same"
-            )
-
-
-def decide(states: dict[str, Shares | None], share: float) -> tuple[str, list[str]]:
-    """Verdict and caveats from what the deciding arms showed; one without weights is undecided."""
-    known = {name: states[name] for name in DECIDING if states.get(name) is not None}
+def decide(
+    states: dict[str, Shares | None], share: float, names: Sequence[str]
+) -> tuple[str, list[str]]:
+    """Verdict and caveats from what the arms `names` showed; one without weights is undecided."""
+    known = {name: states[name] for name in names if states.get(name) is not None}
     caveats = []
     found = {name: _parts(one, share) for name, one in known.items()}
     agreeing = [name for name, parts in found.items() if parts == [""]]
-    if len(agreeing) == len(DECIDING):
+    if len(agreeing) == len(names):
         return REPRODUCED, []
     if any(found.values()):
         verdict = WITH_CAVEAT
         for name, parts in found.items():
             words = "it holds" if name in agreeing else ", ".join(parts) or "it does not hold"
             caveats.append(f"{name}: {words}")
-    elif len(known) == len(DECIDING) and all(s.within >= share for s in known.values()):
+    elif len(known) == len(names) and all(s.within >= share for s in known.values()):
         verdict = CONTRADICTED
     else:
         verdict = NOT_REPRODUCED
-    missing = [name for name in DECIDING if name not in known]
+    missing = [name for name in names if name not in known]
     caveats += [f"{name}: undecided, not run at this scale or no weight moves" for name in missing]
     return verdict, caveats
 
@@ -163,8 +155,9 @@ def _parts(found: Shares, share: float) -> list[str]:
     return words
 
 
-def _statistics(seeds: Sequence[dict[str, xr.Dataset]], level: float) -> list[dict]:
+def _statistics(seeds: Sequence[dict[str, xr.Dataset]], parameters: dict) -> list[dict]:
     """The statistics of an arm over its seeds; of those in which a weight moves."""
+    level = parameters["level"]
     moving = [100 * float(seed["weights"]["moving"].mean()) for seed in seeds]
     each = [(one, seed) for seed in seeds if (one := shares([seed["weights"]])) is not None]
     move = statistic("weights that move", moving, scale=PERCENT, unit="%", level=level)
@@ -189,7 +182,9 @@ def _statistics(seeds: Sequence[dict[str, xr.Dataset]], level: float) -> list[di
         medians = [float(ratio.sel(end=end).median()) for ratio in ratios]
         name = f"median log ratio, {end}"
         result.append(statistic(name, medians, scale=REAL, unit="nat", level=level))
-    drawn = [_drawn(seed["amplitudes"]) for _, seed in each if "mean" in seed["amplitudes"]]
+    drawn = [
+        _drawn(seed["amplitudes"], parameters) for _, seed in each if "mean" in seed["amplitudes"]
+    ]
     for part, values in zip(PICTURE, zip(*drawn, strict=True), strict=False):
         name = f"paper's picture, {part} over middle"
         result.append(statistic(name, values, scale=POSITIVE, unit="1", level=level))
@@ -198,15 +193,16 @@ def _statistics(seeds: Sequence[dict[str, xr.Dataset]], level: float) -> list[di
     return [*result, percent("weights with equal halves", halves), move]
 
 
-def _drawn(amplitudes: xr.Dataset) -> np.ndarray:
+def _drawn(amplitudes: xr.Dataset, parameters: dict) -> np.ndarray:
     """Amplitude at the first frequency, and means in the lowest 2 % and the highest 10 % of the
     paper's picture, each over the mean between; shape (3,).
 
     Of what is drawn there, not of the whole band; its zero frequency left out.
     """
     mean = amplitudes["mean"].values[1:]
-    low, high = np.exp(ratios_of(mean[None], increments.LOW_PERCENT, increments.HIGH_PERCENT)[0])
-    lowest = max(1, int(len(mean) * increments.LOW_PERCENT / 100))
+    bands = parameters["low_percent"], parameters["high_percent"]
+    low, high = np.exp(ratios_of(mean[None], *bands)[0])
+    lowest = max(1, int(len(mean) * bands[0] / 100))
     return np.array([low * mean[0] / mean[:lowest].mean(), low, high])
 
 
@@ -214,23 +210,19 @@ def _drawn(amplitudes: xr.Dataset) -> np.ndarray:
 
 
 def _of(arms: list[dict], name: str) -> dict[str, float]:
-    """A statistic of the deciding arms that have it."""
-    return {
-        a["name"]: s["value"]
-        for a in arms
-        if a["name"] in DECIDING
-        for s in a["statistics"]
-        if s["name"] == name
-    }
+    """A statistic of the arms that have it."""
+    return {a["name"]: s["value"] for a in arms for s in a["statistics"] if s["name"] == name}
 
 
-def _second_look(states: dict[str, Shares | None], share: float, verdict: str) -> dict:
-    again, _ = decide(states, share)
+def _second_look(
+    states: dict[str, Shares | None], share: float, verdict: str, names: Sequence[str]
+) -> dict:
+    again, _ = decide(states, share, names)
     parts = [
         f"{name} {wording.number(100 * one.above_all[0])} % (low), "
         f"{wording.number(100 * one.above_all[1])} % (high)"
         for name, one in states.items()
-        if one is not None and name in DECIDING
+        if one is not None and name in names
     ]
     return check(
         "second look: Welch's estimate",
@@ -295,11 +287,12 @@ def planted(seed: int) -> np.ndarray:
     return walk + slow + (-1.0) ** k * smooth
 
 
-def _controls(entry: dict, share: float) -> list[dict]:
+def _controls(parameters: dict) -> list[dict]:
+    share = parameters["weights_percent"] / 100
     name = f"{CONTROL_SHAPE[0]} made-up weights over {CONTROL_SHAPE[1] - 1:,} epochs"
 
     def judged(series: np.ndarray) -> tuple[float, list[str]]:
-        found, _ = increments.against_nulls(series, 1)
+        found, _ = increments.against_nulls(series, 1, parameters)
         found["moving"] = ("weight", np.ones(len(series), bool))
         one = shares([found])
         return 100 * one.both, _parts(one, share)

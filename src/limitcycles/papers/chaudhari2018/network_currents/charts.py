@@ -13,7 +13,6 @@ from limitcycles.charts.theme import CATEGORY, dressed
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.papers.chaudhari2018.network_currents.planes import detections, slope
-from limitcycles.papers.chaudhari2018.network_currents.rule import FREE, MOMENTUM
 from limitcycles.statistics.detection import Detection, corrected
 from limitcycles.statistics.slopes import Slope
 
@@ -38,7 +37,7 @@ def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMi
 
 def _deciding(result: dict[str, Any], by_arm: dict) -> Seeds:
     """The part `planes` of the arms that decide, by arm, one a seed."""
-    arms = [a for a in result["arms"] if a["name"] in FREE + MOMENTUM] or result["arms"]
+    arms = [a for a in result["arms"] if a["name"] in result["deciding"]] or result["arms"]
     found = {}
     for arm in arms:
         mine = by_arm.get(arm["name"])

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from limitcycles.papers.chaudhari2018.network_currents.linear_prediction import Place, Sight
-from limitcycles.papers.chaudhari2018.network_currents.rates import LEVEL, drift, measured, rates
+from limitcycles.papers.chaudhari2018.network_currents.rates import drift, measured, rates
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
@@ -17,9 +17,8 @@ from limitcycles.statistics.long_run import BATCHES
 from limitcycles.training.sgd import learning_rate
 from limitcycles.training.trajectories.reading import after_transient, read, training_of
 
-READS = ("series.seed",)
+READS = ("series.seed", "rule.leading", "rule.random", "rule.level")
 
-LEADING, RANDOM = 6, 5
 PLACES = ("start", "middle", "end")
 ROWS = 8192  # epochs read at once
 WINDOW = 100  # the slow part is the mean over this share of the epochs: n // 100
@@ -76,23 +75,29 @@ def measure(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict
     rate = learning_rate(training["learning_rate"], training["epochs"] - 1, training["epochs"])
     run = json.loads(trajectory.attrs["settings"])
     seed = stream(settings["seed"], f"currents {trajectory.attrs['run']}")
+    leading, drawn, level = (settings[key] for key in ("leading", "random", "level"))
     sight = Sight(trajectory, dataset, run, rate, seed)
     at = [start, (start + stop - 1) // 2, stop - 1]
     places = [
         Place(sight, epoch) for epoch in track(at, unit="place", what="Hessian and noise", delay=10)
     ]
-    axes, planes = _planes(places[0].leading, stream(settings["seed"], "random planes"))
+    axes, planes = _planes(
+        places[0].leading, leading, drawn, stream(settings["seed"], "random planes")
+    )
     coordinates = _project(trajectory, start, stop, planes)
-    found = measured(coordinates, start) | _predicted(places, planes, axes, sight)
+    found = measured(coordinates, level, start) | _predicted(places, planes, axes, sight)
     slow = max(3, epochs // WINDOW)
-    fast = rates(coordinates[slow // 2 : slow // 2 + epochs - slow + 1] - drift(coordinates, slow))
+    fast = rates(
+        coordinates[slow // 2 : slow // 2 + epochs - slow + 1] - drift(coordinates, slow),
+        level,
+    )
     found |= {f"fast_{name}": its for name, its in fast.items()}
-    names = [f"{a} × {b}" if a else f"random {i - len(axes) + RANDOM + 1}"
+    names = [f"{a} × {b}" if a else f"random {i - len(axes) + drawn + 1}"
              for i, (a, b) in enumerate(axes)]  # fmt: skip
     common = {
         "epochs": epochs,
         "batches": BATCHES,
-        "level": LEVEL,
+        "level": level,
         "rate": rate,
         "sampler": training["sampler"],
         "momentum": sight.optimiser.momentum,
@@ -123,17 +128,19 @@ def _unit(name: str) -> str:
     return "weight² per epoch" if name in rates else "1"
 
 
-def _planes(modes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _planes(
+    modes: np.ndarray, leading: int, random: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the eigenvectors (plane, 2), 0 for random, and the planes (plane, 2, d)."""
-    if len(modes) < LEADING:
+    if len(modes) < leading:
         raise LimitcyclesError(
-            f"a network of {len(modes)} weights has no {LEADING} directions for planes"
+            f"a network of {len(modes)} weights has no {leading} directions for planes"
         )
-    pairs = np.array(list(itertools.combinations(range(LEADING), 2)))
-    drawn = np.random.default_rng(seed).standard_normal((RANDOM, modes.shape[1], 2))
-    random = np.linalg.qr(drawn)[0].transpose(0, 2, 1)
-    axes = np.concatenate([pairs + 1, np.zeros((RANDOM, 2), int)])
-    return axes, np.concatenate([modes[pairs], random])
+    pairs = np.array(list(itertools.combinations(range(leading), 2)))
+    drawn = np.random.default_rng(seed).standard_normal((random, modes.shape[1], 2))
+    others = np.linalg.qr(drawn)[0].transpose(0, 2, 1)
+    axes = np.concatenate([pairs + 1, np.zeros((random, 2), int)])
+    return axes, np.concatenate([modes[pairs], others])
 
 
 def _project(trajectory: xr.Dataset, start: int, stop: int, planes: np.ndarray) -> np.ndarray:

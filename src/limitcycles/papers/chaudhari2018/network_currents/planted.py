@@ -40,21 +40,21 @@ def strength() -> float:
 
 
 @cache
-def tables() -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
+def tables(level: float) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
     """Measured: the one that turns, the one that does not, and phases of the first, independent.
 
-    Batches drawn with replacement from examples of exactly that D.
+    `level` is that of the gate. Batches drawn with replacement from examples of exactly that D.
     """
     paths = [_path(model(turning), seed) for seed, turning in enumerate((True, False))]
     phases = currents.surrogates(paths[0], phases="independent", seed=2)
-    return tuple(xr.Dataset(measured(path)) for path in (*paths, phases))
+    return tuple(xr.Dataset(measured(path, level)) for path in (*paths, phases))
 
 
 def slope(level: float) -> Slope:
     """Measured on predicted rates of the one that turns, where the theory is exact."""
     epoch = model(True).epoch(EXAMPLES)
     predicted = [epoch.area_rate(plane) for plane in PLANES]
-    return prediction_slope(predicted, tables()[0]["batch_rate"].values.T, level=level)
+    return prediction_slope(predicted, tables(level)[0]["batch_rate"].values.T, level=level)
 
 
 def _path(system: LinearSGD, seed: int) -> np.ndarray:

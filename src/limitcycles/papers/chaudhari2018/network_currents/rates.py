@@ -8,7 +8,6 @@ from limitcycles.statistics import currents, detection
 from limitcycles.statistics.autocorrelation import autocorrelation
 
 POINTS = 150  # of a swept area, for charts
-LEVEL = 0.95  # of the gate's tests
 
 
 def drift(coordinates: np.ndarray, window: int) -> np.ndarray:
@@ -18,19 +17,19 @@ def drift(coordinates: np.ndarray, window: int) -> np.ndarray:
     return origin + (sums[window:] - sums[:-window]) / window
 
 
-def rates(coordinates: np.ndarray) -> dict:
-    """Area rates and gate of coordinates (epoch, plane, 2)."""
-    found = detection.measure(coordinates, level=LEVEL)
+def rates(coordinates: np.ndarray, level: float) -> dict:
+    """Area rates and gate, whose tests have that level, of coordinates (epoch, plane, 2)."""
+    found = detection.measure(coordinates, level=level)
     found["deviation"] = coordinates.std(0)
     dims = {"rate": "plane", "error": "plane", "batch_rate": ("plane", "batch")}
     return {name: (dims.get(name, ("plane", "direction")), its) for name, its in found.items()}
 
 
-def measured(coordinates: np.ndarray, start: int = 0) -> dict:
+def measured(coordinates: np.ndarray, level: float, start: int = 0) -> dict:
     """What `analyse` says of coordinates (epoch, plane, 2) themselves, for `xr.Dataset`."""
     areas = currents.areas(coordinates)
     keep = np.unique(np.linspace(1, len(areas), POINTS).round().astype(int))
-    return rates(coordinates) | {
+    return rates(coordinates, level) | {
         "frequency": ("plane", currents.area_rates(coordinates).frequency),
         **{name: ("plane", its) for name, its in detection.envelope(coordinates).items()},
         "relaxation": (("plane", "direction"), _relaxations(coordinates)),

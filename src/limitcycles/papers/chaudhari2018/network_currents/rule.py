@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import xarray as xr
@@ -17,9 +17,9 @@ from limitcycles.judging.result import (
     Outcome,
     arm,
     check,
+    deciding,
     negative,
     positive,
-    some_run,
 )
 from limitcycles.judging.wording import listed
 from limitcycles.papers.chaudhari2018.network_currents import planted
@@ -28,7 +28,6 @@ from limitcycles.papers.chaudhari2018.network_currents.planes import (
     finds,
     slope,
 )
-from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.statistics.intervals import POSITIVE, count_of
 from limitcycles.statistics.slopes import Slope
 
@@ -45,7 +44,7 @@ PARAMETERS = (
     "power",
 )
 
-FREE, MOMENTUM = ("plain", "plain-few"), ("text", "code")  # the arms that decide
+ARM_LISTS = ("deciding", "enough")
 FOUND, COUNTED = "planes with a current", "planes that pass the gate"
 LARGEST = "largest area rate over its error, planes that pass the gate"
 EXPECTED = "largest area rate over its error that the linear theory expects"
@@ -60,13 +59,13 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         seeds = [parts["planes"] for parts in evidence.by_arm.get(name, ())]
         if not seeds:
             continue
-        _checked(seeds, parameters)
         slopes[name] = slope(seeds, parameters)
         agrees = finds(detections(seeds, parameters))
         arms.append(arm(entry, name, agrees, _statistics(seeds, parameters, slopes[name])))
-    deciding = [a for a in arms if a["name"] in FREE + MOMENTUM]
-    some_run(FREE + MOMENTUM, slopes)
-    verdict, caveats = _verdict({a["name"]: a["agrees"] for a in deciding})
+    there, absent = deciding(entry, slopes)
+    mine = {a["name"]: a for a in arms if a["name"] in there}
+    agrees = {name: mine[name]["agrees"] for name in there}
+    verdict, caveats = _verdict(agrees, absent, entry["enough"])
     calibration, few = _calibrated(evidence.instruments["calibration"]["rates"], parameters)
     if few:
         caveats.append(few)
@@ -78,41 +77,30 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
             f"the slope on the linear theory's prediction excludes 1 in {name}: "
             f"{wording.interval((found.low, found.high))}"
             for name, found in slopes.items()
-            if name in FREE + MOMENTUM and found is not None and not found.low <= 1 <= found.high
+            if name in mine and found is not None and not found.low <= 1 <= found.high
         ]
-    main = deciding[0]["statistics"][0]
-    checks = [calibration, *_checks(evidence, arms, parameters)]
-    return Outcome(verdict, main, arms, _controls(entry), checks, caveats, FREE + MOMENTUM)
+    main = next(iter(mine.values()))["statistics"][0]
+    checks = [calibration, *_checks(evidence, arms, mine, parameters)]
+    return Outcome(verdict, main, arms, _controls(entry), checks, caveats)
 
 
-def _checked(seeds: Sequence[xr.Dataset], parameters: dict) -> None:
-    """Raises LimitcyclesError: the planes analysed are not those that the ledger asks for."""
-    leading, drawn = parameters["leading"], parameters["random"]
-    for planes in seeds:
-        random = int(planes["random"].sum())
-        pairs = planes.sizes["plane"] - random
-        if (pairs, random) != (leading * (leading - 1) // 2, drawn):
-            raise LimitcyclesError(
-                f"config/claims.yaml asks for the pairs of {leading:g} leading eigenvectors and "
-                f"{drawn:g} random planes; {pairs} pairs and {random} random ones were analysed "
-                "(limitcycles.analyses.currents): make the two the same"
-            )
+def _verdict(
+    agrees: dict[str, bool | None], absent: Sequence[str], enough: Sequence[str]
+) -> tuple[str, list[str]]:
+    """By the arms that decide; `agrees` (None: undecided) has those that were run.
 
-
-def _verdict(agrees: dict[str, bool | None]) -> tuple[str, list[str]]:
-    """By the arms of the rule alone; `agrees` (None: undecided) has those that were run."""
-    mine = [name for name in FREE + MOMENTUM if name in agrees]
-    passing = [name for name in mine if agrees[name]]
-    failing = [name for name in mine if agrees[name] is False]
-    undecided = [name for name in mine if agrees[name] is None]
-    absent = [name for name in FREE + MOMENTUM if name not in agrees]
+    Where all those in `enough` pass, it does not matter what the others show.
+    """
+    passing = [name for name, its in agrees.items() if its]
+    failing = [name for name, its in agrees.items() if its is False]
+    undecided = [name for name, its in agrees.items() if its is None]
     caveats = []
     if undecided:
         caveats.append(f"undecided, since no plane passes the gate: {listed(undecided)}")
     if absent:
         caveats.append(f"not run at this scale: {listed(absent)}")
-    if all(name in passing for name in FREE):
-        return REPRODUCED, []  # whatever momentum shows
+    if set(enough) <= set(passing):
+        return REPRODUCED, []
     if passing:
         words = f"a current in {listed(passing)}"
         words += f"; none in {listed(failing)}" if failing else ""
@@ -206,7 +194,9 @@ def _percent(one: xr.Dataset, name: str) -> str:
     return f"{wording.number(100 * float(one[name]))} % {wording.interval((low, high))}"
 
 
-def _checks(evidence: Evidence, arms: list[dict], parameters: dict) -> list[dict]:
+def _checks(
+    evidence: Evidence, arms: list[dict], deciding: Collection[str], parameters: dict
+) -> list[dict]:
     level = parameters["level"]
     naive, drift, lines = [], [], []
     missed = held = True
@@ -223,7 +213,7 @@ def _checks(evidence: Evidence, arms: list[dict], parameters: dict) -> list[dict
         line = slope(seeds, parameters, fast=True)
         if line is not None:
             lines.append(f"{name}: {_written(line)} ({_by_place(seeds, parameters)})")
-        if name in FREE + MOMENTUM:
+        if name in deciding:
             missed &= not np.any(without)
             found |= passing > 0
             held &= line is not None and line.low <= 1 <= line.high
@@ -275,7 +265,7 @@ def _controls(entry: dict) -> list[dict]:
         sizes = np.abs(planes["rate"] / planes["error"]).values
         return float(sizes.max()), finds(detections([planes], parameters))
 
-    turning, reversible, phases = planted.tables()
+    turning, reversible, phases = planted.tables(parameters["level"])
     largest = "largest area rate over its error"
     size, passes = judged(turning)
     controls = [

@@ -12,7 +12,6 @@ from limitcycles.judging.result import check, paper_value
 from limitcycles.papers.chaudhari2018.rank import printed_moments
 from limitcycles.statistics.intervals import POSITIVE, estimate
 
-SETTLED = 0.05  # largest relative change of the rank from the last but one number of augmentations
 CAPTION = ("rank", "mean eigenvalue", "std of eigenvalues")  # names of the paper's numbers
 
 
@@ -73,11 +72,11 @@ def _leaves(each: list[printed_moments.Caption], reading: str) -> str:
     return said
 
 
-def settled(spectra: Mapping[str, Sequence[xr.Dataset]]) -> dict | None:
+def settled(spectra: Mapping[str, Sequence[xr.Dataset]], percent: float) -> dict | None:
     """Whether the rank of D of augmented data still changes with the number of augmentations.
 
-    None if no arm has augmentations. One number of them, or a rank that is not resolved, cannot
-    settle.
+    It may change by `percent` at most. None if no arm has augmentations. One number of them, or a
+    rank that is not resolved, cannot settle.
     """
     swept = {name: [s for s in mine if "augmentations" in s.dims] for name, mine in spectra.items()}
     swept = {name: mine for name, mine in swept.items() if mine}
@@ -91,12 +90,12 @@ def settled(spectra: Mapping[str, Sequence[xr.Dataset]]) -> dict | None:
             continue
         numbers = mine[0]["augmentations"].values[-2:]
         change = max((_last_change(s) for s in mine), key=abs)
-        holds = holds and bool(abs(change) <= SETTLED)
+        holds = holds and bool(abs(change) <= percent / 100)
         words.append(f"{name}: {100 * change:+.1f} % from {numbers[0]:g} to {numbers[1]:g}")
     return check(
         "settled over augmentations",
         holds,
-        f"largest change of the rank over seeds, at most {100 * SETTLED:g} %: " + "; ".join(words),
+        f"largest change of the rank over seeds, at most {percent:g} %: " + "; ".join(words),
     )
 
 

@@ -26,7 +26,7 @@ from limitcycles.statistics.intervals import FROM_ONE, POSITIVE, SHARE_LOG
 from limitcycles.statistics.thresholds import paper_threshold
 
 # What the rule reads of its entry of the ledger.
-PARAMETERS = ("level", "factor", "mean_factor", "contradiction_percent")
+PARAMETERS = ("level", "factor", "mean_factor", "contradiction_percent", "settled_percent")
 PAPER = ("rank", "mean eigenvalue", "std of eigenvalues")
 EVIDENCE = ("spectra",)
 
@@ -108,7 +108,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     ]
     spectra = {name: evidence.spectra[name][last] for name in entry["arms"]}
     checks.append(_rank_checks.caption_arithmetic(entry, spectra))
-    if augmented := _rank_checks.settled(spectra):
+    if augmented := _rank_checks.settled(spectra, parameters["settled_percent"]):
         checks.append(augmented)
         if not augmented["holds"]:
             verdict = WITH_CAVEAT if verdict == REPRODUCED else verdict

@@ -29,11 +29,10 @@ from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.statistics.intervals import CORRELATION, PERCENT, POSITIVE
 
 # What the rule reads of its entry of the ledger.
-PARAMETERS = ("level", "tau", "permutations", "permuted_pass_share")
+PARAMETERS = ("level", "tau", "permutations", "permuted_pass_share", "fewest_networks")
 EVIDENCE = ("runs", "spectra")
 
 ALL = "all networks"
-FEWEST = 5  # networks that see the same dataset, from which the second rule looks at it
 
 
 def score(spectrum: xr.Dataset) -> float:
@@ -75,12 +74,12 @@ def common_seeds(runs: dict[str, list[xr.Dataset]], names: Sequence[str]) -> set
     return common
 
 
-def groups(evidence: Evidence, names: Sequence[str]) -> dict[str, list[str]]:
-    """The networks of each dataset that at least FEWEST of them see, by dataset."""
+def groups(evidence: Evidence, names: Sequence[str], fewest: float) -> dict[str, list[str]]:
+    """The networks of each dataset that at least `fewest` of them see, by dataset."""
     found: dict[str, list[str]] = {}
     for name in names:
         found.setdefault(dataset(evidence.runs[name][0]), []).append(name)
-    return {where: mine for where, mine in found.items() if len(mine) >= FEWEST}
+    return {where: mine for where, mine in found.items() if len(mine) >= fewest}
 
 
 def table(
@@ -124,7 +123,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     if len(names) < 2:
         raise NotRun("fewer than two networks are run at this scale: there is nothing to rank")
     level = parameters["level"]
-    within = groups(evidence, names)
+    within = groups(evidence, names, parameters["fewest_networks"])
     checks, signs, by_z, statistics = [], {}, {}, {}
 
     def judge(where, mine, percent, read=score, resample=False):
@@ -181,7 +180,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         if any(signs[where, p] and signs[where, p] == signs[ALL, p] for p in entry["snapshots"])
     ]
     if verdict != NOT_REPRODUCED and not agreeing:
-        known = ", ".join(within) or f"none is seen by {FEWEST} networks"
+        known = ", ".join(within) or f"none is seen by {parameters['fewest_networks']:g} networks"
         caveats.append(
             f"passes within no single dataset ({known}) with the same sign, only over all together"
         )
