@@ -47,8 +47,8 @@ MISSPELT = [  # text of mine.yaml, key, nearest
     ("trajectories: {long: {window: []}}", "trajectories.long.window", "windows"),
     ("gradients: {memory_mb: 1}", "gradients.memory_mb", "memory_mib"),
     ("spectrum: {tolerence: 0.1}", "spectrum.tolerence", "tolerance"),
-    ("late_noise: {step: 500}", "late_noise.step", "steps"),
-    ("series: {seeds: 0}", "series.seeds", "seed"),
+    ("constant_rate_sgd: {step: 500}", "constant_rate_sgd.step", "steps"),
+    ("trajectory_statistics: {seeds: 0}", "trajectory_statistics.seeds", "seed"),
     ("theory: {path: 5000}", "theory.path", "paths"),
 ]
 
@@ -141,9 +141,9 @@ VALUES = [  # text of mine.yaml, key, what is said
     ("gradients: {memory_mib: 4}", "gradients.memory_mib", ["4", "at least 16"]),
     ("gradients: {keep_samples: 0}", "gradients.keep_samples", ["at least 1"]),
     ("spectrum: {tolerance: 1}", "spectrum.tolerance", ["1", "less than 1"]),
-    ("late_noise: {steps: 10}", "late_noise.steps", ["10", "at least 100"]),
-    ("late_noise: {batch_size: 0}", "late_noise.batch_size", ["at least 1"]),
-    ("late_noise: {learning_rate: 0}", "late_noise.learning_rate", ["more than 0"]),
+    ("constant_rate_sgd: {steps: 10}", "constant_rate_sgd.steps", ["10", "at least 100"]),
+    ("constant_rate_sgd: {batch_size: 0}", "constant_rate_sgd.batch_size", ["at least 1"]),
+    ("constant_rate_sgd: {learning_rate: 0}", "constant_rate_sgd.learning_rate", ["more than 0"]),
     ("theory: {cells: 8}", "theory.cells", ["8", "at least 32"]),
     ("theory: {seed: 5000000000}", "theory.seed", ["at most 4294967295"]),
     ("networks: {small-fc: {weights: 0}}", "networks.small-fc.weights", ["at least 1"]),

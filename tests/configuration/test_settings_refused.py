@@ -36,10 +36,10 @@ def checked(schema, tmp_path):
     return lines
 
 
-def test_late_noise_has_defaults():
-    defaults = load(scale="paper")["late_noise"]
+def test_sgd_at_a_constant_rate_has_defaults():
+    defaults = load(scale="paper")["constant_rate_sgd"]
     assert defaults == {"steps": 20_000, "batch_size": 32, "learning_rate": 0.05}
-    assert load(scale="laptop")["late_noise"]["steps"] == 2000
+    assert load(scale="laptop")["constant_rate_sgd"]["steps"] == 2000
 
 
 @pytest.mark.parametrize("sampler", settings.TRAJECTORIES_ONLY)

@@ -297,5 +297,6 @@ def _check_reads(ledger: Mapping[str, Mapping[str, Any]], config: Mapping[str, A
                     given = ", ".join(f"{value} ({claim})" for claim, value in values.items())
                     raise ConfigError(f"{where}, for which claims have {given}; make them one")
             elif end not in config.get(section, {}):
-                keys = [f"{s}.{k}" for s in ("theory", "series", "late_noise") for k in config[s]]
+                sections = ("theory", "trajectory_statistics", "constant_rate_sgd")
+                keys = [f"{section}.{key}" for section in sections for key in config[section]]
                 raise ConfigError(f"{where}, which is no key; {suggestion(key, keys)}")

@@ -217,7 +217,7 @@ class TestWhatIsMissing:
     def test_nothing_left(self):
         tables = self.diverged()
         tables[0]["variance"][:2] = np.inf
-        with pytest.raises(LimitcyclesError, match=r"lower late_noise\.learning_rate"):
+        with pytest.raises(LimitcyclesError, match=r"lower constant_rate_sgd\.learning_rate"):
             result_of(tables)
 
     def test_one_setting_or_no_common_seed(self):

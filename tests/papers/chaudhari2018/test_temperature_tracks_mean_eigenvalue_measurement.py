@@ -200,5 +200,5 @@ class TestErrors:
     def test_no_run_or_no_steps(self, runs, data):
         with pytest.raises(LimitcyclesError, match="no run was given"):
             late_noise.measure([], [], {}, SETTINGS, 0)
-        with pytest.raises(LimitcyclesError, match=r"late_noise\.steps: 3"):
+        with pytest.raises(LimitcyclesError, match=r"constant_rate_sgd\.steps: 3"):
             measured(runs, data, SETTINGS | {"steps": 3})

@@ -10,7 +10,7 @@ from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
 from limitcycles.training.trajectories.reading import after_transient, read
 
-READS = ("series.seed", "rule.level")
+READS = ("trajectory_statistics.seed", "rule.level")
 
 ROWS = 4096  # epochs that are read at once
 

@@ -29,7 +29,13 @@ from limitcycles.statistics import detection
 from limitcycles.statistics.intervals import exact_binomial
 from limitcycles.statistics.long_run import BATCHES
 
-READS = ("series.seed", "series.calibration_runs", "rule.level", "rule.shift", "rule.ratio")
+READS = (
+    "trajectory_statistics.seed",
+    "trajectory_statistics.calibration_runs",
+    "rule.level",
+    "rule.shift",
+    "rule.ratio",
+)
 
 DRIVEN = "driven OU"
 STRENGTHS = np.linspace(0, 2 * STRENGTH, 7)

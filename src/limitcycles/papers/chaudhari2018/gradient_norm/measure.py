@@ -21,7 +21,7 @@ from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
 from limitcycles.training.trajectories.reading import after_transient, read, training_of, values
 
-READS = ("series.seed",)
+READS = ("trajectory_statistics.seed",)
 
 MODES = ("evaluation", "training")  # stored with the trajectory
 KINDS = (*MODES, "shuffled")

@@ -11,7 +11,7 @@ from limitcycles.statistics import null_spectra, nulls, spectra, stationarity
 from limitcycles.statistics.blocks import blocks
 from limitcycles.training.trajectories.reading import after_transient, read
 
-READS = ("series.seed", "rule.level", "rule.low_percent", "rule.high_percent")
+READS = ("trajectory_statistics.seed", "rule.level", "rule.low_percent", "rule.high_percent")
 
 NULLS = ("random-walk", "ornstein-uhlenbeck", "epoch-noise")
 ENDS = ("low", "high")

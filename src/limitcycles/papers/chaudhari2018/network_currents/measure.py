@@ -17,7 +17,7 @@ from limitcycles.statistics.long_run import BATCHES
 from limitcycles.training.sgd import learning_rate
 from limitcycles.training.trajectories.reading import after_transient, read, training_of
 
-READS = ("series.seed", "rule.leading", "rule.random", "rule.level")
+READS = ("trajectory_statistics.seed", "rule.leading", "rule.random", "rule.level")
 
 PLACES = ("start", "middle", "end")
 ROWS = 8192  # epochs read at once

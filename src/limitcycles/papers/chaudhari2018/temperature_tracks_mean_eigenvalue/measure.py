@@ -34,7 +34,11 @@ from limitcycles.training.checkpoint import Checkpoint, means
 from limitcycles.training.constant_rate import Saving, descend, gradient_variance
 from limitcycles.training.sgd import tensors
 
-READS = ("late_noise.steps", "late_noise.batch_size", "late_noise.learning_rate")
+READS = (
+    "constant_rate_sgd.steps",
+    "constant_rate_sgd.batch_size",
+    "constant_rate_sgd.learning_rate",
+)
 PLAIN_IMAGES = True  # it goes on with the images as they are: no augmentation
 
 GROUPS = ("equal-temperature", "matched")
@@ -74,7 +78,7 @@ def measure(
     runs: one of each setting, of this seed; with the snapshot of its spectrum.
     spectra: the spectrum of D of each of them; mean λ is its attribute `mean_all`.
     datasets: by name, those that the runs were trained on.
-    settings: `late_noise` of the configuration: `steps`, `batch_size` b and the largest
+    settings: `steps`, `batch_size` b and the largest
         `learning_rate` of any network.
     seed: mini-batches (and dropout) derive from it and the name of the run. Both groups draw the
         same mini-batches, so that only the rate sets them apart.
@@ -117,7 +121,7 @@ def _measure(
     """`measure`, when it is this process's turn to write into the state, if there is one."""
     steps, b = int(settings["steps"]), int(settings["batch_size"])
     if steps < 4:
-        raise LimitcyclesError(f"late_noise.steps: {steps} is too few; take at least 4")
+        raise LimitcyclesError(f"constant_rate_sgd.steps: {steps} is too few; take at least 4")
     if not runs:
         raise LimitcyclesError("late noise: no run was given; give the arms of the claim a seed")
     where = pick_device(device)

@@ -114,7 +114,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     finite = np.all([np.isfinite(one["variance"]).all("group") for one in tables], axis=0)
     if finite.sum() < 2:
         raise LimitcyclesError(
-            "late noise: fewer than two settings stay finite; lower late_noise.learning_rate"
+            "late noise: fewer than two settings stay finite; lower constant_rate_sgd.learning_rate"
         )
     settled = [one.isel(setting=np.flatnonzero(finite)) for one in tables]
     verdict, main, own = decide(settled, parameters)
