@@ -107,7 +107,7 @@ def test_example_of_a_claim_is_valid(tmp_path):
     path.write_text(example)
     entry = ledger.load(path, CLAIMS_SCHEMA)["rank-small-lenet"]
     real = ledger.load(ROOT / "config/claims.yaml", CLAIMS_SCHEMA)["rank-small-lenet"]
-    for key in ("title", "group", "source", "evaluator", "snapshots", "rule_parameters"):
+    for key in ("title", "group", "source", "judged_by", "snapshots", "rule_parameters"):
         assert entry[key] == real[key]
     assert set(entry) == set(real)
 

@@ -59,7 +59,7 @@ def test_a_single_claim_needs_only_its_own_runs(workflow):
     ],
 )
 def test_seeds_of_a_trajectory_share_a_job_on_a_gpu(workflow, device, trajectory, jobs):
-    targets = [f"results/laptop/analyses/{trajectory}/seed{i}/autocorrelation" for i in (0, 1)]
+    targets = [f"results/laptop/measurements/autocorrelation/{trajectory}/seed{i}" for i in (0, 1)]
     finished = workflow.run("-n", *targets, "--config", "scale=laptop", f"device={device}")
     assert finished.returncode == 0, finished.stdout
     trained = re.findall(rf"Train {trajectory}, seed ([\d-]+), and keep", finished.stdout)

@@ -76,9 +76,9 @@ def test_a_folder_with_braces_in_its_name(workflow):
         "results/quick/runs/small-fc-text/seedzero.zarr.zip",
         "results/quick/data/digit.zarr.zip",
         "results/quick/spectra/small-fc-text/seed0/33",
-        "results/quick/analyses/all-nesterov/seed0/curents",
+        "results/quick/measurements/curents/all-nesterov/seed0",
         "results/quick/trajectories/all-nestrov/0",
-        "results/quick/studies/no_study",
+        "results/quick/measurements/jko-flow/seed0",
         "results/laptop/claims/rank-small-fc.json",
     ],
 )

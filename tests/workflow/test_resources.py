@@ -63,7 +63,7 @@ def test_every_job_says_what_it_needs_and_asks_for_more_in_vain(asked):
     jobs = asked("claims", "calibration", cores=2)
     targets = ("claims", "calibration")
     rules = {job["rule"] for job in jobs}
-    assert {"train", "trajectory", "study", "charts", "dataset", "late_noise"} <= rules
+    assert {"train", "trajectory", "measure", "claim", "instrument", "dataset"} <= rules
     for job in jobs:
         if job["rule"] in targets:
             continue
@@ -77,7 +77,7 @@ def test_every_job_says_what_it_needs_and_asks_for_more_in_vain(asked):
 def test_what_fetches_and_what_is_small_runs_where_snakemake_was_started(asked):
     local = {job["rule"] for job in asked("all", cores=2) if job["local"]}
     assert {"dataset", "reachable", "scripts", "not_tested", "ledger", "page"} <= local
-    assert not local & {"train", "trajectory", "gradients", "spectrum", "late_noise", "study"}
+    assert not local & {"train", "trajectory", "gradients", "spectrum", "measure", "claim"}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import shutil
 import pytest
 from checkout import ROOT
 
+from limitcycles.judging import folders
+
 pytestmark = pytest.mark.workflow
 QUICK = ("--config", "scale=quick")
 
@@ -32,38 +34,54 @@ def changed_source(tmp_path):
     return change
 
 
+PAPER = "papers/chaudhari2018"
+AFTER = {"Collect": 1, "Write": 1, "Everything": 1}  # the table and the page
+
+
 @pytest.mark.parametrize(
     ("name", "changed", "others"),
     [
+        (f"{PAPER}/jko_flow/measure.py", {"Measure": 1}, {"Judge": 1} | AFTER),
+        (f"{PAPER}/jko_flow/rule.py", {"Judge": 1}, AFTER),
+        (f"{PAPER}/jko_flow/charts.py", {"Judge": 1}, AFTER),
+        (f"{PAPER}/rank/charts.py", {"Judge": 5}, AFTER),  # five claims share it
+        (f"{PAPER}/calibration/charts.py", {"Judge": 1}, AFTER),  # with network-currents
+        ("report/templates/report.css", {"Collect": 1, "Write": 1}, {"Everything": 1}),
         (
-            "studies/jko_flow.py",
-            {"Compute": 1},
-            {"Judge": 1, "Draw": 1, "Collect": 1, "Write": 1, "Everything": 1},
+            "judging/result.py",
+            {"Judge": 30, "Note": 1, "Collect": 1, "Write": 1},
+            {"Everything": 1},
         ),
-        ("charts/rank.py", {"Draw": 30}, {"Write": 1, "Everything": 1}),
-        (
-            "templates/report.css",
-            {"Put": 1, "Collect": 1},
-            {"Draw": 30, "Write": 1, "Everything": 1},
-        ),
-        ("claims/noise.py", {"Judge": 30}, {"Draw": 30, "Collect": 1, "Write": 1, "Everything": 1}),
     ],
 )
 def test_a_changed_source_runs_what_depends_on_it(quick, changed_source, name, changed, others):
     jobs = planned(quick, *QUICK, env=changed_source(name))
     found = {True: {}, False: {}}
     for message, reason in jobs.items():
-        counts = found["Params have changed" in reason]
+        counts = found["Params have changed" in reason or "Code has changed" in reason]
         kind = message.split()[0]
         counts[kind] = counts.get(kind, 0) + 1
     assert found[True] == changed
     assert found[False] == others
 
 
+def test_a_changed_setting_measures_anew_only_what_reads_it(quick):
+    jobs = planned(quick, "--config", "scale=quick", "theory={paths: 2100}")
+    measured = {message.split()[1].partition("/")[0] for message in jobs if "Measure" in message}
+    assert measured == {
+        claim
+        for claim in folders.with_file("measure")
+        if "theory.paths" in folders.declared(claim, "measure")["READS"]
+    }
+    assert "double-well" in measured
+    assert "jko-flow" not in measured
+
+
 def test_a_copy_that_is_the_same_runs_nothing(quick, changed_source):
-    environment = changed_source("studies/jko_flow.py")
-    file = f"{environment['PYTHONPATH']}/limitcycles/studies/jko_flow.py"
-    shutil.copy(ROOT / "src/limitcycles/studies/jko_flow.py", file)
+    name = f"{PAPER}/jko_flow/measure.py"
+    environment = changed_source(name)
+    file = f"{environment['PYTHONPATH']}/limitcycles/{name}"
+    shutil.copy(ROOT / "src/limitcycles" / name, file)
     assert planned(quick, *QUICK, env=environment) == {}
 
 
