@@ -1,4 +1,4 @@
-"""A made-up study of free energies, for the two claims that read it."""
+"""Made-up measurements of free energies, for the two claims that read it."""
 
 import numpy as np
 import xarray as xr

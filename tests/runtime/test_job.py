@@ -94,10 +94,10 @@ def too_large_for_numpy():
 
 @pytest.mark.parametrize("ask", [too_large_for_numpy, too_large_for_torch])
 def test_too_little_memory_is_one_sentence(tmp_path, capsys, ask):
-    with pytest.raises(SystemExit), logged(tmp_path / "study.log", "study"):
+    with pytest.raises(SystemExit), logged(tmp_path / "step.log", "step"):
         ask()
     said = capsys.readouterr().err
-    assert said.startswith("study: there is not enough memory for these settings; take fewer")
+    assert said.startswith("step: there is not enough memory for these settings; take fewer")
     assert "Traceback" not in said
 
 

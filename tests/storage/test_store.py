@@ -205,8 +205,8 @@ def test_a_real_disk_that_is_full(tmp_path):
 
 def test_parts_come_back_by_name(tmp_path):
     parts = {"fine": xr.Dataset({"a": ("x", [1.0, 2.0])}), "coarse": xr.Dataset({"a": 3})}
-    store.save_parts(parts, tmp_path / "study")
-    found = store.load_parts(tmp_path / "study")
+    store.save_parts(parts, tmp_path / "parts")
+    found = store.load_parts(tmp_path / "parts")
     assert sorted(found) == ["coarse", "fine"]
     assert all(np.array_equal(found[name]["a"], parts[name]["a"]) for name in parts)
 

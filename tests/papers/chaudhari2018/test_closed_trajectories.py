@@ -58,8 +58,8 @@ def paths(**changes) -> dict[str, xr.Dataset]:
     return {"trajectories": frame, "returns": returns, "orbits": orbits}
 
 
-def decide(study) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[study]), context())
+def decide(measured) -> dict:
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[measured]), context())
 
 
 def test_reproduced():
@@ -124,7 +124,7 @@ def test_controls_that_misbehave_decide(change):
     assert result["caveat"].startswith("the controls did not behave")
 
 
-def test_charts_are_drawn_from_the_study():
+def test_charts_are_drawn_from_the_measurement():
     found = paths(torus_flow=(FAR, FAR, FAR, STARTS))
     drawn = charts.draw(decide(found), gather(ENTRY, measured=[found]))
     assert tuple(drawn) == folders.charts(NAME)

@@ -23,7 +23,7 @@ NUMBERS = ("divergence", "cosine", "share", "energy_share")
 BROKEN = {"divergence": 0.3, "cosine": 0.5, "energy_share": 0.2, "assumption_4": 0}
 
 
-def study(controls=(0.0, 0.5), **changes) -> dict[str, xr.Dataset]:
+def measured(controls=(0.0, 0.5), **changes) -> dict[str, xr.Dataset]:
     """All as claimed; `changes` are {family: {variable: value}}."""
     rows = []
     for family in FAMILIES.values():
@@ -46,7 +46,7 @@ def study(controls=(0.0, 0.5), **changes) -> dict[str, xr.Dataset]:
 
 
 def decide(**changes) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[study(**changes)]), context())
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[measured(**changes)]), context())
 
 
 def test_reproduced():
@@ -97,8 +97,8 @@ def test_checks_can_fail():
     assert not any(check["holds"] for check in result["checks"])
 
 
-def test_charts_are_drawn_from_the_study():
-    found = study(paper=BROKEN, general=BROKEN)
+def test_charts_are_drawn_from_the_measurement():
+    found = measured(paper=BROKEN, general=BROKEN)
     result = judge(NAME, ENTRY, gather(ENTRY, measured=[found]), context())
     drawn = charts.draw(result, gather(ENTRY, measured=[found]))
     assert tuple(drawn) == folders.charts(NAME)

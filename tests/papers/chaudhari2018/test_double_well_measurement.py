@@ -105,5 +105,5 @@ def test_equal_settings_give_equal_ensembles():
 
 @pytest.mark.parametrize("change", [{"cells": 40}, {"cells": 65}, {"paths": 100}, {"systems": 1}])
 def test_too_small_settings_are_refused(change):
-    with pytest.raises(LimitcyclesError, match="double_well needs"):
+    with pytest.raises(LimitcyclesError, match="double-well needs"):
         measuring.of_theory("double-well", SETTINGS | change)

@@ -16,8 +16,8 @@ NAME = "energy-entropy-split"
 ENTRY = claims()[NAME]
 
 
-def decide(study: dict) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[study]), context())
+def decide(measured: dict) -> dict:
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[measured]), context())
 
 
 def test_spread_by_hand():
@@ -37,9 +37,9 @@ def test_reproduced():
 
 
 def test_first_rule_fails():
-    study = made_up()
-    study["steps"]["energy"].values[1, 2, 3] += 2e-6
-    result = decide(study)
+    measured = made_up()
+    measured["steps"]["energy"].values[1, 2, 3] += 2e-6
+    result = decide(measured)
     assert result["verdict"] == WITH_CAVEAT
     assert result["caveat"] == (
         "holds for wells, rotation-varying, linear, varying-diagonal, varying-tensor; "
@@ -48,45 +48,45 @@ def test_first_rule_fails():
 
 
 def test_second_rule_fails_where_the_error_does_not_fall_with_the_grid():
-    study = made_up()
-    study["steps"]["closed_energy"].values[1, 2, 0] += 0.01
-    result = decide(study)
+    measured = made_up()
+    measured["steps"]["closed_energy"].values[1, 2, 0] += 0.01
+    result = decide(measured)
     assert result["verdict"] == WITH_CAVEAT
     assert "the first rule holds for example-19 too" in result["caveat"]
     assert not result["checks"][1]["holds"]
 
 
 def test_an_error_of_rounding_needs_no_order():
-    study = made_up()
-    study["steps"]["closed_energy"][0] = study["steps"]["energy"][0]
-    result = decide(study)
+    measured = made_up()
+    measured["steps"]["closed_energy"][0] = measured["steps"]["energy"][0]
+    result = decide(measured)
     assert result["verdict"] == REPRODUCED
     assert result["arms"][0]["statistics"][2]["value"] is None
 
 
 def test_contradicted_where_it_is_clear_on_every_system():
-    study = made_up()
-    study["steps"]["energy"].values[..., 0] += 0.02
-    assert decide(study)["verdict"] == CONTRADICTED
-    study["steps"]["energy"].values[0, :, 0] -= 0.015
-    assert decide(study)["verdict"] == NOT_REPRODUCED
+    measured = made_up()
+    measured["steps"]["energy"].values[..., 0] += 0.02
+    assert decide(measured)["verdict"] == CONTRADICTED
+    measured["steps"]["energy"].values[0, :, 0] -= 0.015
+    assert decide(measured)["verdict"] == NOT_REPRODUCED
 
 
 @pytest.mark.parametrize("wrong", ["sum_free_energy", "loss"])
 def test_controls_that_misbehave_decide(wrong):
-    study = made_up()
+    measured = made_up()
     if wrong == "loss":
-        study["steps"]["loss_energy"][3] = study["steps"]["energy"][3]
+        measured["steps"]["loss_energy"][3] = measured["steps"]["energy"][3]
     else:
-        study["gaussian"][wrong].values[3] += 1e-5
-    result = decide(study)
+        measured["gaussian"][wrong].values[3] += 1e-5
+    result = decide(measured)
     assert result["verdict"] == NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 
-def test_charts_are_drawn_from_the_study():
-    study = made_up()
-    drawn = charts.draw(decide(study), gather(ENTRY, measured=[study]))
+def test_charts_are_drawn_from_the_measurement():
+    measured = made_up()
+    drawn = charts.draw(decide(measured), gather(ENTRY, measured=[measured]))
     assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()

@@ -40,14 +40,14 @@ def made_up(distance=0.8, **changes) -> dict[str, xr.Dataset]:
         | {"solver_distance": ("time", np.full(3, 0.1))},
         coords={"time": TIMES},
     )
-    study = {"ensembles": found, "control": control}
+    measured = {"ensembles": found, "control": control}
     for name, (part, place, value) in changes.items():
-        study[part][name].values[place] = value
-    return study
+        measured[part][name].values[place] = value
+    return measured
 
 
-def decide(study: dict) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[study]), context())
+def decide(measured: dict) -> dict:
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[measured]), context())
 
 
 def test_reproduced():
@@ -61,24 +61,24 @@ def test_reproduced():
 
 
 def test_one_time_outside_fails_a_system_and_the_second_rule_stands_beside_it():
-    study = made_up()
-    study["ensembles"]["distance"].values[2, 1] = 1.05
-    result = decide(study)
+    measured = made_up()
+    measured["ensembles"]["distance"].values[2, 1] = 1.05
+    result = decide(measured)
     assert result["verdict"] == WITH_CAVEAT
     assert "not for varying-line" in result["caveat"]
     assert "23 % of all cases" in result["caveat"]
     assert result["checks"][0]["holds"]
-    study["ensembles"]["distance"].values[2, 1] = 1.5
-    far = decide(study)
+    measured["ensembles"]["distance"].values[2, 1] = 1.5
+    far = decide(measured)
     assert "of all cases" not in far["caveat"]
     assert not far["checks"][0]["holds"]
 
 
 def test_contradicted_where_all_are_outside_at_every_time():
-    study = made_up(1.3)
-    assert decide(study)["verdict"] == CONTRADICTED
-    study["ensembles"]["distance"].values[0, 0] = 0.9
-    assert decide(study)["verdict"] == NOT_REPRODUCED
+    measured = made_up(1.3)
+    assert decide(measured)["verdict"] == CONTRADICTED
+    measured["ensembles"]["distance"].values[0, 0] = 0.9
+    assert decide(measured)["verdict"] == NOT_REPRODUCED
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ def test_contradicted_where_all_are_outside_at_every_time():
     ],
 )
 def test_controls_that_misbehave_decide(name, change):
-    study = made_up()
+    measured = made_up()
     part, place, value = change
-    study[part][name].values[place] = value
-    result = decide(study)
+    measured[part][name].values[place] = value
+    result = decide(measured)
     assert result["verdict"] == NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
@@ -104,9 +104,9 @@ def test_errors_of_the_method_are_checked(name, check):
     assert result["checks"][3 - check]["holds"]
 
 
-def test_charts_are_drawn_from_the_study():
-    study = made_up()
-    drawn = charts.draw(decide(study), gather(ENTRY, measured=[study]))
+def test_charts_are_drawn_from_the_measurement():
+    measured = made_up()
+    drawn = charts.draw(decide(measured), gather(ENTRY, measured=[measured]))
     assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()

@@ -14,14 +14,14 @@ NAME = "free-energy-decreases"
 ENTRY = claims()[NAME]
 
 
-def decide(study: dict) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[study]), context())
+def decide(measured: dict) -> dict:
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[measured]), context())
 
 
 def changed(name, place, value, part="steps") -> dict:
-    study = made_up()
-    study[part][name].values[place] = value
-    return study
+    measured = made_up()
+    measured[part][name].values[place] = value
+    return measured
 
 
 def test_reproduced():
@@ -47,29 +47,29 @@ def test_one_system_that_fails(place, value):
 
 def test_a_tiny_increase_is_one_and_rounding_is_none():
     for size, agrees in ((2e-10, False), (0.5e-10, True)):
-        study = made_up()
-        F = study["steps"]["free_energy"].values
+        measured = made_up()
+        F = measured["steps"]["free_energy"].values
         F[1, :, 30] = F[1, :, 29] + size
-        assert decide(study)["arms"][1]["agrees"] == agrees
+        assert decide(measured)["arms"][1]["agrees"] == agrees
 
 
 def test_contradicted_where_it_rises_clearly_on_every_system():
-    study = made_up()
-    F = study["steps"]["free_energy"].values
+    measured = made_up()
+    F = measured["steps"]["free_energy"].values
     F[:, :, 5] = F[:, :, 4] + 0.002
-    assert decide(study)["verdict"] == CONTRADICTED
+    assert decide(measured)["verdict"] == CONTRADICTED
     F[0, :, 5] = F[0, :, 4] + 0.0005
-    assert decide(study)["verdict"] == NOT_REPRODUCED
+    assert decide(measured)["verdict"] == NOT_REPRODUCED
 
 
 @pytest.mark.parametrize("wrong", ["sum_free_energy", "free_energy", "shifted_free_energy"])
 def test_controls_that_misbehave_decide(wrong):
-    study = made_up()
+    measured = made_up()
     if wrong == "shifted_free_energy":
-        study["steps"][wrong][2] = study["steps"]["free_energy"][2]
+        measured["steps"][wrong][2] = measured["steps"]["free_energy"][2]
     else:
-        study["gaussian"][wrong].values[-1] = 1e-5
-    result = decide(study)
+        measured["gaussian"][wrong].values[-1] = 1e-5
+    result = decide(measured)
     assert result["verdict"] == NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
@@ -85,9 +85,9 @@ def test_second_methods_that_disagree_are_shown(check, name, value):
     assert not result["checks"][check]["holds"]
 
 
-def test_charts_are_drawn_from_the_study():
-    study = made_up()
-    drawn = charts.draw(decide(study), gather(ENTRY, measured=[study]))
+def test_charts_are_drawn_from_the_measurement():
+    measured = made_up()
+    drawn = charts.draw(decide(measured), gather(ENTRY, measured=[measured]))
     assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()

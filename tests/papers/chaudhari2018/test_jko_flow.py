@@ -44,8 +44,8 @@ def made_up(size=0.2, power=1.0) -> dict[str, xr.Dataset]:
     }
 
 
-def decide(study: dict) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[study]), context())
+def decide(measured: dict) -> dict:
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[measured]), context())
 
 
 def test_reproduced():
@@ -61,51 +61,51 @@ def test_reproduced():
 
 
 def test_a_distance_that_ends_too_large():
-    study = made_up()
-    study["flows"]["distance"].values[0] *= 3
-    result = decide(study)
+    measured = made_up()
+    measured["flows"]["distance"].values[0] *= 3
+    result = decide(measured)
     assert result["verdict"] == WITH_CAVEAT
     assert result["caveat"] == "holds for line-wells, plane-wells; not for line-quadratic"
 
 
 def test_a_slope_whose_interval_reaches_down():
-    study = made_up(size=0.02, power=0.52)
-    result = decide(study)
+    measured = made_up(size=0.02, power=0.52)
+    result = decide(measured)
     assert [a["agrees"] for a in result["arms"]] == [False] * 3
     assert result["verdict"] == NOT_REPRODUCED
-    assert max(study["flows"]["distance"].sel(step=0.02).values[0]) < 0.01
+    assert max(measured["flows"]["distance"].sel(step=0.02).values[0]) < 0.01
 
 
 def test_contradicted_where_there_is_no_slope():
-    study = made_up(power=0.0)
+    measured = made_up(power=0.0)
     flat = np.full((3, 2), 0.2) * np.array([1.001, 1, 1.0005])[:, None]
-    study["flows"]["distance"].values[-1, :3] = flat
-    assert decide(study)["verdict"] == CONTRADICTED
-    study["flows"]["distance"].values[0] = made_up()["flows"]["distance"].values[0] * 10
-    assert decide(study)["verdict"] == NOT_REPRODUCED
+    measured["flows"]["distance"].values[-1, :3] = flat
+    assert decide(measured)["verdict"] == CONTRADICTED
+    measured["flows"]["distance"].values[0] = made_up()["flows"]["distance"].values[0] * 10
+    assert decide(measured)["verdict"] == NOT_REPRODUCED
 
 
 @pytest.mark.parametrize("part", ["free", "doubled"])
 def test_controls_that_misbehave_decide(part):
-    study = made_up()
+    measured = made_up()
     if part == "free":
-        study["free"]["distance"].values[-1] = 0.02
+        measured["free"]["distance"].values[-1] = 0.02
     else:
-        study["flows"]["doubled"].values[1] = study["flows"]["distance"].values[1]
-    result = decide(study)
+        measured["flows"]["doubled"].values[1] = measured["flows"]["distance"].values[1]
+    result = decide(measured)
     assert result["verdict"] == NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 
 def test_a_grid_that_matters_is_shown():
-    study = made_up()
-    study["flows"]["grid_change"].values[0] = 0.01
-    assert not decide(study)["checks"][0]["holds"]
+    measured = made_up()
+    measured["flows"]["grid_change"].values[0] = 0.01
+    assert not decide(measured)["checks"][0]["holds"]
 
 
-def test_charts_are_drawn_from_the_study():
-    study = made_up()
-    drawn = charts.draw(decide(study), gather(ENTRY, measured=[study]))
+def test_charts_are_drawn_from_the_measurement():
+    measured = made_up()
+    drawn = charts.draw(decide(measured), gather(ENTRY, measured=[measured]))
     assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()

@@ -52,8 +52,8 @@ def made(bare=-0.2, slope=-0.5, exact=-0.5, exponential=0.0, quantile=0.1) -> di
     return {"wells": wells, "saddle": saddle, "sections": sections}
 
 
-def decide(study) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[study]), context())
+def decide(measured) -> dict:
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[measured]), context())
 
 
 def test_as_the_paper_says():
@@ -112,16 +112,16 @@ def test_contradicted_needs_the_closed_form():
     ("name", "value"), [("slope_exact_high", 0.1), ("slope", -0.4), ("slope_fixed_high", -0.1)]
 )
 def test_controls_that_misbehave_decide(name, value):
-    study = made()
-    study["wells"][name].values[0, 1] = value
-    result = decide(study)
+    measured = made()
+    measured["wells"][name].values[0, 1] = value
+    result = decide(measured)
     assert result["verdict"] == NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 
-def test_charts_are_drawn_from_the_study():
-    study = made()
-    drawn = charts.draw(decide(study), gather(ENTRY, measured=[study]))
+def test_charts_are_drawn_from_the_measurement():
+    measured = made()
+    drawn = charts.draw(decide(measured), gather(ENTRY, measured=[measured]))
     assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()

@@ -17,7 +17,7 @@ STILL = ("rotation-constant", "commuting", "control")
 DRAWN = ("example-19", "example-19-strong", "constant-tensor", "varying-tensor")
 
 
-def study(**changes) -> dict[str, xr.Dataset]:
+def measured(**changes) -> dict[str, xr.Dataset]:
     """As the theorem says; `changes` are {system: {variable: value}}, for its first mode."""
     names = [*ENTRY["arms"], "control"]
     n = len(names)
@@ -60,7 +60,7 @@ def study(**changes) -> dict[str, xr.Dataset]:
 
 
 def decide(found=None, **changes) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[found or study(**changes)]), context())
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[found or measured(**changes)]), context())
 
 
 def test_reproduced():
@@ -95,13 +95,13 @@ def test_systems_that_should_not_shift_need_the_residual_only():
 
 
 def test_not_reproduced_where_no_system_passes():
-    found = study()
+    found = measured()
     found["systems"]["residual"][:] = 0.02
     assert decide(found)["verdict"] == NOT_REPRODUCED
 
 
 def test_contradicted_where_nothing_moves():
-    found = study()
+    found = measured()
     found["systems"]["spacings"] = found["systems"]["spacings"] / 20
     result = judge(NAME, ENTRY, gather(ENTRY, measured=[found]), context())
     # The positive control does not pass either: a broken instrument.
@@ -123,14 +123,14 @@ def test_controls_that_misbehave_decide(name):
 
 def test_checks_can_fail():
     assert all(check["holds"] for check in decide()["checks"])
-    found = study(**{"varying-tensor": {"residual": 0.02}, "commuting": {"spacings": 2}})
+    found = measured(**{"varying-tensor": {"residual": 0.02}, "commuting": {"spacings": 2}})
     found["systems"]["small_noise"][:] = 5
     found["systems"]["force"][:] = 0
     assert not any(check["holds"] for check in decide(found)["checks"])
 
 
-def test_charts_are_drawn_from_the_study():
-    found = study()
+def test_charts_are_drawn_from_the_measurement():
+    found = measured()
     drawn = charts.draw(decide(found), gather(ENTRY, measured=[found]))
     assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():

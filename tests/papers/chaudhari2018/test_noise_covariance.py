@@ -24,7 +24,7 @@ def with_interval(network: xr.Dataset) -> xr.Dataset:
     return network.assign(low=low, high=high)
 
 
-def study(**changes) -> dict[str, xr.Dataset]:
+def measured(**changes) -> dict[str, xr.Dataset]:
     """All as the paper claims; `changes` are {name: {size: value}}, of both samplings."""
     ratio = np.tile(np.linspace(0.99, 1.01, 5), (2, 1))
     values = {"ratio": ratio, "half": np.full((2, 5), 0.02)}
@@ -76,7 +76,7 @@ def decide(found, name=NAMES[0]) -> dict:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_reproduced(name):
-    result = decide(study(), name)
+    result = decide(measured(), name)
     assert result["verdict"] == REPRODUCED
     assert result["caveat"] is None
     assert [a["agrees"] for a in result["arms"]] == [True, True]
@@ -99,30 +99,30 @@ def test_reproduced(name):
     ],
 )
 def test_one_size_that_fails_is_a_caveat(change, words):
-    result = decide(study(**change))
+    result = decide(measured(**change))
     assert result["verdict"] == WITH_CAVEAT
     assert words in result["caveat"]
     assert [a["agrees"] for a in result["arms"]] == [False, True]
 
 
 def test_chance_explains_one_miss_and_not_three():
-    one = decide(study(distance={"1": 0.02}))
+    one = decide(measured(distance={"1": 0.02}))
     assert one["checks"][0]["holds"]
     assert "by chance" in one["caveat"]
-    three = decide(study(distance={"1": 0.02, "8": 0.09, "32": 0.09}))
+    three = decide(measured(distance={"1": 0.02, "8": 0.09, "32": 0.09}))
     assert three["verdict"] == WITH_CAVEAT
     assert not three["checks"][0]["holds"]
     assert "by chance" not in three["caveat"]
 
 
 def test_wide_intervals_say_nothing():
-    result = decide(study(half=dict.fromkeys(SIZES, 0.06)))
+    result = decide(measured(half=dict.fromkeys(SIZES, 0.06)))
     assert result["verdict"] == NOT_REPRODUCED
     assert not next(c for c in result["checks"] if c["name"] == "enough draws")["holds"]
 
 
 def test_contradicted_where_every_size_misses_by_far():
-    found = study()
+    found = measured()
     found["network"]["ratio"] += 0.1
     found["network"] = with_interval(found["network"])
     assert decide(found)["verdict"] == CONTRADICTED
@@ -135,7 +135,7 @@ def test_the_linear_interval_decides_and_the_log_scale_is_shown_beside():
     # 0.98 ± 0.0201 holds 1; 0.98 e^{±0.0201/0.98} = [0.96, 1.0003] too. 1.02 ± 0.0201 holds it,
     # 1.02 e^{−0.0201/1.02} = 1.0001 does not.
     for ratio, differs in ((0.98, False), (1.02, True)):
-        result = decide(study(ratio={"32": ratio}, half={"32": 0.0201}))
+        result = decide(measured(ratio={"32": ratio}, half={"32": 0.0201}))
         third = next(c for c in result["checks"] if c["name"].startswith("third rule"))
         assert third["holds"] is not differs
         words = "b = 32: another answer by the interval on the log scale"
@@ -147,7 +147,7 @@ def test_the_linear_interval_decides_and_the_log_scale_is_shown_beside():
 
 
 def test_noise_of_the_full_batch_counts_without_replacement_only():
-    found = study()
+    found = measured()
     found["network"]["full_batch_ratio"] = 1e-9
     assert decide(found, NAMES[0])["verdict"] == REPRODUCED
     result = decide(found, NAMES[1])
@@ -156,7 +156,7 @@ def test_noise_of_the_full_batch_counts_without_replacement_only():
 
 
 def test_the_second_rule_takes_the_verdict_to_a_caveat_at_best():
-    found = study()
+    found = measured()
     found["enumeration"]["error"].values[:, 1] = 2e-10
     result = decide(found)
     assert result["verdict"] == WITH_CAVEAT
@@ -178,7 +178,7 @@ def few_repetitions(found):
 
 @pytest.mark.parametrize("misbehave", [fooled, wrong_formula, few_repetitions])
 def test_controls_that_misbehave_decide(misbehave):
-    found = study()
+    found = measured()
     misbehave(found)
     result = decide(found)
     assert result["verdict"] == NOT_REPRODUCED
@@ -186,14 +186,14 @@ def test_controls_that_misbehave_decide(misbehave):
 
 
 def test_a_few_repetitions_of_the_control_may_miss():
-    found = study()
+    found = measured()
     found["closed_form"]["distance"].values[:, :4] = 0.2
     assert decide(found)["verdict"] == REPRODUCED
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_charts_are_drawn_from_the_study(name):
-    found = study()
+def test_charts_are_drawn_from_the_measurement(name):
+    found = measured()
     drawn = charts.draw(decide(found, name), gather(LEDGER[name], measured=[found]))
     assert tuple(drawn) == folders.charts("noise-covariance")
     for chart in drawn.values():

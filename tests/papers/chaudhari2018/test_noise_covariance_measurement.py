@@ -1,4 +1,4 @@
-"""The noise of mini-batches: the study against what is known by hand and from other draws."""
+"""The noise of mini-batches: the measurement against what is known by hand and from other draws."""
 
 import numpy as np
 import pytest

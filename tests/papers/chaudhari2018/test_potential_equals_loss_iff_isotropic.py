@@ -23,7 +23,7 @@ SYSTEMS = {
 FAMILIES = ["isotropic", "commuting", "non-commuting"]
 
 
-def study(**changes) -> dict[str, xr.Dataset]:
+def measured(**changes) -> dict[str, xr.Dataset]:
     """As the lemma says; `changes` are {system: (residual, force)}, "random": {family: ...}."""
     numbers = {s: (0.0, 0.0) if f == "isotropic" else (0.3, 0.2) for s, f in SYSTEMS.items()}
     numbers |= {name: value for name, value in changes.items() if name in SYSTEMS}
@@ -55,7 +55,7 @@ def study(**changes) -> dict[str, xr.Dataset]:
 
 
 def decide(**changes) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[study(**changes)]), context())
+    return judge(NAME, ENTRY, gather(ENTRY, measured=[measured(**changes)]), context())
 
 
 def agreeing(result: dict) -> list[str]:
@@ -115,16 +115,16 @@ def test_checks_can_fail():
     assert not held["the lemma needs a gradient"]
     assert not held["the commutator decides, not the anisotropy"]  # commuting ones have a force
     assert held["closed form and grid agree"]
-    broken = study()
+    broken = measured()
     broken["named"]["force_grid"] = broken["named"]["force_grid"] + 0.001
     evidence = gather(ENTRY, measured=[broken])
     checks = judge(NAME, ENTRY, evidence, context())["checks"]
     assert not next(c["holds"] for c in checks if c["name"] == "closed form and grid agree")
 
 
-def test_charts_are_drawn_from_the_study():
+def test_charts_are_drawn_from_the_measurement():
     result = decide(linear_commuting=(0.3, 0.0))
-    drawn = charts.draw(result, gather(ENTRY, measured=[study(linear_commuting=(0.3, 0.0))]))
+    drawn = charts.draw(result, gather(ENTRY, measured=[measured(linear_commuting=(0.3, 0.0))]))
     assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():
         spec = chart.to_dict()

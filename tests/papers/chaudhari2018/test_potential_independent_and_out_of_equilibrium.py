@@ -17,7 +17,7 @@ FREE = ("linear", "rotational")
 T = np.geomspace(0.03, 0.3, 5)
 
 
-def study(differences=None, slopes=None, **changes) -> dict[str, xr.Dataset]:
+def measured(differences=None, slopes=None, **changes) -> dict[str, xr.Dataset]:
     """`differences` by arm (0.001), `slopes` by system (1.1; None: no shift)."""
     names = [*LEDGER[SAME]["arms"], "control"]
     given = {"control": 0.5} | (differences or {})
@@ -66,7 +66,7 @@ def study(differences=None, slopes=None, **changes) -> dict[str, xr.Dataset]:
 
 def decide(claim, **changes) -> dict:
     entry = LEDGER[claim]
-    return judge(claim, entry, gather(entry, measured=[study(**changes)]), context())
+    return judge(claim, entry, gather(entry, measured=[measured(**changes)]), context())
 
 
 def all_but(value, *names) -> dict:
@@ -99,7 +99,7 @@ class TestPotential:
         )
 
         def verdict(value):
-            evidence = gather(LEDGER[SAME], measured=[study(differences=all_but(value))])
+            evidence = gather(LEDGER[SAME], measured=[measured(differences=all_but(value))])
             return potential_independent.judge(LEDGER[SAME], evidence).verdict
 
         assert verdict(0.1) == CONTRADICTED
@@ -142,7 +142,7 @@ class TestGrowth:
         assert decide(GROWS, slopes=falling)["verdict"] == NOT_REPRODUCED
 
     def test_distances_below_five_errors_are_no_shift(self):
-        found = study()
+        found = measured()
         least = float(found["shifts"]["distance"].sel(system="constant")[0])
         entry = LEDGER[GROWS]
         for share, verdict in ((0.21, WITH_CAVEAT), (0.19, REPRODUCED)):
@@ -170,8 +170,10 @@ class TestGrowth:
 
 @pytest.mark.parametrize("claim", [SAME, GROWS])
 @pytest.mark.parametrize("change", [None, 0.3])
-def test_charts_are_drawn_from_the_study(claim, change):
-    found = study(differences=all_but(change, *FREE) if change else {}, slopes={"constant": change})
+def test_charts_are_drawn_from_the_measurement(claim, change):
+    found = measured(
+        differences=all_but(change, *FREE) if change else {}, slopes={"constant": change}
+    )
     entry = LEDGER[claim]
     result = judge(claim, entry, gather(entry, measured=[found]), context())
     drawn = charts.draw(result, gather(entry, measured=[found]))

@@ -29,7 +29,7 @@ def part(first: str, names: list[str], last: str, slope=1.0) -> xr.Dataset:
     return xr.Dataset(found, coords={first: names, "function": FUNCTIONS})
 
 
-def study(**slopes) -> dict[str, xr.Dataset]:
+def measured(**slopes) -> dict[str, xr.Dataset]:
     """All of order 1; `slopes` are {system: {function: (slope, low, high)}}, - for _."""
     errors = part("system", SYSTEMS, "batch").assign_coords(batch=BATCHES, rate=("batch", RATES))
     quiet = {"sampled": errors["error"], "standard_error": 1e-3 + 0 * errors["error"]}
@@ -72,7 +72,7 @@ def check(result, words) -> dict:
 
 
 def test_reproduced():
-    result = decide(study())
+    result = decide(measured())
     assert result["verdict"] == REPRODUCED
     assert [a["agrees"] for a in result["arms"]] == [True] * 4
     assert all(c["passed"] for c in result["controls"])
@@ -87,7 +87,7 @@ def test_reproduced():
     ],
 )
 def test_one_function_fails_its_system(values, agrees, words):
-    result = decide(study(skewed={"z³": values}))
+    result = decide(measured(skewed={"z³": values}))
     assert result["verdict"] == WITH_CAVEAT
     assert result["arms"][1]["agrees"] is agrees
     assert f"holds for symmetric, varying, double-well; {words}" in result["caveat"]
@@ -96,14 +96,14 @@ def test_one_function_fails_its_system(values, agrees, words):
 
 
 def test_an_error_that_changes_its_sign_is_told():
-    found = study(double_well={"cos z": (1.0, 0.3, 1.7)})
+    found = measured(double_well={"cos z": (1.0, 0.3, 1.7)})
     assert "changes sign" not in decide(found)["caveat"]
     found["errors"]["error"].values[3, 3, 0] *= -1
     assert "changes sign" in decide(found)["caveat"]
 
 
 def test_an_error_that_is_left_over_is_a_caveat():
-    found = study()
+    found = measured()
     found["errors"]["left_over"].values[0, 3] = 1e-3
     result = decide(found)
     assert result["verdict"] == WITH_CAVEAT
@@ -113,9 +113,9 @@ def test_an_error_that_is_left_over_is_a_caveat():
 
 def test_contradicted_where_every_system_has_a_flat_error():
     flat = {s.replace("-", "_"): {"z²": (0.0, -0.05, 0.09)} for s in SYSTEMS}
-    assert decide(study(**flat))["verdict"] == CONTRADICTED
+    assert decide(measured(**flat))["verdict"] == CONTRADICTED
     flat["skewed"] = {"z²": (0.06, 0.0, 0.12)}
-    assert decide(study(**flat))["verdict"] == NOT_REPRODUCED
+    assert decide(measured(**flat))["verdict"] == NOT_REPRODUCED
 
 
 def no_longer_first_order(found):
@@ -128,7 +128,7 @@ def fooled(found):
 
 @pytest.mark.parametrize("misbehave", [no_longer_first_order, fooled])
 def test_controls_that_misbehave_decide(misbehave):
-    found = study()
+    found = measured()
     misbehave(found)
     result = decide(found)
     assert result["verdict"] == NOT_REPRODUCED
@@ -147,13 +147,13 @@ def test_controls_that_misbehave_decide(misbehave):
     ],
 )
 def test_checks_can_fail(part_, name, value, words):
-    found = study()
+    found = measured()
     found[part_][name] = found[part_][name] * 0 + value
     assert not check(decide(found), words)["holds"]
 
 
-def test_charts_are_drawn_from_the_study():
-    found = study(skewed={"z³": (0.05, 0.02, 0.08)})
+def test_charts_are_drawn_from_the_measurement():
+    found = measured(skewed={"z³": (0.05, 0.02, 0.08)})
     drawn = charts.draw(decide(found), gather(ENTRY, measured=[found]))
     assert tuple(drawn) == folders.charts(NAME)
     for chart in drawn.values():

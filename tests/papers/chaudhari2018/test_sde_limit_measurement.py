@@ -1,4 +1,4 @@
-"""Weak errors of SGD: the study against closed forms that it does not use."""
+"""Weak errors of SGD: the measurement against closed forms that it does not use."""
 
 import numpy as np
 import pytest

@@ -87,7 +87,7 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
     count = settings["systems"] // 2
     if count < 2:
         raise LimitcyclesError(
-            f"the study closed_trajectories needs theory.systems of at least 4, not "
+            f"the claim closed-trajectories needs theory.systems of at least 4, not "
             f"{settings['systems']}; change `theory`."
         )
     every = cases()

@@ -72,7 +72,7 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
     cells, paths, count = settings["cells"], settings["paths"], settings["systems"]
     if cells < 48 or cells % 4 or paths < 200 or count < 2:
         raise LimitcyclesError(
-            f"the study double_well needs cells that are a multiple of 4 from 48 on, at least 200 "
+            f"the claim double-well needs cells that are a multiple of 4 from 48 on, at least 200 "
             f"paths and 2 systems, not {cells}, {paths} and {count}; change `theory`."
         )
     seed = settings["seed"]

@@ -1,4 +1,4 @@
-"""Steady densities on grids and area rates, for the study of Example 19."""
+"""Steady densities on grids and area rates, of Example 19."""
 
 from __future__ import annotations
 

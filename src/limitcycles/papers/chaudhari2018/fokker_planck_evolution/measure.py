@@ -76,7 +76,10 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
     paths, seed = settings["paths"], settings["seed"]
     cells = min(MOST_CELLS, settings["cells"] // BINS * BINS)
     if not cells:
-        raise LimitcyclesError(f"the study needs at least {BINS} cells, not {settings['cells']}")
+        raise LimitcyclesError(
+            "the claim fokker-planck-evolution needs "
+            f"at least {BINS} cells, not {settings['cells']}"
+        )
     chosen = arms()
     step = time_step(paths)
     bar = track(total=len(chosen) + 1, unit="system", what="ensembles against (FP)")

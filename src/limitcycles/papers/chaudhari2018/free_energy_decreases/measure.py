@@ -66,7 +66,9 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
     Raises LimitcyclesError: fewer than 64 cells.
     """
     if settings["cells"] < 64:
-        raise LimitcyclesError(f"the study needs at least 64 cells, not {settings['cells']}")
+        raise LimitcyclesError(
+            f"the claim free-energy-decreases needs at least 64 cells, not {settings['cells']}"
+        )
     finest = min(MOST_CELLS, settings["cells"] // 4 * 4)
     sizes = [finest // part for part in HALVES]
     chosen = arms()

@@ -58,7 +58,7 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
     cells = settings["cells"]
     if cells < 48 or cells % 2:
         raise LimitcyclesError(
-            f"the study local_entropy needs an even number of cells from 48 on, not {cells}; "
+            f"the claim local-entropy needs an even number of cells from 48 on, not {cells}; "
             "change `theory`."
         )
     wells, sections = _wells(cells)

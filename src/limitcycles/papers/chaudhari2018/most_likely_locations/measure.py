@@ -110,7 +110,7 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
 def locate(
     system: systems.System, box: refinement.Box, fine: refinement.Steady, coarse: refinement.Steady
 ) -> dict[str, np.ndarray]:
-    """All numbers of one system; see `study`."""
+    """All numbers of one system; see `measure`."""
     zeros = fixed_points(system.drift, box, jacobian=system.jacobian, starts=STARTS)
     critical = np.array([zero.position for zero in zeros])
     sinks = [zero.position for zero in zeros if zero.is_sink]
