@@ -147,6 +147,7 @@ def result(claim: str, **more: Any) -> dict[str, Any]:
         "statistic": None,
         "rule": "Reproduced if the interval over seeds lies within a factor 1.5 of the paper.",
         "rule_parameters": {"factor": 1.5},
+        "deciding": [],
         "paper": [],
         "arms": [],
         "controls": [

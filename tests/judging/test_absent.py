@@ -8,17 +8,7 @@ from limitcycles.configuration import settings
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import absent, judge
 from limitcycles.judging.numbers import statistic
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_TESTED,
-    REPRODUCED,
-    WITH_CAVEAT,
-    Outcome,
-    arm,
-    assemble,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, arm, assemble, negative, positive
 from limitcycles.papers.chaudhari2018.rank import rule as rank
 from limitcycles.statistics.intervals import REAL
 
@@ -99,7 +89,7 @@ class TestJudge:
     def test_without_any_arm_there_is_no_verdict(self):
         for reason in (UNREACHABLE, NOT_RUN):
             result = self.decide(dict.fromkeys(("text", "code"), reason))
-            assert (result["verdict"], result["reason"]) == (NOT_TESTED, reason)
+            assert (result["verdict"], result["reason"]) == (Verdict.NOT_TESTED, reason)
             assert (result["arms"], result["statistic"], result["caveat"]) == ([], None, None)
 
     def test_every_reason_is_told_once(self):
@@ -108,13 +98,17 @@ class TestJudge:
 
     def test_the_arms_that_are_there_are_judged_with_a_caveat(self):
         result = self.decide({"code": NOT_RUN}, spectra("allcnn-100-text", (0.45, 0.47, 0.49)))
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert result["caveat"] == f"code: {NOT_RUN}"
         assert [a["name"] for a in result["arms"]] == ["text"]
 
     def test_a_failure_stays_one(self):
         result = self.decide({"code": NOT_RUN}, spectra("allcnn-100-text", (40, 41, 42)))
-        assert result["verdict"] not in (REPRODUCED, WITH_CAVEAT, NOT_TESTED)
+        assert result["verdict"] not in (
+            Verdict.REPRODUCED,
+            Verdict.WITH_CAVEAT,
+            Verdict.NOT_TESTED,
+        )
         assert result["caveat"] == f"code: {NOT_RUN}"
 
     def test_the_ledger_stays_as_it_is(self):
@@ -127,7 +121,7 @@ def test_reasons_are_grouped_and_only_those_of_deciding_arms_count():
     entry = claims()["rank-cifar100"] | {"arms": {"a": arms["a"]}}
     number = statistic("x", [1, 2, 3], scale=REAL, unit="1", level=0.95)
     behaved = [make("x", "share", 0, True) for make in (positive, negative)]
-    found = Outcome(REPRODUCED, number, [arm(entry, "a", True, [number])], behaved)
+    found = Outcome(Verdict.REPRODUCED, number, [arm(entry, "a", True, [number])], behaved)
     missing = context(absent={"b": NOT_RUN, "c": UNREACHABLE, "d": NOT_RUN})
     result = assemble("c", entry, found, missing)
     assert result["caveat"] == f"b, d: {NOT_RUN}; c: {UNREACHABLE}"
@@ -135,10 +129,12 @@ def test_reasons_are_grouped_and_only_those_of_deciding_arms_count():
     assert assemble("c", entry, found, missing)["caveat"] == f"c: {UNREACHABLE}"
     entry["deciding"] = ["a"]
     result = assemble("c", entry, found, missing)
-    assert (result["verdict"], result["caveat"]) == (REPRODUCED, None)
+    assert (result["verdict"], result["caveat"]) == (Verdict.REPRODUCED, None)
 
 
-@pytest.mark.parametrize(("growth", "verdict"), [(0, WITH_CAVEAT), (1, CONTRADICTED)])
+@pytest.mark.parametrize(
+    ("growth", "verdict"), [(0, Verdict.WITH_CAVEAT), (1, Verdict.CONTRADICTED)]
+)
 def test_the_noise_is_judged_on_the_arm_that_is_there(growth, verdict):
     """The kept rows, for the controls, are then those of that arm, though others stand before."""
     entry = claims()["noise-independent-of-weights"]

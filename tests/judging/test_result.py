@@ -7,12 +7,8 @@ from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
 from limitcycles.judging.numbers import statistic
 from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    NOT_TESTED,
-    REPRODUCED,
-    WITH_CAVEAT,
     Outcome,
+    Verdict,
     arm,
     assemble,
     by_agreement,
@@ -51,7 +47,7 @@ def number(*values):
     return statistic("number", values or (1, 2, 3), scale=REAL, unit="1", level=0.95)
 
 
-def outcome(verdict=REPRODUCED, *, values=(1, 2, 3), passed=(True, True), caveats=()):
+def outcome(verdict=Verdict.REPRODUCED, *, values=(1, 2, 3), passed=(True, True), caveats=()):
     numbers = number(*values)
     arms = [arm(ENTRY, name, True, [numbers]) for name in ENTRY["arms"]]
     controls = [
@@ -89,24 +85,24 @@ class TestAgreement:
         return [{"name": name, "agrees": value} for name, value in agrees.items()]
 
     def test_all(self):
-        assert by_agreement(self.arms(a=True, b=True)) == (REPRODUCED, [])
+        assert by_agreement(self.arms(a=True, b=True)) == (Verdict.REPRODUCED, [])
 
     @pytest.mark.parametrize("other", [False, None])
     def test_some_are_named(self, other):
         verdict, caveats = by_agreement(self.arms(a=True, b=other, c=True))
-        assert verdict == WITH_CAVEAT
+        assert verdict == Verdict.WITH_CAVEAT
         assert caveats == ["holds for a, c; not for b"]
 
     @pytest.mark.parametrize("other", [False, None])
     def test_none(self, other):
-        assert by_agreement(self.arms(a=False, b=other)) == (NOT_REPRODUCED, [])
+        assert by_agreement(self.arms(a=False, b=other)) == (Verdict.NOT_REPRODUCED, [])
 
 
 class TestAssemble:
     def test_contract(self, tmp_path):
         result = assemble("some-claim", ENTRY, outcome(), context())
         assert result.keys() >= CONTRACT
-        assert result["verdict"] == REPRODUCED
+        assert result["verdict"] == Verdict.REPRODUCED
         assert result["caveat"] is None
         assert result["reason"] is None
         assert result["id"] == "some-claim"
@@ -116,16 +112,19 @@ class TestAssemble:
         files.write_json(tmp_path / "claim.json", result)
         assert files.read_json(tmp_path / "claim.json") == result
 
-    @pytest.mark.parametrize("verdict", [REPRODUCED, WITH_CAVEAT, NOT_REPRODUCED, CONTRADICTED])
+    @pytest.mark.parametrize(
+        "verdict",
+        [Verdict.REPRODUCED, Verdict.WITH_CAVEAT, Verdict.NOT_REPRODUCED, Verdict.CONTRADICTED],
+    )
     @pytest.mark.parametrize("passed", [(False, True), (True, False), (False, False)])
     def test_a_control_that_did_not_behave_forbids_reproduced(self, verdict, passed):
         result = assemble("c", ENTRY, outcome(verdict, passed=passed), context())
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
         failed = [f"control {i}" for i, behaved in enumerate(passed) if not behaved]
         assert f"the controls did not behave: {', '.join(failed)}" in result["caveat"]
 
     def test_controls_that_behaved_change_nothing(self):
-        for verdict in (NOT_REPRODUCED, CONTRADICTED):
+        for verdict in (Verdict.NOT_REPRODUCED, Verdict.CONTRADICTED):
             result = assemble("c", ENTRY, outcome(verdict), context())
             assert (result["verdict"], result["caveat"]) == (verdict, None)
 
@@ -142,11 +141,11 @@ class TestAssemble:
         entry = ENTRY | {k: change[k] for k in ("partial",) if k in change}
         found = outcome(**{k: change[k] for k in ("values", "caveats") if k in change})
         result = assemble("c", entry, found, context(change.get("departures")))
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert result["caveat"] == caveat
-        other = assemble("c", entry, Outcome(**vars(found) | {"verdict": NOT_REPRODUCED}),
+        other = assemble("c", entry, Outcome(**vars(found) | {"verdict": Verdict.NOT_REPRODUCED}),
                          context(change.get("departures")))  # fmt: skip
-        assert other["verdict"] == NOT_REPRODUCED
+        assert other["verdict"] == Verdict.NOT_REPRODUCED
         assert other["caveat"] == caveat
 
     def test_arms_of_one_seed_are_named_beside_those_with_an_interval(self):
@@ -168,9 +167,9 @@ class TestAssemble:
     def test_arms_that_are_shown_beside_are_no_caveat(self):
         found = outcome()
         departure = {"code": "5 epochs"}
-        assert assemble("c", ENTRY, found, context(departure))["verdict"] == WITH_CAVEAT
+        assert assemble("c", ENTRY, found, context(departure))["verdict"] == Verdict.WITH_CAVEAT
         result = assemble("c", ENTRY | {"deciding": ["text"]}, found, context(departure))
-        assert (result["verdict"], result["caveat"]) == (REPRODUCED, None)
+        assert (result["verdict"], result["caveat"]) == (Verdict.REPRODUCED, None)
         assert [a["departure"] for a in result["arms"]] == [None, "5 epochs"]
 
 
@@ -179,7 +178,10 @@ class TestJudge:
         entry = {k: v for k, v in ENTRY.items() if k not in ("judged_by", "arms")}
         result = judge("c", entry | {"not_tested": "Needs a later version."}, gather({}), context())
         assert result.keys() >= CONTRACT
-        assert (result["verdict"], result["reason"]) == (NOT_TESTED, "Needs a later version.")
+        assert (result["verdict"], result["reason"]) == (
+            Verdict.NOT_TESTED,
+            "Needs a later version.",
+        )
         assert (result["statistic"], result["arms"], result["caveat"]) == (None, [], None)
         assert result["planned_controls"] == ENTRY["controls"]
 

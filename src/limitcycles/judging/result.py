@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.storage.provenance import code_version
 
-REPRODUCED = "reproduced"
-WITH_CAVEAT = "reproduced with a caveat"
-NOT_REPRODUCED = "not reproduced"
-CONTRADICTED = "contradicted"
-NOT_TESTED = "not tested"
+
+class Verdict(StrEnum):
+    """What is said of a claim; in result files its words."""
+
+    REPRODUCED = "reproduced"
+    WITH_CAVEAT = "reproduced with a caveat"
+    NOT_REPRODUCED = "not reproduced"
+    CONTRADICTED = "contradicted"
+    NOT_TESTED = "not tested"
 
 
 class NotRun(LimitcyclesError):
@@ -81,10 +86,10 @@ def by_agreement(arms: list[dict]) -> tuple[str, list[str]]:
     agreeing = [a["name"] for a in arms if a["agrees"]]
     others = [a["name"] for a in arms if not a["agrees"]]
     if not agreeing:
-        return NOT_REPRODUCED, []
+        return Verdict.NOT_REPRODUCED, []
     if not others:
-        return REPRODUCED, []
-    return WITH_CAVEAT, [f"holds for {', '.join(agreeing)}; not for {', '.join(others)}"]
+        return Verdict.REPRODUCED, []
+    return Verdict.WITH_CAVEAT, [f"holds for {', '.join(agreeing)}; not for {', '.join(others)}"]
 
 
 def paper_value(entry: dict, name: str) -> float:
@@ -134,9 +139,9 @@ def assemble(claim: str, entry: dict, outcome: Outcome, context: dict) -> dict:
     failed = [c["name"] for c in outcome.controls if not c["passed"]]
     if failed:
         caveats.insert(0, f"the controls did not behave: {', '.join(failed)}")
-        verdict = NOT_REPRODUCED  # a broken instrument neither confirms nor contradicts
-    elif verdict == REPRODUCED and caveats:
-        verdict = WITH_CAVEAT
+        verdict = Verdict.NOT_REPRODUCED  # a broken instrument neither confirms nor contradicts
+    elif verdict == Verdict.REPRODUCED and caveats:
+        verdict = Verdict.WITH_CAVEAT
     return _header(claim, entry, context) | {
         "verdict": verdict,
         "caveat": "; ".join(caveats) or None,
@@ -163,7 +168,7 @@ def _single(arms: list[dict]) -> list[str]:
 def untested(claim: str, entry: dict, context: dict, reason: str | None = None) -> dict:
     """The result file of a claim without a verdict: `reason`, or why it is still to come."""
     return _header(claim, entry, context) | {
-        "verdict": NOT_TESTED,
+        "verdict": Verdict.NOT_TESTED,
         "caveat": None,
         "reason": reason or entry["not_tested"],
         "statistic": None,

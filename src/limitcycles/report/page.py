@@ -22,16 +22,10 @@ from markupsafe import Markup
 
 from limitcycles.charts import theme
 from limitcycles.judging import folders, wording
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    NOT_TESTED,
-    REPRODUCED,
-    WITH_CAVEAT,
-)
+from limitcycles.judging.result import Verdict
 from limitcycles.runtime.errors import LimitcyclesError
 
-VERDICTS = (REPRODUCED, WITH_CAVEAT, NOT_REPRODUCED, CONTRADICTED, NOT_TESTED)
+VERDICTS = tuple(Verdict)
 COLUMNS = (
     "claim",
     "group",
@@ -158,8 +152,8 @@ def page(
         raise ReportError(
             f"there are charts of {', '.join(strangers)} but no result; make the claim first."
         )
-    judged = [result for result in results if result["verdict"] != NOT_TESTED]
-    untested = [result for result in results if result["verdict"] == NOT_TESTED]
+    judged = [result for result in results if result["verdict"] != Verdict.NOT_TESTED]
+    untested = [result for result in results if result["verdict"] == Verdict.NOT_TESTED]
     return (
         _environment()
         .get_template("report.html.j2")

@@ -12,13 +12,7 @@ from helpers import along, claims, context
 from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    NOT_TESTED,
-    REPRODUCED,
-    WITH_CAVEAT,
-)
+from limitcycles.judging.result import Verdict
 from limitcycles.papers.chaudhari2018.autocorrelation import rule as claim
 from limitcycles.papers.chaudhari2018.autocorrelation.envelopes import QUANTILES
 
@@ -91,7 +85,7 @@ WITHIN = two(first(4), first(10), ratio=0)
 
 def test_reproduced():
     result = decide(LEAVING, LEAVING)
-    assert (result["verdict"], result["caveat"]) == (REPRODUCED, None)
+    assert (result["verdict"], result["caveat"]) == (Verdict.REPRODUCED, None)
     assert [c["passed"] for c in result["controls"]] == [True, True]
     assert all(c["holds"] for c in result["checks"])
     main = result["statistic"]
@@ -103,18 +97,18 @@ def test_the_same_weights_must_leave_both():
     apart = two(first(55), first(55, start=45))  # 10 % leave both
     result = decide(apart, apart)
     assert result["statistic"]["value"] == pytest.approx(10)
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert "other weights leave the one envelope" in result["caveat"]
 
 
 def test_half_of_the_weights_over_all_seeds_is_enough():
     assert (
         decide([analysis(first(40), first(90)), analysis(first(60), first(90))], LEAVING)["verdict"]
-        == REPRODUCED
+        == Verdict.REPRODUCED
     )
     short = [analysis(first(39), first(90)), analysis(first(60), first(90))]
     result = decide(short, LEAVING)
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert "holds for code; not for text" in result["caveat"]
     assert [a["agrees"] for a in result["arms"]] == [False, True]
 
@@ -130,45 +124,45 @@ def test_half_of_the_weights_over_all_seeds_is_enough():
 def test_one_envelope_or_the_bands_are_a_caveat(walk, relaxing, words):
     part = two(first(walk), first(relaxing))
     result = decide(part, WITHIN)
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert words in result["caveat"]
     assert "code" not in result["caveat"]
 
 
 def test_contradicted_needs_both_arms():
     result = decide(WITHIN, WITHIN)
-    assert result["verdict"] == CONTRADICTED
+    assert result["verdict"] == Verdict.CONTRADICTED
     assert result["caveat"] is None
     assert result["checks"][2]["holds"]
     assert result["checks"][1]["holds"]
     edge = two(first(5), first(10), ratio=0)
-    assert decide(edge, WITHIN)["verdict"] == CONTRADICTED
+    assert decide(edge, WITHIN)["verdict"] == Verdict.CONTRADICTED
     over = two(first(5.5), first(10), bands=0)
-    assert decide(over, WITHIN)["verdict"] == NOT_REPRODUCED
+    assert decide(over, WITHIN)["verdict"] == Verdict.NOT_REPRODUCED
     alone = decide(WITHIN, None)
-    assert alone["verdict"] == NOT_REPRODUCED
+    assert alone["verdict"] == Verdict.NOT_REPRODUCED
     assert alone["caveat"] == "the arm code is not run at this scale: undecided"
 
 
 def test_contradicted_with_a_second_look_that_disagrees():
     result = decide(two(first(4), first(10)), WITHIN)
-    assert result["verdict"] == CONTRADICTED
+    assert result["verdict"] == Verdict.CONTRADICTED
     assert "variance ratio" in result["caveat"]
     assert not result["checks"][2]["holds"]
 
 
 def test_an_arm_that_is_not_run_is_undecided():
     result = decide(None, LEAVING)
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert "the arm text is not run at this scale: undecided" in result["caveat"]
     nothing = decide(None, None, four_digits=None, gaussian=LEAVING)
-    assert nothing["verdict"] == NOT_TESTED
+    assert nothing["verdict"] == Verdict.NOT_TESTED
     assert nothing["reason"].startswith("none of the arms that decide")
 
 
 def test_other_arms_are_shown_and_decide_nothing():
     result = decide(LEAVING, LEAVING, gaussian=WITHIN)
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     assert [(a["name"], a["agrees"]) for a in result["arms"]] == [
         ("text", True),
         ("code", True),
@@ -179,10 +173,10 @@ def test_other_arms_are_shown_and_decide_nothing():
 def test_the_second_rule_can_only_add_a_caveat():
     other = two(first(60), first(70), sums=[first(4), first(10), first(10)])
     result = decide(other, other)
-    assert result["verdict"] == WITH_CAVEAT
-    assert result["caveat"] == f"by the sum of |r| (second rule): {CONTRADICTED}"
+    assert result["verdict"] == Verdict.WITH_CAVEAT
+    assert result["caveat"] == f"by the sum of |r| (second rule): {Verdict.CONTRADICTED}"
     good = two(first(6), first(8), bands=0, sums=[first(90)] * 3)
-    assert decide(good, good)["verdict"] == NOT_REPRODUCED
+    assert decide(good, good)["verdict"] == Verdict.NOT_REPRODUCED
 
 
 def test_the_paper_statistic_stands_beside_the_calibrated_one():
@@ -197,10 +191,10 @@ def test_the_paper_statistic_stands_beside_the_calibrated_one():
 def test_a_verdict_that_hangs_on_the_number_of_simulations_is_shown():
     near = np.where(first(8) > 1, 1.01, first(4))  # 1.02 is within what simulations leave open
     result = decide(two(near, first(10)), two(near, first(10)))
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     check = next(c for c in result["checks"] if c["name"] == "simulations are enough")
     assert not check["holds"]
-    assert f"{WITH_CAVEAT} and {CONTRADICTED}" in check["detail"]
+    assert f"{Verdict.WITH_CAVEAT} and {Verdict.CONTRADICTED}" in check["detail"]
 
 
 @pytest.mark.parametrize("broken", [0, 1])
@@ -209,7 +203,7 @@ def test_controls_that_misbehave_decide(monkeypatch, broken):
     series[broken] = series[1 - broken]
     monkeypatch.setattr(claim, "_synthetic", lambda level: tuple(series))
     result = decide(LEAVING, LEAVING)
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert [c["passed"] for c in result["controls"]] == [broken == 1, broken == 0]
 
 

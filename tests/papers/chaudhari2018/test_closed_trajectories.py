@@ -9,7 +9,7 @@ from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 
 NAME = "closed-trajectories"
 ENTRY = claims()[NAME]
@@ -64,7 +64,7 @@ def decide(measured) -> dict:
 
 def test_reproduced():
     result = decide(paths())
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     assert result["statistic"]["value"] == 100
     assert result["statistic"]["interval"][0] == pytest.approx(100 * 0.025 ** (1 / STARTS))
     assert result["checks"][0]["holds"]
@@ -72,36 +72,36 @@ def test_reproduced():
 
 
 def test_one_of_twenty_may_stay_open():
-    assert decide(paths(torus_flow=(FAR, FAR, FAR, 1)))["verdict"] == REPRODUCED
+    assert decide(paths(torus_flow=(FAR, FAR, FAR, 1)))["verdict"] == Verdict.REPRODUCED
     result = decide(paths(torus_flow=(FAR, FAR, FAR, 2)))
-    assert result["verdict"] == WITH_CAVEAT  # two dimensions close
+    assert result["verdict"] == Verdict.WITH_CAVEAT  # two dimensions close
     assert not result["arms"][6]["agrees"]
-    assert decide(paths(rotating_wells=(FAR, FAR, np.nan, 2)))["verdict"] == NOT_REPRODUCED
+    assert decide(paths(rotating_wells=(FAR, FAR, np.nan, 2)))["verdict"] == Verdict.NOT_REPRODUCED
 
 
 def test_contradicted_by_two_methods():
     result = decide(paths(torus_flow=(FAR, FAR, FAR, STARTS)))
-    assert result["verdict"] == CONTRADICTED
+    assert result["verdict"] == Verdict.CONTRADICTED
     assert "not on torus-flow" in result["caveat"]
     assert "two dimensions" in result["caveat"]
-    assert decide(paths(torus_flow=(FAR, FAR, FAR, STARTS - 1)))["verdict"] == CONTRADICTED
-    assert decide(paths(torus_flow=(FAR, FAR, FAR, STARTS - 2)))["verdict"] == WITH_CAVEAT
+    assert decide(paths(torus_flow=(FAR, FAR, FAR, STARTS - 1)))["verdict"] == Verdict.CONTRADICTED
+    assert decide(paths(torus_flow=(FAR, FAR, FAR, STARTS - 2)))["verdict"] == Verdict.WITH_CAVEAT
 
 
 @pytest.mark.parametrize("second", [CLOSED, np.nan])
 def test_not_contradicted_where_the_second_method_does_not_say_so(second):
     result = decide(paths(torus_flow=(FAR, FAR, second, STARTS)))
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert "does not confirm" in result["caveat"]
 
 
 def test_a_system_outside_the_assumptions_contradicts_nothing():
-    assert decide(paths(example_19=(FAR, FAR, np.nan, STARTS)))["verdict"] == NOT_REPRODUCED
+    assert decide(paths(example_19=(FAR, FAR, np.nan, STARTS)))["verdict"] == Verdict.NOT_REPRODUCED
 
 
 def test_the_strict_rule_decides_and_the_first_is_shown():
     result = decide(paths(two_rotations=(NEAR, NEAR, NEAR, STARTS)))
-    assert result["verdict"] == CONTRADICTED
+    assert result["verdict"] == Verdict.CONTRADICTED
     strict, loose = result["arms"][7]["statistics"][:2]
     assert (strict["value"], loose["value"]) == (0, 100)
     first = result["checks"][0]
@@ -120,7 +120,7 @@ def test_the_strict_rule_decides_and_the_first_is_shown():
 )
 def test_controls_that_misbehave_decide(change):
     result = decide(paths(**change))
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 

@@ -8,7 +8,7 @@ from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 
 NAME = "conservative-force"
 ENTRY = claims()[NAME]
@@ -51,7 +51,7 @@ def decide(**changes) -> dict:
 
 def test_reproduced():
     result = decide()
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     assert result["caveat"] is None
     assert all(arm["agrees"] for arm in result["arms"])
     assert result["statistic"]["paper"] == 0
@@ -61,33 +61,33 @@ def test_reproduced():
 @pytest.mark.parametrize("key", ["divergence", "cosine", "share"])
 def test_a_caveat_where_only_systems_built_for_it_pass(key):
     result = decide(paper={key: 0.011, "assumption_4": 0}, general=BROKEN)
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert [a["name"] for a in result["arms"] if a["agrees"]] == ["linear", "built", "equilibrium"]
     assert result["caveat"].endswith("double_well λ=0.5, van_der_pol")
 
 
 def test_a_system_that_passes_without_the_assumption_takes_nothing_away():
     result = decide(paper=BROKEN, general={"assumption_4": -1})
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["caveat"].endswith("built for it: double_well λ=0.5")
 
 
 def test_not_reproduced_where_one_that_is_built_fails_or_nothing_passes():
-    assert decide(built={"share": 0.02})["verdict"] == NOT_REPRODUCED
+    assert decide(built={"share": 0.02})["verdict"] == Verdict.NOT_REPRODUCED
     everything = dict.fromkeys(FAMILIES.values(), BROKEN)
-    assert decide(**everything)["verdict"] == NOT_REPRODUCED
+    assert decide(**everything)["verdict"] == Verdict.NOT_REPRODUCED
 
 
 def test_contradicted_where_a_force_without_divergence_does_the_rest():
     refuting = {"divergence": 0.009, "cosine": 0.11, "share": 0.11}
-    assert decide(built=refuting)["verdict"] == CONTRADICTED
-    assert decide(built=refuting | {"share": 0.09})["verdict"] == NOT_REPRODUCED
+    assert decide(built=refuting)["verdict"] == Verdict.CONTRADICTED
+    assert decide(built=refuting | {"share": 0.09})["verdict"] == Verdict.NOT_REPRODUCED
 
 
 @pytest.mark.parametrize("controls", [(0.02, 0.5), (0.0, 0.009)])
 def test_controls_that_misbehave_decide(controls):
     result = decide(controls=controls)
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 

@@ -9,13 +9,7 @@ from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    NOT_TESTED,
-    REPRODUCED,
-    WITH_CAVEAT,
-)
+from limitcycles.judging.result import Verdict
 from limitcycles.papers.chaudhari2018.diversity_raises_spectrum import pairs
 from limitcycles.papers.chaudhari2018.diversity_raises_spectrum import rule as diversity
 from limitcycles.runtime.errors import LimitcyclesError
@@ -73,7 +67,7 @@ def checks(result, start):
 class TestVerdicts:
     def test_reproduced(self):
         result = decide()
-        assert result["verdict"] == REPRODUCED
+        assert result["verdict"] == Verdict.REPRODUCED
         assert result["caveat"] is None
         assert all(c["passed"] for c in result["controls"])
         assert all(c["holds"] for c in result["checks"])
@@ -84,13 +78,13 @@ class TestVerdicts:
     def test_one_of_the_two_moments_in_every_pair(self, moment):
         both = {"mean eigenvalue": DOWN, "std of eigenvalues": DOWN, moment: UP}
         result = decide(*both.values())
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         other = next(m for m in both if m != moment)
         assert f"mnist < cifar10 does not hold for the {other}" in result["caveat"]
 
     def test_some_pairs(self):
         result = decide(UP | {"cifar100": 1})
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert (
             "cifar10 < cifar100 does not hold for the mean eigenvalue and the std of eigenvalues"
             in result["caveat"]
@@ -99,21 +93,21 @@ class TestVerdicts:
     def test_one_moment_in_one_pair_is_not_enough(self):
         flat = dict.fromkeys(UP, 1.0)
         result = decide(flat | {"mnist": 0.1}, flat)
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
 
     def test_contradicted(self):
         result = decide(DOWN)
-        assert result["verdict"] == CONTRADICTED
+        assert result["verdict"] == Verdict.CONTRADICTED
         assert not any(c["holds"] for c in checks(result, "first rule"))
 
     def test_a_contradiction_says_if_the_trace_does_not_share_it(self):
         result = decide(DOWN, trace=UP)
-        assert result["verdict"] == CONTRADICTED
+        assert result["verdict"] == Verdict.CONTRADICTED
         assert "below 0 in every pair, but not so in trace" in result["caveat"]
 
     def test_one_pair_that_is_not_below_0_prevents_a_contradiction(self):
         flat = DOWN | {"cifar100": DOWN["cifar10"]}
-        assert decide(flat)["verdict"] == NOT_REPRODUCED
+        assert decide(flat)["verdict"] == Verdict.NOT_REPRODUCED
 
     def test_an_interval_that_holds_0_does_not_hold(self):
         seeds = {0: 1.0, 1: 1.0, 2: 1.0}
@@ -121,17 +115,17 @@ class TestVerdicts:
         for found, factor in zip(spread.spectra["cifar100"][100], (0.3, 2, 5), strict=True):
             found.attrs["mean_all"] *= factor
         result = judge(CLAIM, ENTRY, spread, context())
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert "cifar10 < cifar100 does not hold for the mean eigenvalue" in result["caveat"]
 
     def test_the_second_rule_takes_away_a_clear_verdict_only_if_all_its_pairs_fail(self):
         first = {name: UP[name] for name in ENTRY["deciding"]}
         others = {name: value for name, value in DOWN.items() if name not in first}
         result = decide(first | others)
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert result["caveat"] == "within one dataset and one network it holds in no pair"
         result = decide(first | others | {"mnist-1000-images": 1e-3})
-        assert result["verdict"] == REPRODUCED
+        assert result["verdict"] == Verdict.REPRODUCED
         assert [c["holds"] for c in checks(result, "second rule")].count(True) == 1
 
     def test_one_seed(self):
@@ -143,7 +137,7 @@ class TestVerdicts:
 class TestMissing:
     def test_a_missing_pair_is_named_and_costs_the_clear_verdict(self):
         result = decide(absent=["cifar100"])
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert "cifar10 < cifar100 is not tested" in result["caveat"]
         assert "cifar100: data not reachable (x)" in result["caveat"]
         assert all(c["passed"] for c in result["controls"])
@@ -151,18 +145,18 @@ class TestMissing:
         assert check["name"] == "first rule: cifar10 < cifar100"
 
     def test_nothing_is_contradicted_while_a_pair_is_missing(self):
-        assert decide(DOWN, absent=["cifar100"])["verdict"] == NOT_REPRODUCED
+        assert decide(DOWN, absent=["cifar100"])["verdict"] == Verdict.NOT_REPRODUCED
 
     def test_arms_of_the_second_rule_are_no_caveat(self):
         absent = [name for name in NAMES if name not in ENTRY["deciding"]]
         result = decide(absent=absent)
-        assert result["verdict"] == REPRODUCED
+        assert result["verdict"] == Verdict.REPRODUCED
         assert [c["detail"] for c in checks(result, "second rule")] == ["not tested"] * 6
 
     @pytest.mark.parametrize("absent", [["cifar10"], ["mnist", "cifar100", "cifar10-augmented"]])
     def test_no_pair_at_all(self, absent):
         result = decide(absent=absent)
-        assert result["verdict"] == NOT_TESTED
+        assert result["verdict"] == Verdict.NOT_TESTED
         assert "no pair of mnist < cifar10" in result["reason"]
 
     def test_seeds_are_paired(self):
@@ -194,7 +188,7 @@ class TestMissing:
         found = evidence(UP, UP)
         found.spectra["cifar100"][100][0].attrs["mean_clipped"] = float("nan")
         result = judge(CLAIM, ENTRY, found, context())
-        assert result["verdict"] == REPRODUCED
+        assert result["verdict"] == Verdict.REPRODUCED
         (check,) = [c for c in result["checks"] if c["name"].startswith("mean, clipped")]
         assert check["holds"] is False
         assert "cifar10 < cifar100: not resolved" in check["detail"]
@@ -243,14 +237,14 @@ class TestControls:
     def test_few_names_and_seeds_cannot_tell_an_order_from_chance(self, absent, seeds):
         result = decide(absent=absent, seeds=seeds)
         assert [c["passed"] for c in result["controls"]] == [True, False]
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
 
     @pytest.mark.parametrize(("broken", "kind"), [(1, "negative"), (-1, "positive")])
     def test_broken_code_cannot_give_a_clear_verdict(self, monkeypatch, broken, kind):
         monkeypatch.setattr(pairs, "sign", lambda values, parameters: broken)
         result = decide()
         assert kind in [c["kind"] for c in result["controls"] if not c["passed"]]
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
 
     def test_a_rule_that_forgets_the_interval_lets_exchanges_pass(self, monkeypatch):
         monkeypatch.setattr(pairs, "sign", lambda values, parameters: int(np.sign(np.mean(values))))

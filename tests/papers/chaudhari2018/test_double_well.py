@@ -9,7 +9,7 @@ from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 
 NAME = "double-well"
 ENTRY = claims()[NAME]
@@ -136,7 +136,7 @@ def decide(parts) -> dict:
 def test_as_the_paper_says():
     result = decide(example())
     assert [a["agrees"] for a in result["arms"]] == [True] * 3
-    assert result["verdict"] == WITH_CAVEAT  # e^{−Φ/T} at T = 1 only
+    assert result["verdict"] == Verdict.WITH_CAVEAT  # e^{−Φ/T} at T = 1 only
     assert "fails" not in result["caveat"]
     assert result["statistic"]["value"] == 100
     assert all(c["passed"] for c in result["controls"])
@@ -154,23 +154,23 @@ def test_as_the_paper_says():
 )
 def test_one_part_that_fails_is_a_caveat(changes, arm, said):
     result = decide(example(steady=changes))
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert said in result["caveat"]
     assert not result["arms"][arm]["agrees"]
 
 
 def test_two_parts_that_fail():
     parts = example(steady={"shift": {1: 0.0}}, orbits={"on_closed": {2: 0.5}})
-    assert decide(parts)["verdict"] == NOT_REPRODUCED
+    assert decide(parts)["verdict"] == Verdict.NOT_REPRODUCED
 
 
 def test_contradicted_needs_all_three_methods():
     result = decide(no_orbit())
-    assert result["verdict"] == CONTRADICTED
+    assert result["verdict"] == Verdict.CONTRADICTED
     assert result["statistic"]["interval"][0] == 0
     assert result["statistic"]["interval"][1] == pytest.approx(100 * (1 - 0.025**0.01))
-    assert decide(no_orbit(on_closed={2: 0.1}))["verdict"] == CONTRADICTED
-    assert decide(no_orbit(on_closed={2: 0.11}))["verdict"] == WITH_CAVEAT
+    assert decide(no_orbit(on_closed={2: 0.1}))["verdict"] == Verdict.CONTRADICTED
+    assert decide(no_orbit(on_closed={2: 0.11}))["verdict"] == Verdict.WITH_CAVEAT
     for room in (
         {"dulac": {2: 0}},
         {"cycles": {2: 1}},
@@ -178,7 +178,7 @@ def test_contradicted_needs_all_three_methods():
         {"complete": {2: False}},
     ):
         result = decide(no_orbit(**room))
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
         assert "leave room" in result["caveat"]
 
 
@@ -201,7 +201,7 @@ def test_controls_that_misbehave_decide(part, name, place, value):
         parts["orbits"]["cycles"].values[place] = 0
     parts[part][name].values[place] = value
     result = decide(parts)
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 
@@ -209,9 +209,9 @@ def test_chance_does_not_make_a_rotation():
     """An interval that misses 0 at λ = 0 by chance: the grids know better."""
     parts = no_orbit()
     parts["steady"]["rate_low"].values[0] = 0.001
-    assert decide(parts)["verdict"] == CONTRADICTED
+    assert decide(parts)["verdict"] == Verdict.CONTRADICTED
     parts["steady"]["rate_grid"].values[0] = 0.01
-    assert decide(parts)["verdict"] == NOT_REPRODUCED
+    assert decide(parts)["verdict"] == Verdict.NOT_REPRODUCED
 
 
 def test_charts_are_drawn_from_the_study():

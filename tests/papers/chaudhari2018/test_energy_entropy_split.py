@@ -9,7 +9,7 @@ from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 from limitcycles.papers.chaudhari2018.energy_entropy_split.rule import spread
 
 NAME = "energy-entropy-split"
@@ -27,7 +27,7 @@ def test_spread_by_hand():
 
 def test_reproduced():
     result = decide(made_up())
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     assert all(c["passed"] for c in result["controls"])
     assert [c["holds"] for c in result["checks"]] == [True, True]
     _, closed, power = result["arms"][0]["statistics"]
@@ -40,7 +40,7 @@ def test_first_rule_fails():
     measured = made_up()
     measured["steps"]["energy"].values[1, 2, 3] += 2e-6
     result = decide(measured)
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["caveat"] == (
         "holds for wells, rotation-varying, linear, varying-diagonal, varying-tensor; "
         "not for example-19"
@@ -51,7 +51,7 @@ def test_second_rule_fails_where_the_error_does_not_fall_with_the_grid():
     measured = made_up()
     measured["steps"]["closed_energy"].values[1, 2, 0] += 0.01
     result = decide(measured)
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert "the first rule holds for example-19 too" in result["caveat"]
     assert not result["checks"][1]["holds"]
 
@@ -60,16 +60,16 @@ def test_an_error_of_rounding_needs_no_order():
     measured = made_up()
     measured["steps"]["closed_energy"][0] = measured["steps"]["energy"][0]
     result = decide(measured)
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     assert result["arms"][0]["statistics"][2]["value"] is None
 
 
 def test_contradicted_where_it_is_clear_on_every_system():
     measured = made_up()
     measured["steps"]["energy"].values[..., 0] += 0.02
-    assert decide(measured)["verdict"] == CONTRADICTED
+    assert decide(measured)["verdict"] == Verdict.CONTRADICTED
     measured["steps"]["energy"].values[0, :, 0] -= 0.015
-    assert decide(measured)["verdict"] == NOT_REPRODUCED
+    assert decide(measured)["verdict"] == Verdict.NOT_REPRODUCED
 
 
 @pytest.mark.parametrize("wrong", ["sum_free_energy", "loss"])
@@ -80,7 +80,7 @@ def test_controls_that_misbehave_decide(wrong):
     else:
         measured["gaussian"][wrong].values[3] += 1e-5
     result = decide(measured)
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 

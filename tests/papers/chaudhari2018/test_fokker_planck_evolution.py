@@ -9,7 +9,7 @@ from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 
 NAME = "fokker-planck-evolution"
 ENTRY = claims()[NAME]
@@ -52,7 +52,7 @@ def decide(measured: dict) -> dict:
 
 def test_reproduced():
     result = decide(made_up())
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     assert result["caveat"] is None
     assert all(c["passed"] for c in result["controls"])
     assert all(c["holds"] for c in result["checks"])
@@ -64,7 +64,7 @@ def test_one_time_outside_fails_a_system_and_the_second_rule_stands_beside_it():
     measured = made_up()
     measured["ensembles"]["distance"].values[2, 1] = 1.05
     result = decide(measured)
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert "not for varying-line" in result["caveat"]
     assert "23 % of all cases" in result["caveat"]
     assert result["checks"][0]["holds"]
@@ -76,9 +76,9 @@ def test_one_time_outside_fails_a_system_and_the_second_rule_stands_beside_it():
 
 def test_contradicted_where_all_are_outside_at_every_time():
     measured = made_up(1.3)
-    assert decide(measured)["verdict"] == CONTRADICTED
+    assert decide(measured)["verdict"] == Verdict.CONTRADICTED
     measured["ensembles"]["distance"].values[0, 0] = 0.9
-    assert decide(measured)["verdict"] == NOT_REPRODUCED
+    assert decide(measured)["verdict"] == Verdict.NOT_REPRODUCED
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_controls_that_misbehave_decide(name, change):
     part, place, value = change
     measured[part][name].values[place] = value
     result = decide(measured)
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 

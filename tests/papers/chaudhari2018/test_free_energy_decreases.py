@@ -8,7 +8,7 @@ from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 
 NAME = "free-energy-decreases"
 ENTRY = claims()[NAME]
@@ -26,7 +26,7 @@ def changed(name, place, value, part="steps") -> dict:
 
 def test_reproduced():
     result = decide(made_up())
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     assert [a["agrees"] for a in result["arms"]] == [True] * 6
     assert all(c["passed"] for c in result["controls"])
     assert all(c["holds"] for c in result["checks"])
@@ -41,7 +41,7 @@ def test_reproduced():
 )
 def test_one_system_that_fails(place, value):
     result = decide(changed("free_energy", place, value))
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["caveat"].endswith("not for example-19")
 
 
@@ -57,9 +57,9 @@ def test_contradicted_where_it_rises_clearly_on_every_system():
     measured = made_up()
     F = measured["steps"]["free_energy"].values
     F[:, :, 5] = F[:, :, 4] + 0.002
-    assert decide(measured)["verdict"] == CONTRADICTED
+    assert decide(measured)["verdict"] == Verdict.CONTRADICTED
     F[0, :, 5] = F[0, :, 4] + 0.0005
-    assert decide(measured)["verdict"] == NOT_REPRODUCED
+    assert decide(measured)["verdict"] == Verdict.NOT_REPRODUCED
 
 
 @pytest.mark.parametrize("wrong", ["sum_free_energy", "free_energy", "shifted_free_energy"])
@@ -70,7 +70,7 @@ def test_controls_that_misbehave_decide(wrong):
     else:
         measured["gaussian"][wrong].values[-1] = 1e-5
     result = decide(measured)
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 

@@ -11,13 +11,7 @@ from helpers import along, claims, context
 from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    NOT_TESTED,
-    REPRODUCED,
-    WITH_CAVEAT,
-)
+from limitcycles.judging.result import Verdict
 from limitcycles.papers.chaudhari2018.gradient_norm import falls as gradient_falls
 from limitcycles.papers.chaudhari2018.gradient_norm import rule as claim
 from limitcycles.runtime.errors import LimitcyclesError
@@ -73,7 +67,7 @@ def decide(analyses: dict) -> dict:
 
 def test_reproduced_in_both_arms_and_modes():
     result = decide(both({}, {}))
-    assert (result["verdict"], result["caveat"]) == (REPRODUCED, None)
+    assert (result["verdict"], result["caveat"]) == (Verdict.REPRODUCED, None)
     assert [a["name"] for a in result["arms"]] == ["text", "code"]  # others are not run
     assert [a["agrees"] for a in result["arms"]] == [True, True]
     evaluation, training = result["arms"][0]["statistics"][:2]
@@ -88,7 +82,7 @@ def test_reproduced_in_both_arms_and_modes():
 
 def test_one_mode_has_a_caveat():
     result = decide(both({"training": 1.0}, {"training": 1.0}))
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert (
         result["caveat"] == "holds for text in evaluation mode only, code in evaluation mode only"
     )
@@ -96,7 +90,7 @@ def test_one_mode_has_a_caveat():
 
 def test_one_arm_has_a_caveat_that_names_it():
     result = decide(both({}, {"evaluation": 1.0, "training": 8.0}))
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["caveat"] == "holds for text in both modes; not for code"
 
 
@@ -104,43 +98,43 @@ def test_one_arm_has_a_caveat_that_names_it():
 def test_another_fall_is_not_reproduced(by):
     falls = {"evaluation": by, "training": by}
     result = decide(both(falls, falls))
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert [a["agrees"] for a in result["arms"]] == [False, False]
 
 
 def test_contradicted_only_if_all_falls_are_far_above():
     far = {"evaluation": 100.0, "training": 60.0}
     result = decide(both(far, far))
-    assert result["verdict"] == CONTRADICTED
+    assert result["verdict"] == Verdict.CONTRADICTED
     assert not {c["name"]: c for c in result["checks"]}["the gradient does not vanish"]["holds"]
-    assert decide(both(far, far | {"training": 20.0}))["verdict"] == NOT_REPRODUCED
-    assert decide(both(far, {}))["verdict"] == WITH_CAVEAT
+    assert decide(both(far, far | {"training": 20.0}))["verdict"] == Verdict.NOT_REPRODUCED
+    assert decide(both(far, {}))["verdict"] == Verdict.WITH_CAVEAT
 
 
 def test_an_interval_that_reaches_below_does_not_contradict():
     far = {"evaluation": 100.0, "training": 60.0}
     analyses = both(far, far)
     analyses["few-heavy-ball"][0] = made_up(31.0, 4.0, 0, "few-heavy-ball")
-    assert decide(analyses)["verdict"] == NOT_REPRODUCED
+    assert decide(analyses)["verdict"] == Verdict.NOT_REPRODUCED
 
 
 def test_one_seed_is_judged_by_its_value():
     result = decide(both({}, {}, seeds=(0,)))
     assert (result["verdict"], result["caveat"]) == (
-        WITH_CAVEAT,
+        Verdict.WITH_CAVEAT,
         "one seed only: no interval over seeds",
     )
     assert result["statistic"]["interval"] is None
     far = {"evaluation": 100.0, "training": 60.0}
-    assert decide(both(far, far))["verdict"] == CONTRADICTED
-    assert decide(both(far, far, seeds=(0,)))["verdict"] == NOT_REPRODUCED  # no interval
+    assert decide(both(far, far))["verdict"] == Verdict.CONTRADICTED
+    assert decide(both(far, far, seeds=(0,)))["verdict"] == Verdict.NOT_REPRODUCED  # no interval
 
 
 def test_other_arms_are_shown_and_have_no_part():
     analyses = both({}, {}) | {"all-plain": [made_up(500, 500, 0, "all-plain")]}
     result = decide(analyses)
     assert [(a["name"], a["agrees"]) for a in result["arms"]][2] == ("all-plain", None)
-    assert result["verdict"] == REPRODUCED  # its one seed is no caveat
+    assert result["verdict"] == Verdict.REPRODUCED  # its one seed is no caveat
 
 
 def test_an_arm_that_decides_and_is_not_run():
@@ -148,7 +142,7 @@ def test_an_arm_that_decides_and_is_not_run():
     del analyses["few-heavy-ball"]
     assert decide(analyses)["caveat"] == "not run at this scale: code"
     result = decide({"all-plain": [made_up()]})
-    assert result["verdict"] == NOT_TESTED
+    assert result["verdict"] == Verdict.NOT_TESTED
     assert "none of the arms that decide, text, code, is run" in result["reason"]
 
 
@@ -212,7 +206,7 @@ def test_controls_are_computed_and_can_fail(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(claim, name, other)
             result = decide(both({}, {}))
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
         assert result["caveat"].startswith("the controls did not behave")
 
 

@@ -12,7 +12,7 @@ from helpers import along, claims, context
 from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 from limitcycles.papers.chaudhari2018.increment_spectrum import measure as increments
 from limitcycles.papers.chaudhari2018.increment_spectrum import rule as claim
 
@@ -116,7 +116,7 @@ def decide(analyses: dict) -> dict:
 
 def test_reproduced_where_both_arms_agree():
     result = decide(evidence(others={"few-plain": NOT}))
-    assert (result["verdict"], result["caveat"]) == (REPRODUCED, None)
+    assert (result["verdict"], result["caveat"]) == (Verdict.REPRODUCED, None)
     assert [(a["name"], a["agrees"]) for a in result["arms"]] == [
         ("text", True), ("code", True), ("few-plain", None)
     ]  # fmt: skip
@@ -140,7 +140,7 @@ def test_seeds_are_counted_together():
     # 100 % and 92 % of the weights: 96 % over both.
     seeds = [made_up(share=1.0), made_up(share=0.92)]
     result = decide(evidence(text=seeds))
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     assert result["arms"][0]["statistics"][0]["value"] == pytest.approx(96, abs=0.3)
 
 
@@ -148,7 +148,7 @@ def test_seeds_are_counted_together():
 def test_one_arm_gives_a_caveat_that_names_it(missing):
     other = {"text": "code", "code": "text"}[missing]
     result = decide(evidence(**{missing: NOT}))
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert f"{other}: it holds" in result["caveat"]
     assert f"{missing}: it does not hold" in result["caveat"]
 
@@ -156,7 +156,7 @@ def test_one_arm_gives_a_caveat_that_names_it(missing):
 @pytest.mark.parametrize(("ratio", "end"), [((ABOVE, BELOW), "low"), ((INSIDE, ABOVE), "high")])
 def test_one_ratio_gives_a_caveat(ratio, end):
     result = decide(evidence(text=ratio, code=NOT))
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["caveat"].startswith(
         f"text: only the ratio of {end} frequencies holds; code: it does not"
     )
@@ -166,40 +166,40 @@ def test_one_ratio_gives_a_caveat(ratio, end):
 @pytest.mark.parametrize("null", increments.NULLS)
 def test_a_null_that_explains_it_gives_a_caveat(null):
     result = decide(evidence(explained=null))
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     words = f"{null.replace('-', ' ')} explains it"
     assert result["caveat"] == f"text: {words}; code: {words}"
 
 
 def test_a_null_explains_only_what_lies_above_both_others():
     result = decide(evidence(text=(ABOVE, BELOW), code=(ABOVE, BELOW), explained="epoch-noise"))
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"] is None
 
 
 def test_contradicted_where_both_arms_are_walks():
-    assert decide(evidence(text=WALK, code=WALK))["verdict"] == CONTRADICTED
-    assert decide(evidence(text=WALK, code=NOT))["verdict"] == NOT_REPRODUCED
-    assert decide(evidence(text=WALK, code=WALK, share=0.94))["verdict"] == NOT_REPRODUCED
-    assert decide(evidence(text=(INSIDE, BELOW), code=WALK))["verdict"] == NOT_REPRODUCED
+    assert decide(evidence(text=WALK, code=WALK))["verdict"] == Verdict.CONTRADICTED
+    assert decide(evidence(text=WALK, code=NOT))["verdict"] == Verdict.NOT_REPRODUCED
+    assert decide(evidence(text=WALK, code=WALK, share=0.94))["verdict"] == Verdict.NOT_REPRODUCED
+    assert decide(evidence(text=(INSIDE, BELOW), code=WALK))["verdict"] == Verdict.NOT_REPRODUCED
 
 
 @pytest.mark.parametrize("ratio", [HOLDS, WALK, NOT])
 def test_an_arm_that_is_not_run_is_undecided(ratio):
     result = decide(evidence(text=None, code=ratio))
-    assert result["verdict"] == (WITH_CAVEAT if ratio == HOLDS else NOT_REPRODUCED)
+    assert result["verdict"] == (Verdict.WITH_CAVEAT if ratio == HOLDS else Verdict.NOT_REPRODUCED)
     assert "text: undecided" in result["caveat"]
     assert [a["name"] for a in result["arms"]] == ["code"]
 
 
 def test_arms_in_which_nothing_moves():
     result = decide(evidence(text=HOLDS, code=[made_up(moving=False)]))
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert "code: undecided" in result["caveat"]
     assert result["arms"][1]["agrees"] is None
     nothing = evidence(text=[made_up(moving=False)], code=[made_up(moving=False)])
     result = decide(nothing)
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     for chart in charts.draw(result, along(ENTRY, nothing)).values():
         assert chart.to_dict()["title"]
 
@@ -209,7 +209,7 @@ def test_the_second_look_is_told():
     other = decide(evidence(welch=NOT))
     assert same["holds"]
     assert not other["checks"][0]["holds"]
-    assert other["verdict"] == REPRODUCED  # the rule is on the periodogram
+    assert other["verdict"] == Verdict.REPRODUCED  # the rule is on the periodogram
     assert "not reproduced" in other["checks"][0]["detail"]
 
 
@@ -241,7 +241,7 @@ def test_controls_behave_and_are_computed():
 def test_controls_that_misbehave_decide(monkeypatch, name, other):
     monkeypatch.setattr(claim, name, getattr(claim, other))
     result = decide(evidence())
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 

@@ -9,7 +9,7 @@ from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 
 NAME = "jko-flow"
 ENTRY = claims()[NAME]
@@ -50,7 +50,7 @@ def decide(measured: dict) -> dict:
 
 def test_reproduced():
     result = decide(made_up())
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     assert all(c["passed"] for c in result["controls"])
     assert result["checks"][0]["holds"]
     slope, distance = result["arms"][0]["statistics"]
@@ -64,7 +64,7 @@ def test_a_distance_that_ends_too_large():
     measured = made_up()
     measured["flows"]["distance"].values[0] *= 3
     result = decide(measured)
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["caveat"] == "holds for line-wells, plane-wells; not for line-quadratic"
 
 
@@ -72,7 +72,7 @@ def test_a_slope_whose_interval_reaches_down():
     measured = made_up(size=0.02, power=0.52)
     result = decide(measured)
     assert [a["agrees"] for a in result["arms"]] == [False] * 3
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert max(measured["flows"]["distance"].sel(step=0.02).values[0]) < 0.01
 
 
@@ -80,9 +80,9 @@ def test_contradicted_where_there_is_no_slope():
     measured = made_up(power=0.0)
     flat = np.full((3, 2), 0.2) * np.array([1.001, 1, 1.0005])[:, None]
     measured["flows"]["distance"].values[-1, :3] = flat
-    assert decide(measured)["verdict"] == CONTRADICTED
+    assert decide(measured)["verdict"] == Verdict.CONTRADICTED
     measured["flows"]["distance"].values[0] = made_up()["flows"]["distance"].values[0] * 10
-    assert decide(measured)["verdict"] == NOT_REPRODUCED
+    assert decide(measured)["verdict"] == Verdict.NOT_REPRODUCED
 
 
 @pytest.mark.parametrize("part", ["free", "doubled"])
@@ -93,7 +93,7 @@ def test_controls_that_misbehave_decide(part):
     else:
         measured["flows"]["doubled"].values[1] = measured["flows"]["distance"].values[1]
     result = decide(measured)
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 

@@ -9,7 +9,7 @@ from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 
 NAME = "linear-decomposition"
 ENTRY = claims()[NAME]
@@ -46,7 +46,7 @@ def decide(found: xr.Dataset) -> dict:
 
 def test_reproduced():
     result = decide(systems())
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     assert [a["agrees"] for a in result["arms"]] == [True] * 3
     assert [a["statistics"][0]["n"] for a in result["arms"]] == [8, 16, 32]
     assert result["statistic"]["value"] == pytest.approx(0.99 + 0.01 / 7, abs=1e-6)
@@ -66,21 +66,21 @@ def test_reproduced():
 )
 def test_one_system_that_fails_fails_its_arm(changes):
     result = decide(systems(**changes))
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["caveat"] == "holds for d2, d8; not for d4"
 
 
 def test_wide_intervals_say_nothing():
-    assert decide(systems(half=0.06))["verdict"] == NOT_REPRODUCED
+    assert decide(systems(half=0.06))["verdict"] == Verdict.NOT_REPRODUCED
 
 
 def test_contradicted_where_every_system_misses():
     found = systems()
     for name in ("ratio", "low", "high"):
         found[name] = found[name] + 0.2
-    assert decide(found)["verdict"] == CONTRADICTED
+    assert decide(found)["verdict"] == Verdict.CONTRADICTED
     found["low"].values[0, 0] = 1.0
-    assert decide(found)["verdict"] == NOT_REPRODUCED
+    assert decide(found)["verdict"] == Verdict.NOT_REPRODUCED
 
 
 @pytest.mark.parametrize("name", ["planted_error", "hessian"])
@@ -90,7 +90,7 @@ def test_controls_that_misbehave_decide(name):
         for part in ("ratio", "low", "high"):
             found[f"hessian_{part}"] = found[part].copy()
     result = decide(found)
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 

@@ -9,7 +9,7 @@ from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 from limitcycles.papers.chaudhari2018.local_entropy import rule as local_entropy
 
 NAME = "local-entropy"
@@ -58,13 +58,13 @@ def decide(measured) -> dict:
 
 def test_as_the_paper_says():
     result = decide(made())
-    assert result["verdict"] == WITH_CAVEAT  # Fig. 4c has no f to smooth
+    assert result["verdict"] == Verdict.WITH_CAVEAT  # Fig. 4c has no f to smooth
     assert result["caveat"].startswith("at λ ≠ 0")
     assert [a["agrees"] for a in result["arms"]] == [True] * 3
     assert result["arms"][0]["statistics"][0]["name"].endswith("γ = 1")
     assert [s["name"][-8:] for s in result["arms"][0]["statistics"]][-1] == "γ = 0.01"  # not γ = 0
     assert all(c["passed"] for c in result["controls"])
-    assert REPRODUCED in result["verdict"]
+    assert Verdict.REPRODUCED in result["verdict"]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_as_the_paper_says():
 )
 def test_the_second_rule_adds_caveats_only(change, said, check):
     result = decide(made(**change))
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert said in result["caveat"]
     assert result["checks"][check]["holds"] is False
     assert all(a["agrees"] for a in result["arms"])
@@ -84,13 +84,13 @@ def test_the_second_rule_adds_caveats_only(change, said, check):
 
 def test_one_part_and_none():
     result = decide(made(quantile=0.5))
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert "one part holds; not saddle" in result["caveat"]
     one = made()
     one["wells"]["slope_high"].values[1, 2] = 0.001  # one dimension, one γ
     assert "not wells-2d" in decide(one)["caveat"]
     one["saddle"]["quantile"].values[3] = 0.6
-    assert decide(one)["verdict"] == NOT_REPRODUCED
+    assert decide(one)["verdict"] == Verdict.NOT_REPRODUCED
 
 
 def test_contradicted_needs_the_closed_form():
@@ -98,13 +98,13 @@ def test_contradicted_needs_the_closed_form():
     rising["wells"]["slope_exact_low"].values[0, 0] = -1  # γ = 0 does not count
     result = decide(rising)
     # the closed form is the positive control too, and then it does not pass
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert "the controls did not behave" in result["caveat"]
     entry, evidence = ENTRY, gather(ENTRY, measured=[rising])
-    assert local_entropy.judge(entry, evidence).verdict == CONTRADICTED
+    assert local_entropy.judge(entry, evidence).verdict == Verdict.CONTRADICTED
     alone = gather(ENTRY, measured=[made(slope=0.5, exact=-0.5)])
     outcome = local_entropy.judge(entry, alone)
-    assert outcome.verdict == NOT_REPRODUCED
+    assert outcome.verdict == Verdict.NOT_REPRODUCED
     assert "does not confirm" in "; ".join(outcome.caveats)
 
 
@@ -115,7 +115,7 @@ def test_controls_that_misbehave_decide(name, value):
     measured = made()
     measured["wells"][name].values[0, 1] = value
     result = decide(measured)
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 

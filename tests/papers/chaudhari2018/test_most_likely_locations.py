@@ -9,7 +9,7 @@ from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 
 NAME = "most-likely-locations"
 ENTRY = claims()[NAME]
@@ -65,7 +65,7 @@ def decide(found=None, **changes) -> dict:
 
 def test_reproduced():
     result = decide()
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     assert all(arm["agrees"] for arm in result["arms"])
     assert result["statistic"]["value"] == pytest.approx(12)
     assert all(c["passed"] for c in result["controls"])
@@ -82,22 +82,22 @@ def test_reproduced():
 )
 def test_one_system_that_fails_is_a_caveat(change):
     result = decide(**{"varying-tensor": change})
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["caveat"].endswith("not for varying-tensor")
 
 
 def test_systems_that_should_not_shift_need_the_residual_only():
     result = decide(**{"commuting": {"spacings": 5.0}})
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     check = next(c for c in result["checks"] if c["name"].startswith("no shift"))
     assert not check["holds"]
-    assert decide(commuting={"residual": 0.02})["verdict"] == WITH_CAVEAT
+    assert decide(commuting={"residual": 0.02})["verdict"] == Verdict.WITH_CAVEAT
 
 
 def test_not_reproduced_where_no_system_passes():
     found = measured()
     found["systems"]["residual"][:] = 0.02
-    assert decide(found)["verdict"] == NOT_REPRODUCED
+    assert decide(found)["verdict"] == Verdict.NOT_REPRODUCED
 
 
 def test_contradicted_where_nothing_moves():
@@ -105,19 +105,19 @@ def test_contradicted_where_nothing_moves():
     found["systems"]["spacings"] = found["systems"]["spacings"] / 20
     result = judge(NAME, ENTRY, gather(ENTRY, measured=[found]), context())
     # The positive control does not pass either: a broken instrument.
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert "controls did not behave" in result["caveat"]
     from limitcycles.papers.chaudhari2018.most_likely_locations import rule as most_likely_locations
 
     evidence = gather(ENTRY, measured=[found])
-    assert most_likely_locations.judge(ENTRY, evidence).verdict == CONTRADICTED
+    assert most_likely_locations.judge(ENTRY, evidence).verdict == Verdict.CONTRADICTED
 
 
 @pytest.mark.parametrize("name", ["example-19", "control"])
 def test_controls_that_misbehave_decide(name):
     change = {"distance": 0.4} if name == "example-19" else {"spacings": 1.1}
     result = decide(**{name: change})
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert "the controls did not behave" in result["caveat"]
 
 

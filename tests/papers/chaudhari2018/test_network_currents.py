@@ -13,7 +13,7 @@ from scipy import stats
 from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 from limitcycles.papers.chaudhari2018.network_currents import planes as rule
 from limitcycles.papers.chaudhari2018.network_currents import planted
 
@@ -105,7 +105,7 @@ def pair(z=6.0, **options):
 
 def test_reproduced():
     result = all_of(plain=pair(), plain_few=pair())
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     assert all(c["passed"] for c in result["controls"])
     assert result["checks"][0]["holds"]
     by_name = {a["name"]: a for a in result["arms"]}
@@ -122,21 +122,21 @@ def test_reproduced():
 @pytest.mark.parametrize("arm", ["plain", "plain_few", "text", "code"])
 def test_a_current_in_one_arm_alone(arm):
     result = all_of(**{arm: pair()})
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     name = arm.replace("_", "-")
     assert result["caveat"].startswith(f"a current in {name}; none in ")
 
 
 def test_no_current():
     result = all_of()
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"] is None
     assert {a["agrees"] for a in result["arms"]} == {False}
 
 
 def test_arms_within_no_gate_are_undecided():
     result = all_of(plain=pair(gate=False), plain_few=pair(gate=False))
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"] == "undecided, since no plane passes the gate: plain, plain-few"
     plain = result["arms"][0]
     assert plain["agrees"] is None
@@ -165,12 +165,12 @@ def test_both_the_interval_and_the_envelope_have_to_be_left():
 
 def test_a_slope_that_excludes_1_is_a_caveat():
     result = all_of(plain=pair(30, slope=2.0), plain_few=pair(30))
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["caveat"].startswith("the slope on the linear theory's prediction excludes 1 in")
     assert "plain: [1." in result["caveat"]
     # Not in an arm that does not decide, and not beside a verdict without a current.
     beside = decide(plain=pair(), plain_few=pair(), few_gaussian=pair(30, slope=2.0))
-    assert beside["verdict"] == REPRODUCED
+    assert beside["verdict"] == Verdict.REPRODUCED
     assert [a["name"] for a in beside["arms"]] == ["plain", "plain-few", "gaussian"]
 
 
@@ -185,12 +185,12 @@ def test_slopes_take_the_planes_of_all_seeds_and_no_random_ones():
 
 def test_arms_that_are_not_run_are_left_out():
     result = decide(plain=pair())
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["caveat"] == "a current in plain; not run at this scale: plain-few, text, code"
     one = decide(plain=[planes()], plain_few=[planes()])
     assert "one seed only: no interval over seeds" in one["caveat"]
     nothing = decide(few_gaussian=pair())
-    assert nothing["verdict"] == NOT_TESTED
+    assert nothing["verdict"] == Verdict.NOT_TESTED
     assert nothing["reason"].startswith("none of the arms that decide, plain, plain-few, text")
 
 
@@ -199,14 +199,14 @@ def test_arms_that_are_not_run_are_left_out():
 )
 def test_a_detector_that_is_not_calibrated_decides_nothing(changes):
     result = decide(rates(**changes), plain=pair(), plain_few=pair())
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"].startswith("the detector of currents is not calibrated")
     assert not result["checks"][0]["holds"]
 
 
 def test_the_ends_of_what_calibration_allows():
     ends = rates(**{"reversible OU": 0.06, "white noise": 0.04, "driven OU": 0.9})
-    assert decide(ends, plain=pair(), plain_few=pair())["verdict"] == REPRODUCED
+    assert decide(ends, plain=pair(), plain_few=pair())["verdict"] == Verdict.REPRODUCED
     # The power is that of all runs: those that pass no gate are not found.
     ends["stationary"].values[-1] = 0.99
     assert not decide(ends, plain=pair())["checks"][0]["holds"]
@@ -223,10 +223,10 @@ def test_a_share_of_a_handful_of_runs_is_judged_by_its_interval():
 def test_fewer_runs_are_a_caveat():
     few = rates(runs=100, **{"reversible OU": 0.069, "driven OU": 0.895})
     result = decide(few, plain=pair(), plain_few=pair())
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["caveat"] == "the detector is calibrated on 100 runs, not 2,000"
     clear = rates(runs=100, **{"reversible OU": 0.2})
-    assert decide(clear, plain=pair(), plain_few=pair())["verdict"] == NOT_REPRODUCED
+    assert decide(clear, plain=pair(), plain_few=pair())["verdict"] == Verdict.NOT_REPRODUCED
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
@@ -236,7 +236,7 @@ def test_controls_that_misbehave_decide(monkeypatch, which):
     monkeypatch.setattr(planted, "tables", lambda level: tuple(tables))
     result = all_of(plain=pair(), plain_few=pair())
     assert [c["passed"] for c in result["controls"]].index(False) == which
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 

@@ -9,7 +9,7 @@ from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 
 SAMPLINGS = ("with-replacement", "without-replacement")
 LEDGER = claims()
@@ -77,7 +77,7 @@ def decide(found, name=NAMES[0]) -> dict:
 @pytest.mark.parametrize("name", NAMES)
 def test_reproduced(name):
     result = decide(measured(), name)
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     assert result["caveat"] is None
     assert [a["agrees"] for a in result["arms"]] == [True, True]
     assert [c["passed"] for c in result["controls"]] == [True, True]
@@ -100,7 +100,7 @@ def test_reproduced(name):
 )
 def test_one_size_that_fails_is_a_caveat(change, words):
     result = decide(measured(**change))
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert words in result["caveat"]
     assert [a["agrees"] for a in result["arms"]] == [False, True]
 
@@ -110,14 +110,14 @@ def test_chance_explains_one_miss_and_not_three():
     assert one["checks"][0]["holds"]
     assert "by chance" in one["caveat"]
     three = decide(measured(distance={"1": 0.02, "8": 0.09, "32": 0.09}))
-    assert three["verdict"] == WITH_CAVEAT
+    assert three["verdict"] == Verdict.WITH_CAVEAT
     assert not three["checks"][0]["holds"]
     assert "by chance" not in three["caveat"]
 
 
 def test_wide_intervals_say_nothing():
     result = decide(measured(half=dict.fromkeys(SIZES, 0.06)))
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert not next(c for c in result["checks"] if c["name"] == "enough draws")["holds"]
 
 
@@ -125,10 +125,10 @@ def test_contradicted_where_every_size_misses_by_far():
     found = measured()
     found["network"]["ratio"] += 0.1
     found["network"] = with_interval(found["network"])
-    assert decide(found)["verdict"] == CONTRADICTED
+    assert decide(found)["verdict"] == Verdict.CONTRADICTED
     found["network"]["half"].values[:, 0] = 0.05
     found["network"] = with_interval(found["network"])
-    assert decide(found)["verdict"] == NOT_REPRODUCED
+    assert decide(found)["verdict"] == Verdict.NOT_REPRODUCED
 
 
 def test_the_linear_interval_decides_and_the_log_scale_is_shown_beside():
@@ -149,9 +149,9 @@ def test_the_linear_interval_decides_and_the_log_scale_is_shown_beside():
 def test_noise_of_the_full_batch_counts_without_replacement_only():
     found = measured()
     found["network"]["full_batch_ratio"] = 1e-9
-    assert decide(found, NAMES[0])["verdict"] == REPRODUCED
+    assert decide(found, NAMES[0])["verdict"] == Verdict.REPRODUCED
     result = decide(found, NAMES[1])
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert "b = N" in result["caveat"]
 
 
@@ -159,7 +159,7 @@ def test_the_second_rule_takes_the_verdict_to_a_caveat_at_best():
     found = measured()
     found["enumeration"]["error"].values[:, 1] = 2e-10
     result = decide(found)
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert [a["agrees"] for a in result["arms"]] == [True, False]
 
 
@@ -181,14 +181,14 @@ def test_controls_that_misbehave_decide(misbehave):
     found = measured()
     misbehave(found)
     result = decide(found)
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 
 def test_a_few_repetitions_of_the_control_may_miss():
     found = measured()
     found["closed_form"]["distance"].values[:, :4] = 0.2
-    assert decide(found)["verdict"] == REPRODUCED
+    assert decide(found)["verdict"] == Verdict.REPRODUCED
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,7 +7,7 @@ from helpers import claims, context, gradients, one_thread, spectrum  # noqa: F4
 
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 from limitcycles.papers.chaudhari2018.noise_independent_of_weights import rule as noise
 from limitcycles.statistics.intervals import Estimate
 
@@ -80,31 +80,31 @@ class TestDistance:
 class TestVerdicts:
     def test_reproduced(self):
         result = decide(GOOD, GOOD, GOOD, GOOD)
-        assert result["verdict"] == REPRODUCED
+        assert result["verdict"] == Verdict.REPRODUCED
         assert [a["agrees"] for a in result["arms"]] == [True] * 4
         assert all(c["passed"] for c in result["controls"])
 
     @pytest.mark.parametrize(("other", "agrees"), [(BAD, False), (UNCLEAR, None)])
     def test_some_arms(self, other, agrees):
         result = decide(GOOD, GOOD, GOOD, other)
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert result["arms"][3]["agrees"] is agrees
         assert result["caveat"] == f"holds for {', '.join(ARMS[:3])}; not for {ARMS[3]}"
 
     def test_contradicted(self):
         result = decide(BAD, BAD, BAD, BAD)
-        assert result["verdict"] == CONTRADICTED
+        assert result["verdict"] == Verdict.CONTRADICTED
         assert result["caveat"] is None
 
     def test_undecided(self):
-        assert decide(UNCLEAR, UNCLEAR, UNCLEAR, UNCLEAR)["verdict"] == NOT_REPRODUCED
-        assert decide(BAD, BAD, BAD, UNCLEAR)["verdict"] == NOT_REPRODUCED
+        assert decide(UNCLEAR, UNCLEAR, UNCLEAR, UNCLEAR)["verdict"] == Verdict.NOT_REPRODUCED
+        assert decide(BAD, BAD, BAD, UNCLEAR)["verdict"] == Verdict.NOT_REPRODUCED
 
     def test_one_seed(self):
         result = decide((0.1,), (0.1,), (0.1,), (0.1,))
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert result["caveat"] == "one seed only: no interval over seeds"
-        assert decide((0.5,), (0.5,), (0.5,), (0.5,))["verdict"] == CONTRADICTED
+        assert decide((0.5,), (0.5,), (0.5,), (0.5,))["verdict"] == Verdict.CONTRADICTED
 
 
 class TestNumbers:
@@ -125,7 +125,7 @@ class TestNumbers:
 
     def test_shape_is_reported_apart(self):
         scaled = decide(BAD, BAD, BAD, BAD)
-        assert scaled["verdict"] == CONTRADICTED
+        assert scaled["verdict"] == Verdict.CONTRADICTED
         assert scaled["checks"][0]["holds"] is True
         assert scaled["arms"][0]["statistics"][1]["value"] == pytest.approx(0, abs=1e-12)
         bent = decide(GOOD, GOOD, GOOD, GOOD, bend=6.0)
@@ -140,7 +140,7 @@ class TestNumbers:
         assert third["holds"] is False
         assert "below and undecided" in third["detail"]
         assert all(a["agrees"] for a in result["arms"])
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert result["caveat"] == "by intervals on the log scale (third rule): not reproduced"
         assert decide(GOOD, GOOD, GOOD, GOOD)["checks"][1]["holds"] is True
 
@@ -176,7 +176,7 @@ class TestControls:
         rows[chosen] *= 30  # the very half that the control draws
         result = decide(GOOD, GOOD, GOOD, GOOD, sample=sample)
         assert [c["passed"] for c in result["controls"]] == [False, True]
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
 
     @pytest.mark.parametrize(
         ("broken", "kind"),
@@ -188,11 +188,11 @@ class TestControls:
     )
     def test_broken_code_cannot_give_reproduced(self, monkeypatch, broken, kind):
         close = ((0.0, 1e-4, 2e-4),) * 4
-        assert decide(*close)["verdict"] == REPRODUCED
+        assert decide(*close)["verdict"] == Verdict.REPRODUCED
         monkeypatch.setattr(noise, "distance", broken)
         result = decide(*close)
         assert [c["kind"] for c in result["controls"] if not c["passed"]] == [kind]
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
         assert "the controls did not behave" in result["caveat"]
 
 

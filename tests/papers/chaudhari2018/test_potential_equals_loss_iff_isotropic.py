@@ -9,7 +9,7 @@ from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 
 NAME = "potential-equals-loss-iff-isotropic"
 ENTRY = claims()[NAME]
@@ -64,7 +64,7 @@ def agreeing(result: dict) -> list[str]:
 
 def test_reproduced():
     result = decide()
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     assert result["caveat"] is None
     assert agreeing(result) == list(ENTRY["arms"])
     assert [a["statistics"][0]["n"] for a in result["arms"]] == [7, 7, 7, 1, 1]
@@ -81,7 +81,7 @@ def test_reproduced():
 )
 def test_one_direction_is_a_caveat_that_names_the_exceptions(changes, arm):
     result = decide(**changes)
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert agreeing(result) == [name for name in ENTRY["arms"] if name != arm]
     assert result["caveat"].startswith("only one direction holds: D = cI gives")
     for name in changes:
@@ -90,21 +90,21 @@ def test_one_direction_is_a_caveat_that_names_the_exceptions(changes, arm):
 
 def test_the_other_direction_alone():
     result = decide(random={"isotropic": (0.002, 0.0)})
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["caveat"].startswith("only the second direction holds")
     both = decide(random={"isotropic": (0.002, 0.0)}, linear_commuting=(0.3, 0.0))
-    assert both["verdict"] == NOT_REPRODUCED
+    assert both["verdict"] == Verdict.NOT_REPRODUCED
 
 
 def test_contradicted_by_an_isotropic_system():
-    assert decide(random={"isotropic": (0.011, 0.0)})["verdict"] == CONTRADICTED
-    assert decide(random={"isotropic": (0.0099, 0.0)})["verdict"] == WITH_CAVEAT
+    assert decide(random={"isotropic": (0.011, 0.0)})["verdict"] == Verdict.CONTRADICTED
+    assert decide(random={"isotropic": (0.0099, 0.0)})["verdict"] == Verdict.WITH_CAVEAT
 
 
 @pytest.mark.parametrize("changes", [{"shuffled_residual": 0.0009}, {"known_force": 0.25}])
 def test_controls_that_misbehave_decide(changes):
     result = decide(controls=changes)
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 

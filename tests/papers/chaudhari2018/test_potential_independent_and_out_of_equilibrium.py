@@ -9,7 +9,7 @@ from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 
 SAME, GROWS = "potential-independent-of-temperature", "out-of-equilibrium-grows"
 LEDGER = claims()
@@ -76,21 +76,21 @@ def all_but(value, *names) -> dict:
 class TestPotential:
     def test_reproduced(self):
         result = decide(SAME)
-        assert result["verdict"] == REPRODUCED
+        assert result["verdict"] == Verdict.REPRODUCED
         assert all(arm["agrees"] for arm in result["arms"])
         assert all(c["passed"] for c in result["controls"])
 
     def test_a_caveat_names_those_that_change(self):
         result = decide(SAME, differences=all_but(0.3, *FREE))
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert result["caveat"].startswith("holds for linear, rotational; not for constant-tensor")
         assert "Assumption 4" in result["caveat"]
         assert result["statistic"]["value"] == 0.3
         assert all(check["holds"] for check in result["checks"])
 
     def test_the_bound_is_that_of_the_rule(self):
-        assert decide(SAME, differences={"rotational": 0.01})["verdict"] == REPRODUCED
-        assert decide(SAME, differences={"rotational": 0.0101})["verdict"] == WITH_CAVEAT
+        assert decide(SAME, differences={"rotational": 0.01})["verdict"] == Verdict.REPRODUCED
+        assert decide(SAME, differences={"rotational": 0.0101})["verdict"] == Verdict.WITH_CAVEAT
 
     def test_contradicted_and_not_reproduced(self):
         # With `linear` among the arms the positive control fails too, and that comes first.
@@ -102,14 +102,14 @@ class TestPotential:
             evidence = gather(LEDGER[SAME], measured=[measured(differences=all_but(value))])
             return potential_independent.judge(LEDGER[SAME], evidence).verdict
 
-        assert verdict(0.1) == CONTRADICTED
-        assert verdict(0.09) == NOT_REPRODUCED
-        assert decide(SAME, differences=all_but(0.1))["verdict"] == NOT_REPRODUCED
+        assert verdict(0.1) == Verdict.CONTRADICTED
+        assert verdict(0.09) == Verdict.NOT_REPRODUCED
+        assert decide(SAME, differences=all_but(0.1))["verdict"] == Verdict.NOT_REPRODUCED
 
     @pytest.mark.parametrize("changes", [{"linear": 0.02}, {"differences": {"control": 0.009}}])
     def test_controls_that_misbehave_decide(self, changes):
         result = decide(SAME, **changes)
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
         assert result["caveat"].startswith("the controls did not behave")
 
     def test_checks_can_fail(self):
@@ -120,7 +120,7 @@ class TestPotential:
 class TestGrowth:
     def test_reproduced(self):
         result = decide(GROWS)
-        assert result["verdict"] == REPRODUCED
+        assert result["verdict"] == Verdict.REPRODUCED
         assert result["statistic"]["value"] == pytest.approx(1.1)
         assert result["statistic"]["interval"][0] > 1.09
         assert all(c["passed"] for c in result["controls"])
@@ -129,23 +129,25 @@ class TestGrowth:
     @pytest.mark.parametrize("power", [-0.5, None])
     def test_a_caveat_where_one_kind_grows(self, power):
         result = decide(GROWS, slopes={"varying-tensor": power})
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert result["caveat"] == "only for constant D"
         result = decide(GROWS, slopes={"constant": power})
         assert result["caveat"] == "only for varying D"
 
     def test_contradicted_where_all_shrink(self):
         falling = dict.fromkeys(LEDGER[GROWS]["arms"], -0.5)
-        assert decide(GROWS, slopes=falling)["verdict"] == CONTRADICTED
-        assert decide(GROWS, slopes=falling | {"constant": None})["verdict"] == NOT_REPRODUCED
+        assert decide(GROWS, slopes=falling)["verdict"] == Verdict.CONTRADICTED
+        assert (
+            decide(GROWS, slopes=falling | {"constant": None})["verdict"] == Verdict.NOT_REPRODUCED
+        )
         falling |= {"varying-scalar": 0.5}
-        assert decide(GROWS, slopes=falling)["verdict"] == NOT_REPRODUCED
+        assert decide(GROWS, slopes=falling)["verdict"] == Verdict.NOT_REPRODUCED
 
     def test_distances_below_five_errors_are_no_shift(self):
         found = measured()
         least = float(found["shifts"]["distance"].sel(system="constant")[0])
         entry = LEDGER[GROWS]
-        for share, verdict in ((0.21, WITH_CAVEAT), (0.19, REPRODUCED)):
+        for share, verdict in ((0.21, Verdict.WITH_CAVEAT), (0.19, Verdict.REPRODUCED)):
             found["shifts"]["error"][0, 0] = share * least
             result = judge(GROWS, entry, gather(entry, measured=[found]), context())
             assert result["verdict"] == verdict
@@ -153,7 +155,7 @@ class TestGrowth:
     @pytest.mark.parametrize("changes", [{"slopes": {"still": 1.0}}, {"stretch": 1.05}])
     def test_controls_that_misbehave_decide(self, changes):
         result = decide(GROWS, **changes)
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
         assert result["caveat"].startswith("the controls did not behave")
 
     def test_checks_can_fail(self):
@@ -163,9 +165,9 @@ class TestGrowth:
 
     def test_a_distance_that_falls_again_over_two_decades_is_a_caveat(self):
         result = decide(GROWS, turning=["varying-scalar"])
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert "from 0.02 to 2, the distance falls again for varying-scalar" in result["caveat"]
-        assert decide(GROWS)["verdict"] == REPRODUCED
+        assert decide(GROWS)["verdict"] == Verdict.REPRODUCED
 
 
 @pytest.mark.parametrize("claim", [SAME, GROWS])

@@ -7,7 +7,7 @@ from helpers import claims, context, one_thread, spectrum  # noqa: F401
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 from limitcycles.papers.chaudhari2018.rank import checks
 from limitcycles.papers.chaudhari2018.rank import rule as rank
 
@@ -52,20 +52,20 @@ def decide(*arguments, **more):
 class TestVerdicts:
     def test_reproduced(self):
         result = decide(GOOD, (1.5, 2.0, 2.4))
-        assert result["verdict"] == REPRODUCED
+        assert result["verdict"] == Verdict.REPRODUCED
         assert result["caveat"] is None
         assert [a["agrees"] for a in result["arms"]] == [True, True]
         assert all(c["passed"] for c in result["controls"])
 
     def test_one_arm_only(self):
         result = decide(GOOD, (10, 11, 12))
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert result["caveat"] == "holds for text; not for code"
 
     @pytest.mark.parametrize("factor", [2.01, 1 / 2.01, 50])
     def test_the_mean_eigenvalue_in_no_reading(self, factor):
         result = decide(GOOD, GOOD, *[factor * PAPER_MEAN] * 2)
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert "mean eigenvalue in no reading" in result["caveat"]
         assert result["checks"][0]["holds"] is False
 
@@ -73,7 +73,7 @@ class TestVerdicts:
     @pytest.mark.parametrize("factor", [1.99, 1 / 1.99])
     def test_any_reading_of_the_mean_will_do(self, reading, factor):
         result = decide(GOOD, GOOD, *[factor * PAPER_MEAN] * 2, reading=reading)
-        assert result["verdict"] == REPRODUCED
+        assert result["verdict"] == Verdict.REPRODUCED
         assert result["checks"][0]["holds"] is True
         assert f"text: {reading}" in result["checks"][0]["detail"]
 
@@ -86,12 +86,12 @@ class TestVerdicts:
     )
     def test_not_reproduced(self, ranks):
         result = decide(ranks, ranks)
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
         assert [a["agrees"] for a in result["arms"]] == [False, False]
 
     @pytest.mark.parametrize("ranks", [(2.69, 2.69, 2.69), (1.21, 1.21, 1.21), (0.6, 1.8, 5.4)])
     def test_the_band_holds_the_geometric_mean(self, ranks):
-        assert decide(ranks, ranks)["verdict"] == REPRODUCED
+        assert decide(ranks, ranks)["verdict"] == Verdict.REPRODUCED
 
     @pytest.mark.parametrize(
         ("text", "code", "holds", "words"),
@@ -109,18 +109,18 @@ class TestVerdicts:
         assert check["detail"].endswith(words)
 
     def test_contradicted(self):
-        assert decide((60, 61, 62), (90, 91, 92))["verdict"] == CONTRADICTED
+        assert decide((60, 61, 62), (90, 91, 92))["verdict"] == Verdict.CONTRADICTED
 
     @pytest.mark.parametrize("code", [(49, 50, 51), (30, 60, 99), (20, 20, 20)])
     def test_contradicted_needs_the_whole_interval_of_every_arm(self, code):
-        assert decide((60, 61, 62), code)["verdict"] == NOT_REPRODUCED
+        assert decide((60, 61, 62), code)["verdict"] == Verdict.NOT_REPRODUCED
 
     def test_one_seed(self):
         result = decide((1.8,), (1.9,))
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert result["caveat"] == "one seed only: no interval over seeds"
         assert result["statistic"]["interval"] is None
-        assert decide((60,), (70,))["verdict"] == CONTRADICTED
+        assert decide((60,), (70,))["verdict"] == Verdict.CONTRADICTED
 
 
 @pytest.mark.usefixtures("small_controls")
@@ -149,7 +149,7 @@ def test_a_single_eigenvalue_above_the_threshold_has_no_spread():
         for stored in by_percent[100]:
             stored.attrs["std_above"] = 0.0
     result = judge("rank-small-lenet", ENTRY, found, context())
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     numbers = {s["name"]: s for s in result["arms"][0]["statistics"]}
     assert numbers["std of eigenvalues (above)"]["value"] == 0
 
@@ -171,7 +171,7 @@ class TestCaption:
             f"Measured λ_max, geometric means over seeds: text {wording.number(largest)}, code"
             in check["detail"]
         )
-        assert result["verdict"] == REPRODUCED  # it decides nothing
+        assert result["verdict"] == Verdict.REPRODUCED  # it decides nothing
 
     def test_an_impossible_caption(self):
         stored = spectrum("small-fc-text", weights=3978, eigenvalue=[0.6])
@@ -249,9 +249,9 @@ class TestControls:
         ],
     )
     def test_broken_code_cannot_give_reproduced(self, monkeypatch, name, broken, kind):
-        assert decide(GOOD, GOOD)["verdict"] == REPRODUCED
+        assert decide(GOOD, GOOD)["verdict"] == Verdict.REPRODUCED
         monkeypatch.setattr(rank, name, broken)
         result = decide(GOOD, GOOD)
         assert kind in [c["kind"] for c in result["controls"] if not c["passed"]]
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
         assert "the controls did not behave" in result["caveat"]

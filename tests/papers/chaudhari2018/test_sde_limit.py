@@ -9,7 +9,7 @@ from limitcycles import charts
 from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 
 NAME = "sde-limit"
 ENTRY = claims()[NAME]
@@ -73,7 +73,7 @@ def check(result, words) -> dict:
 
 def test_reproduced():
     result = decide(measured())
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     assert [a["agrees"] for a in result["arms"]] == [True] * 4
     assert all(c["passed"] for c in result["controls"])
     assert all(c["holds"] for c in result["checks"])
@@ -88,7 +88,7 @@ def test_reproduced():
 )
 def test_one_function_fails_its_system(values, agrees, words):
     result = decide(measured(skewed={"z³": values}))
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["arms"][1]["agrees"] is agrees
     assert f"holds for symmetric, varying, double-well; {words}" in result["caveat"]
     assert f"z³ {values[0]:.2f}" in result["caveat"]
@@ -106,16 +106,16 @@ def test_an_error_that_is_left_over_is_a_caveat():
     found = measured()
     found["errors"]["left_over"].values[0, 3] = 1e-3
     result = decide(found)
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert "left over" in result["caveat"]
     assert "symmetric: cos z 1.0·10⁻³; skewed: nothing" in check(result, "left over")["detail"]
 
 
 def test_contradicted_where_every_system_has_a_flat_error():
     flat = {s.replace("-", "_"): {"z²": (0.0, -0.05, 0.09)} for s in SYSTEMS}
-    assert decide(measured(**flat))["verdict"] == CONTRADICTED
+    assert decide(measured(**flat))["verdict"] == Verdict.CONTRADICTED
     flat["skewed"] = {"z²": (0.06, 0.0, 0.12)}
-    assert decide(measured(**flat))["verdict"] == NOT_REPRODUCED
+    assert decide(measured(**flat))["verdict"] == Verdict.NOT_REPRODUCED
 
 
 def no_longer_first_order(found):
@@ -131,7 +131,7 @@ def test_controls_that_misbehave_decide(misbehave):
     found = measured()
     misbehave(found)
     result = decide(found)
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert result["caveat"].startswith("the controls did not behave")
 
 

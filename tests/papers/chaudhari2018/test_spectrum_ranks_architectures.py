@@ -8,7 +8,7 @@ from scipy.stats import kendalltau
 from limitcycles.configuration import settings
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 from limitcycles.papers.chaudhari2018.spectrum_ranks_architectures import (
     rank_correlation as correlation,
 )
@@ -100,7 +100,7 @@ class TestVerdicts:
     @pytest.mark.parametrize("ranks", [UP, DOWN])
     def test_reproduced(self, ranks, share):
         result = decide(ranks, ranks, share)
-        assert result["verdict"] == REPRODUCED
+        assert result["verdict"] == Verdict.REPRODUCED
         assert result["caveat"] is None
         assert result["statistic"]["value"] == pytest.approx(1 if ranks is UP else -1)
         assert all(c["passed"] for c in result["controls"])
@@ -108,17 +108,17 @@ class TestVerdicts:
     @pytest.mark.parametrize(("first", "last", "at"), [(UP, MIXED, 0), (MIXED, DOWN, 100)])
     def test_at_one_snapshot_only(self, first, last, at):
         result = decide(first, last)
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert result["caveat"] == f"only with the score at {at} % of training"
 
     @pytest.mark.parametrize(("first", "last"), [(UP, DOWN), (DOWN, UP), (MIXED, MIXED)])
     def test_not_reproduced(self, first, last):
-        assert decide(first, last)["verdict"] == NOT_REPRODUCED
+        assert decide(first, last)["verdict"] == Verdict.NOT_REPRODUCED
 
     def test_one_seed_is_no_evidence(self):
         # One seed has no interval, and its τ passes by chance too often: the control says so.
         result = decide(UP[:1], UP[:1], entry=SIX)
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
         assert "permutations of the scores" in result["caveat"]
         assert "one seed only" in result["caveat"]
 
@@ -181,7 +181,7 @@ class TestWithinDatasets:
         result = decide(scores, scores, errors=[self.ERRORS] * 3, entry=self.LAX)
         holds = {c["name"] for c in result["checks"] if c["holds"]}
         assert {f"{ordered}, 0 %", f"{ordered}, 100 %"} <= holds
-        assert (result["verdict"], result["caveat"]) == (REPRODUCED, None)
+        assert (result["verdict"], result["caveat"]) == (Verdict.REPRODUCED, None)
 
     def test_datasets_of_unlike_difficulty_alone_do_not_reproduce(self):
         # CIFAR-10 has the larger errors and the larger scores; within a dataset no order at all.
@@ -192,7 +192,7 @@ class TestWithinDatasets:
         assert checks["all networks, 100 %"]["holds"] is True
         assert checks["mnist-7x7, 100 %"]["holds"] is False
         assert checks["cifar10-16x16, 0 %"]["holds"] is False
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert result["caveat"] == (
             "passes within no single dataset (mnist-7x7, cifar10-16x16) with the same sign, only "
             "over all together"
@@ -204,13 +204,13 @@ class TestWithinDatasets:
         result = decide(scores, scores, errors=[self.ERRORS] * 3, entry=self.LAX)
         checks = {c["name"]: c for c in result["checks"]}
         assert checks["mnist-7x7, 100 %"]["holds"] is True
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert "with the same sign" in result["caveat"]
 
     def test_without_such_a_dataset_there_is_a_caveat(self):
         entry = FEW | {"arms": {n: FEW["arms"][n] for n in NAMES[:5]}}  # four fully connected
         result = decide([ORDER[:5]] * 3, [ORDER[:5]] * 3, entry=entry)
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert "none is seen by 5 networks" in result["caveat"]
 
     def test_a_dataset_keeps_the_seeds_that_its_own_networks_have(self):
@@ -293,14 +293,14 @@ class TestControls:
         monkeypatch.setattr(correlation, name, broken)
         result = decide(UP, UP)
         assert [c["kind"] for c in result["controls"] if not c["passed"]] == kinds
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
         assert "the controls did not behave" in result["caveat"]
 
     def test_equal_errors_of_two_networks_are_a_tie(self):
         errors = [[1, 2, 2, 4, 5, 6]] * 3
         result = decide(UP, UP, errors=errors)
         assert result["statistic"]["value"] == pytest.approx(14 / (15 * 14) ** 0.5)
-        assert result["verdict"] == REPRODUCED
+        assert result["verdict"] == Verdict.REPRODUCED
 
 
 def test_networks_are_ranked_by_the_seeds_that_all_have():
@@ -318,7 +318,7 @@ def test_networks_are_ranked_by_the_seeds_that_all_have():
 def test_arms_that_are_not_there_are_left_out():
     absent = dict.fromkeys(["allcnn-text", *CNN], "not run at this scale")
     result = judge("spectrum-ranks-architectures", WHOLE, evidence(UP, UP), context(absent=absent))
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["caveat"] == f"{', '.join(absent)}: not run at this scale"
     assert [a["name"] for a in result["arms"]] == NAMES
 
@@ -326,7 +326,7 @@ def test_arms_that_are_not_there_are_left_out():
 def test_one_network_cannot_be_ranked():
     absent = dict.fromkeys(list(LEDGER["arms"])[1:], "not run at this scale")
     result = judge("spectrum-ranks-architectures", WHOLE, evidence(UP, UP), context(absent=absent))
-    assert (result["verdict"], result["caveat"]) == (NOT_TESTED, None)
+    assert (result["verdict"], result["caveat"]) == (Verdict.NOT_TESTED, None)
     assert "fewer than two networks" in result["reason"]
 
 

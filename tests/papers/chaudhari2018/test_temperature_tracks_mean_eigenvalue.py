@@ -13,13 +13,7 @@ from limitcycles import charts
 from limitcycles.judging import folders, wording
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    NOT_TESTED,
-    REPRODUCED,
-    WITH_CAVEAT,
-)
+from limitcycles.judging.result import Verdict
 from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import (
     predictions as temperature_theory,
 )
@@ -113,14 +107,14 @@ def check(result, start: str) -> dict:
 class TestVerdicts:
     def test_reproduced_where_the_temperature_decides(self):
         result = decide(lambda rate, mean: rate * mean)
-        assert result["verdict"] == REPRODUCED
+        assert result["verdict"] == Verdict.REPRODUCED
         assert result["caveat"] is None
         assert check(result, "the spread itself")["holds"] is True
         assert all(c["passed"] for c in result["controls"])
 
     def test_with_a_caveat_where_the_spread_stays_large(self):
         result = decide(lambda rate, mean: rate**1.3 * mean)
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert "the spread itself is" in result["caveat"]
         assert check(result, "the spread itself")["holds"] is False
 
@@ -131,7 +125,7 @@ class TestVerdicts:
             late(lambda r, m, s=s: law(r, m) * scattered(0.01, s), s, means=np.array([1, 9, 10]))
             for s in range(3)
         ]
-        assert result_of(tables)["verdict"] == CONTRADICTED
+        assert result_of(tables)["verdict"] == Verdict.CONTRADICTED
 
     def test_not_reproduced_if_the_interval_holds_one(self):
         factors = [0.5, 1, 2]
@@ -142,11 +136,11 @@ class TestVerdicts:
         result = result_of(tables)
         low, high = result["statistic"]["interval"]
         assert low < 1 < high
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
 
     def test_one_seed(self):
         result = decide(lambda rate, mean: rate * mean, seeds=1)
-        assert result["verdict"] == WITH_CAVEAT
+        assert result["verdict"] == Verdict.WITH_CAVEAT
         assert result["caveat"] == "one seed only: no interval over seeds"
         assert result["statistic"]["interval"] is None
 
@@ -165,7 +159,7 @@ class TestVerdicts:
         second = check(result, "second rule")
         assert second["holds"] is True
         assert second["detail"].startswith("reproduced: ratio 0.0")
-        assert result["verdict"] == CONTRADICTED
+        assert result["verdict"] == Verdict.CONTRADICTED
 
 
 def test_numbers_by_hand():
@@ -207,7 +201,7 @@ class TestWhatIsMissing:
     @pytest.mark.parametrize(("group", "words"), enumerate(temperature.WORDS.values()))
     def test_a_network_that_diverges_is_named_and_not_dropped(self, group, words):
         result = result_of(self.diverged(group))
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
         assert f"cnn-12 ({words}, seed 1)" in result["caveat"]
         assert result["statistic"]["n"] == 3
         assert [a["name"] for a in result["arms"]] == ["fc-text", "fc-8", "cnn-12"]
@@ -223,7 +217,7 @@ class TestWhatIsMissing:
     def test_one_setting_or_no_common_seed(self):
         alone = ENTRY | {"arms": {"fc-8": ENTRY["arms"]["fc-8"]}}
         result = result_of([late(lambda r, m: r)], alone)
-        assert (result["verdict"], result["statistic"]) == (NOT_TESTED, None)
+        assert (result["verdict"], result["statistic"]) == (Verdict.NOT_TESTED, None)
         assert "two are needed" in result["reason"]
         assert "no seed in common" in result_of([])["reason"]
 
@@ -261,7 +255,7 @@ class TestControls:
     def test_broken_code_cannot_give_reproduced(self, monkeypatch, name, broken):
         monkeypatch.setattr(temperature, name, broken)
         result = decide(lambda rate, mean: rate * mean)
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
         assert "the controls did not behave" in result["caveat"]
 
     def test_a_variance_that_is_not_the_known_one(self, monkeypatch):

@@ -6,7 +6,7 @@ from helpers import claims, context, run
 
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
-from limitcycles.judging.result import NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 from limitcycles.papers.chaudhari2018.training_errors import rule as training_errors
 from limitcycles.runtime.errors import LimitcyclesError
 
@@ -41,14 +41,14 @@ def decide(text, code, *, absent=None, **more):
 
 def test_reproduced():
     result = decide((GOOD, GOOD), (GOOD, (0.5, 0.9, 1.1)))
-    assert result["verdict"] == REPRODUCED
+    assert result["verdict"] == Verdict.REPRODUCED
     assert result["caveat"] is None
     assert all(c["passed"] for c in result["controls"])
 
 
 def test_never_without_a_caveat_while_a_network_is_missing():
     result = decide((GOOD, GOOD), (GOOD, GOOD), allcnn=(), absent=ABSENT)
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["caveat"] == (
         "small-allcnn is not tested; allcnn-text, allcnn-code: not run at this scale"
     )
@@ -58,7 +58,7 @@ def test_never_without_a_caveat_while_a_network_is_missing():
 def test_small_allcnn_alone_cannot_reproduce_the_claim():
     absent = dict.fromkeys(["text", "code"], "not run at this scale")
     result = decide(((), ()), ((), ()), absent=absent)
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["caveat"].startswith("small-lenet is not tested; ")
 
 
@@ -80,7 +80,7 @@ def test_small_allcnn_has_its_own_numbers(train, test, agrees):
     assert (arm["name"], arm["agrees"]) == ("allcnn-text", agrees)
     assert [s["paper"] for s in arm["statistics"]] == [17, 11]
     assert [s["paper"] for s in result["arms"][0]["statistics"]] == [0.75, 0.75]
-    assert result["verdict"] == (REPRODUCED if agrees else WITH_CAVEAT)
+    assert result["verdict"] == (Verdict.REPRODUCED if agrees else Verdict.WITH_CAVEAT)
 
 
 def test_a_network_that_the_paper_has_no_errors_of_is_refused():
@@ -93,17 +93,17 @@ def test_a_network_that_the_paper_has_no_errors_of_is_refused():
 @pytest.mark.parametrize("code", [(BAD, GOOD), (GOOD, BAD), (BAD, BAD), (GOOD, (5, 5, 5))])
 def test_one_arm_only(code):
     result = decide((GOOD, GOOD), code)
-    assert result["verdict"] == WITH_CAVEAT
+    assert result["verdict"] == Verdict.WITH_CAVEAT
     assert result["caveat"] == "holds for text, allcnn-text, allcnn-code; not for code"
 
 
 def test_not_reproduced():
     bad = (((3, 3, 3), (17, 17, 17)), ((11, 11, 11), (40, 40, 40)))
     result = decide((BAD, GOOD), (GOOD, BAD), allcnn=bad)
-    assert result["verdict"] == NOT_REPRODUCED
+    assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert [a["agrees"] for a in result["arms"]] == [False] * 4
     chance = ((90,) * 3,) * 2
-    assert decide(chance, chance, allcnn=(chance, chance))["verdict"] == NOT_REPRODUCED
+    assert decide(chance, chance, allcnn=(chance, chance))["verdict"] == Verdict.NOT_REPRODUCED
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_one_seed():
     one = ((0.75,), (0.75,))
     result = decide(one, one, allcnn=(((11,), (17,)),) * 2)
     assert (result["verdict"], result["caveat"]) == (
-        WITH_CAVEAT,
+        Verdict.WITH_CAVEAT,
         "one seed only: no interval over seeds",
     )
 
@@ -152,7 +152,7 @@ class TestControls:
     def test_errors_that_do_not_come_from_training(self):
         result = decide((GOOD, GOOD), (GOOD, GOOD), untrained=0.75)
         assert [c["passed"] for c in result["controls"]] == [True, False, True, True]
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED
 
     @pytest.mark.parametrize(
         ("name", "broken", "kinds"),
@@ -169,4 +169,4 @@ class TestControls:
         monkeypatch.setattr(training_errors, name, broken)
         result = decide((GOOD, GOOD), (GOOD, GOOD))
         assert [c["kind"] for c in result["controls"] if not c["passed"]] == kinds * 2
-        assert result["verdict"] == NOT_REPRODUCED
+        assert result["verdict"] == Verdict.NOT_REPRODUCED

@@ -12,18 +12,7 @@ from scipy import stats
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    WITH_CAVEAT,
-    Outcome,
-    arm,
-    check,
-    deciding,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, arm, check, deciding, negative, positive
 from limitcycles.papers.chaudhari2018.autocorrelation.envelopes import examine
 from limitcycles.statistics import nulls
 from limitcycles.statistics.intervals import PERCENT
@@ -71,7 +60,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     main = next(a for a in arms if a["name"] in mine)["statistics"][0]
     controls, walks = _controls(entry)
     checks = _checks(mine, missing, verdict, second, parameters, walks)
-    if verdict == CONTRADICTED and not checks[2]["holds"]:
+    if verdict == Verdict.CONTRADICTED and not checks[2]["holds"]:
         caveats.append("the variance ratio does tell weights from random walks")
     return Outcome(verdict, main, arms, controls, checks, caveats)
 
@@ -111,9 +100,9 @@ def decide(
         others = [n for n in arms if n not in agreeing]
         if others:
             caveats.append(f"holds for {', '.join(agreeing)}; not for {', '.join(others)}")
-        return WITH_CAVEAT if others or missing else REPRODUCED, caveats
+        return Verdict.WITH_CAVEAT if others or missing else Verdict.REPRODUCED, caveats
     if len(within) == len(arms) and not missing:
-        return CONTRADICTED, caveats
+        return Verdict.CONTRADICTED, caveats
     weak = []
     for name in (n for n in arms if n not in within):
         leaves = [null for null, share in ((WALK, walk), (OU, relaxing)) if share[name] >= enough]
@@ -127,7 +116,7 @@ def decide(
             weak.append(f"other weights leave the one envelope than leave the other ({numbers})")
         elif beyond(arms[name]) >= enough:
             weak.append(f"it leaves only the white-noise bands ({numbers})")
-    return (WITH_CAVEAT if weak else NOT_REPRODUCED), caveats + weak
+    return (Verdict.WITH_CAVEAT if weak else Verdict.NOT_REPRODUCED), caveats + weak
 
 
 def _percent(value: float) -> str:
@@ -240,7 +229,7 @@ def _checks(
         check(
             "variance ratio, a look without envelopes",
             (max(unlike) <= 100 - parameters["within_percent"])
-            if verdict == CONTRADICTED
+            if verdict == Verdict.CONTRADICTED
             else min(unlike) >= enough,
             "steps over a hundredth of the run against steps over a thousandth, which is "
             "at shorter lags than those of the rule; not those of a random walk at "

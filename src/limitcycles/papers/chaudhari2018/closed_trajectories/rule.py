@@ -8,17 +8,7 @@ import xarray as xr
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import MEDIAN, UNTOLD, counted, single
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    WITH_CAVEAT,
-    Outcome,
-    arm,
-    check,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, arm, check, negative, positive
 
 # What the rule reads of its entry of the ledger.
 PARAMETERS = ("distance_percent", "closed_percent", "open_percent", "strict_distance", "time")
@@ -120,13 +110,13 @@ def decide(
     if twice:
         if set(flat) <= set(closed):
             caveats.append("every trajectory in two dimensions closes")
-        return CONTRADICTED, caveats
+        return Verdict.CONTRADICTED, caveats
     if open_:
         caveats.append(f"the second method does not confirm it on {', '.join(open_)}")
-        return NOT_REPRODUCED, caveats
+        return Verdict.NOT_REPRODUCED, caveats
     if not others:
-        return REPRODUCED, caveats
-    return (WITH_CAVEAT if set(flat) <= set(closed) else NOT_REPRODUCED), caveats
+        return Verdict.REPRODUCED, caveats
+    return (Verdict.WITH_CAVEAT if set(flat) <= set(closed) else Verdict.NOT_REPRODUCED), caveats
 
 
 def _numbers(paths: xr.Dataset, name: str, strict: float, loose: float, rule: dict) -> list[dict]:

@@ -7,18 +7,7 @@ import xarray as xr
 
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    WITH_CAVEAT,
-    Outcome,
-    arm,
-    check,
-    negative,
-    paper_value,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, arm, check, negative, paper_value, positive
 from limitcycles.judging.wording import listed
 
 # What the rule reads of its entry of the ledger.
@@ -70,14 +59,14 @@ def _verdict(systems: xr.Dataset, parameters: dict) -> tuple[str, list[str]]:
         (systems["divergence"] <= zero) & (systems["cosine"] > large) & (systems["share"] > large)
     )
     if refuted.any():
-        return CONTRADICTED, []
+        return Verdict.CONTRADICTED, []
     if good.all():
-        return REPRODUCED, []
+        return Verdict.REPRODUCED, []
     built = systems["assumption_4"] == 1
     if not (built.any() and (good | ~built).all()):
-        return NOT_REPRODUCED, []
+        return Verdict.NOT_REPRODUCED, []
     missing = [str(s) for s in systems["system"].values[~good.values]]
-    return WITH_CAVEAT, [
+    return Verdict.WITH_CAVEAT, [
         "holds only for systems that are built to meet Assumption 4 (linear ones, and those "
         "without a force, among them). Not in the paper's own Example 19 (λ ≠ 0), nor in any other "
         f"system with a force that was not built for it: {listed(missing)}"

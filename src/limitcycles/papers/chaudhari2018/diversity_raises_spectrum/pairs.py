@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from limitcycles.judging.result import CONTRADICTED, NOT_REPRODUCED, REPRODUCED, WITH_CAVEAT
+from limitcycles.judging.result import Verdict
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.statistics.intervals import REAL, estimate
 
@@ -62,7 +62,7 @@ def first_rule(found: np.ndarray, missing: Sequence[Pair]) -> str:
     """
     above = found > 0
     if above.all() and not missing:
-        return REPRODUCED
+        return Verdict.REPRODUCED
     if above.all(axis=1).any() or above.all(axis=0).any():
-        return WITH_CAVEAT
-    return CONTRADICTED if (found < 0).all() and not missing else NOT_REPRODUCED
+        return Verdict.WITH_CAVEAT
+    return Verdict.CONTRADICTED if (found < 0).all() and not missing else Verdict.NOT_REPRODUCED

@@ -13,11 +13,9 @@ from limitcycles.diffusion.spectrum import summarise
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic
 from limitcycles.judging.result import (
-    CONTRADICTED,
-    REPRODUCED,
-    WITH_CAVEAT,
     NotRun,
     Outcome,
+    Verdict,
     arm,
     check,
     negative,
@@ -75,16 +73,18 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     caveats = [f"{pair_name(pair)} is not tested" for pair in missing]
     for pair, row in zip(first, found, strict=True):
         failing = [m for m, s in zip(MOMENTS, row, strict=True) if s <= 0]
-        if failing and verdict == WITH_CAVEAT:
+        if failing and verdict == Verdict.WITH_CAVEAT:
             caveats.append(f"{pair_name(pair)} does not hold for the {' and the '.join(failing)}")
 
     looks = {name: _look(spectra, first, read, parameters) for name, read in OTHERS.items()}
-    if verdict == CONTRADICTED and not all(looks[name]["all_below"] for name in SECOND_LOOK):
+    if verdict == Verdict.CONTRADICTED and not all(
+        looks[name]["all_below"] for name in SECOND_LOOK
+    ):
         caveats.append(f"below 0 in every pair, but not so in {' and '.join(SECOND_LOOK)}")
 
     held = (signs(logs, second, parameters) > 0).all(axis=1) if second else np.array([])
-    if second and not held.any() and verdict in (REPRODUCED, WITH_CAVEAT):
-        verdict = WITH_CAVEAT
+    if second and not held.any() and verdict in (Verdict.REPRODUCED, Verdict.WITH_CAVEAT):
+        verdict = Verdict.WITH_CAVEAT
         caveats.append("within one dataset and one network it holds in no pair")
 
     ratios = {pair: _ratios(entry, logs, pair) for pair in [*first, *second]}
@@ -267,7 +267,7 @@ def _controls(
             f"synthetic gradients, spread times {PLANTED[2]:g} from step to step",
             "smallest log ratio",
             smallest,
-            first_rule(found, ()) == REPRODUCED,
+            first_rule(found, ()) == Verdict.REPRODUCED,
         ),
         negative(
             f"{EXCHANGES} exchanges of the names within seeds: at most {100 * limit:.0f} % pass",

@@ -8,17 +8,7 @@ import xarray as xr
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import counted, result_entry, single
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    WITH_CAVEAT,
-    Outcome,
-    arm,
-    check,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, arm, check, negative, positive
 from limitcycles.statistics.intervals import MEAN, REAL
 
 # What the rule reads of its entry of the ledger.
@@ -60,13 +50,17 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     if not all(judged[name]["distance"] for name in ARMS):
         failed.insert(0, "the steady density")
     caveats = [f"fails: {', '.join(failed)}"] if failed else []
-    verdict = (REPRODUCED, WITH_CAVEAT)[len(failed)] if len(failed) < 2 else NOT_REPRODUCED
+    verdict = (
+        (Verdict.REPRODUCED, Verdict.WITH_CAVEAT)[len(failed)]
+        if len(failed) < 2
+        else Verdict.NOT_REPRODUCED
+    )
     share = _orbit(parts, "lambda-1.5")["on_closed"]
     if 100 * share <= rule["no_orbit_percent"]:
         if _excluded(parts, "lambda-1.5"):
-            verdict = CONTRADICTED
+            verdict = Verdict.CONTRADICTED
         else:
-            verdict = NOT_REPRODUCED
+            verdict = Verdict.NOT_REPRODUCED
             caveats.append("the other methods leave room for a closed orbit")
     caveats += _limits(parts)
     return Outcome(

@@ -9,9 +9,8 @@ from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, single
 from limitcycles.judging.result import (
-    CONTRADICTED,
-    WITH_CAVEAT,
     Outcome,
+    Verdict,
     arm,
     by_agreement,
     check,
@@ -62,14 +61,14 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         clear.append(min(discrete) > parameters["clear_spread"])
     verdict, caveats = by_agreement(arms)
     slow = [a for a in arms if not a["agrees"] and a["statistics"][0]["value"] <= limit]
-    if verdict == WITH_CAVEAT and slow:
+    if verdict == Verdict.WITH_CAVEAT and slow:
         caveats.append(
             f"the first rule holds for {', '.join(a['name'] for a in slow)} too; with Φ in closed "
             f"form the spread on grids of {cells.min()} to {cells.max()} cells a side falls with "
             f"the power {', '.join(wording.number(a['statistics'][2]['value']) for a in slow)} only"
         )
     if all(clear):
-        verdict = CONTRADICTED
+        verdict = Verdict.CONTRADICTED
     worst = max((a["statistics"][0] for a in arms), key=lambda s: s["value"])
     controls = _controls(entry, steps, evidence.parts["gaussian"])
     checks = [IDENTITY, _second(arms, cells)]

@@ -8,8 +8,8 @@ from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest
 from limitcycles.judging.result import (
-    CONTRADICTED,
     Outcome,
+    Verdict,
     arm,
     by_agreement,
     check,
@@ -40,7 +40,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         outside.append(bool((ratio > 1).all()))
     verdict, caveats = by_agreement(arms)
     if all(outside):
-        verdict = CONTRADICTED
+        verdict = Verdict.CONTRADICTED
     if caveats and bool((found["distance"] <= found["envelope_of_all"]).all()):
         chance = 100 * (1 - level ** len(arms))
         caveats.append(

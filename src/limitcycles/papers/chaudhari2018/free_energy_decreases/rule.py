@@ -9,8 +9,8 @@ from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest
 from limitcycles.judging.result import (
-    CONTRADICTED,
     Outcome,
+    Verdict,
     arm,
     by_agreement,
     check,
@@ -44,7 +44,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         rising.append(min(rises(runs)) > parameters["clear_increase"])
     verdict, caveats = by_agreement(arms)
     if all(rising):
-        verdict = CONTRADICTED
+        verdict = Verdict.CONTRADICTED
     worst = max((a["statistics"][0] for a in arms), key=lambda s: s["value"])
     controls = _controls(entry, steps, evidence.parts["gaussian"])
     checks = [_closed(entry, steps), _fisher(entry, steps), _linear(steps, evidence)]

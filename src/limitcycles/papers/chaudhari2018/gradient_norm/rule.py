@@ -11,11 +11,8 @@ from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic
 from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    WITH_CAVEAT,
     Outcome,
+    Verdict,
     arm,
     check,
     deciding,
@@ -110,12 +107,12 @@ def _verdict(modes: dict[str, list[str]], clear: bool) -> tuple[str, list[str]]:
     Only intervals of all these arms contradict: one arm, or one seed, is not enough.
     """
     if clear:
-        return CONTRADICTED, []
+        return Verdict.CONTRADICTED, []
     agreeing = [name for name, its in modes.items() if its]
     if not agreeing:
-        return NOT_REPRODUCED, []
+        return Verdict.NOT_REPRODUCED, []
     if all(len(its) == len(MODES) for its in modes.values()):
-        return REPRODUCED, []
+        return Verdict.REPRODUCED, []
     where = [
         f"{name} in both modes" if len(its) == len(MODES) else f"{name} in {its[0]} mode only"
         for name, its in modes.items()
@@ -123,7 +120,7 @@ def _verdict(modes: dict[str, list[str]], clear: bool) -> tuple[str, list[str]]:
     ]
     others = [name for name in modes if name not in agreeing]
     caveat = f"holds for {', '.join(where)}"
-    return WITH_CAVEAT, [caveat + (f"; not for {', '.join(others)}" if others else "")]
+    return Verdict.WITH_CAVEAT, [caveat + (f"; not for {', '.join(others)}" if others else "")]
 
 
 # ---------------------------------------------------------------- other looks

@@ -11,18 +11,7 @@ import xarray as xr
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    WITH_CAVEAT,
-    Outcome,
-    arm,
-    check,
-    deciding,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, arm, check, deciding, negative, positive
 from limitcycles.papers.chaudhari2018.increment_spectrum import measure as increments
 from limitcycles.statistics.intervals import PERCENT, POSITIVE, REAL
 from limitcycles.statistics.spectra import ratios_of
@@ -124,16 +113,16 @@ def decide(
     found = {name: _parts(one, share) for name, one in known.items()}
     agreeing = [name for name, parts in found.items() if parts == [""]]
     if len(agreeing) == len(names):
-        return REPRODUCED, []
+        return Verdict.REPRODUCED, []
     if any(found.values()):
-        verdict = WITH_CAVEAT
+        verdict = Verdict.WITH_CAVEAT
         for name, parts in found.items():
             words = "it holds" if name in agreeing else ", ".join(parts) or "it does not hold"
             caveats.append(f"{name}: {words}")
     elif len(known) == len(names) and all(s.within >= share for s in known.values()):
-        verdict = CONTRADICTED
+        verdict = Verdict.CONTRADICTED
     else:
-        verdict = NOT_REPRODUCED
+        verdict = Verdict.NOT_REPRODUCED
     missing = [name for name in names if name not in known]
     caveats += [f"{name}: undecided, not run at this scale or no weight moves" for name in missing]
     return verdict, caveats

@@ -9,8 +9,8 @@ from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, sloped
 from limitcycles.judging.result import (
-    CONTRADICTED,
     Outcome,
+    Verdict,
     arm,
     by_agreement,
     check,
@@ -44,7 +44,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         none.append(fit.interval is not None and fit.interval[1] < parameters["no_slope"])
     verdict, caveats = by_agreement(arms)
     if all(none):
-        verdict = CONTRADICTED
+        verdict = Verdict.CONTRADICTED
     lowest = min((a["statistics"][0] for a in arms), key=lambda s: s["value"])
     controls = _controls(entry, flows, evidence.parts["free"])
     return Outcome(verdict, lowest, arms, controls, _checks(flows), caveats)

@@ -8,14 +8,7 @@ import xarray as xr
 
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, statistic
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    Outcome,
-    arm,
-    by_agreement,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, arm, by_agreement, negative, positive
 from limitcycles.statistics.intervals import EXPECTED
 
 # What the rule reads of its entry of the ledger.
@@ -46,7 +39,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         missed.append(bool(misses(mine, parameters["half_width"]).all()))
     verdict, caveats = by_agreement(arms)
     if all(missed):
-        verdict = CONTRADICTED
+        verdict = Verdict.CONTRADICTED
     return Outcome(
         verdict, arms[0]["statistics"][0], arms, _controls(entry, systems), caveats=caveats
     )

@@ -8,17 +8,7 @@ import xarray as xr
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import single, sloped
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    WITH_CAVEAT,
-    Outcome,
-    arm,
-    check,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, arm, check, negative, positive
 
 # What the rule reads of its entry of the ledger.
 PARAMETERS = ("level", "slope", "quantile", "smallest_gamma", "largest_gamma", "steeper")
@@ -42,16 +32,16 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     sharp = all(a["agrees"] for a in arms[:2])
     caveats = []
     if sharp and low:
-        verdict = REPRODUCED
+        verdict = Verdict.REPRODUCED
     elif sharp or low:
-        verdict = WITH_CAVEAT
+        verdict = Verdict.WITH_CAVEAT
         failed = ", ".join(a["name"] for a in arms if not a["agrees"])
         caveats.append(f"one part holds; not {failed}")
     else:
-        verdict = NOT_REPRODUCED
+        verdict = Verdict.NOT_REPRODUCED
     if bool((wells["slope_low"] > rule["slope"]).all()):
         twice = bool((wells["slope_exact_low"] > rule["slope"]).all())
-        verdict = CONTRADICTED if twice else NOT_REPRODUCED
+        verdict = Verdict.CONTRADICTED if twice else Verdict.NOT_REPRODUCED
         if not twice:
             caveats.append("the closed form does not confirm that the slope is above 0")
     steeper = float((bare["slope"] - wells["slope"]).max())

@@ -8,8 +8,8 @@ import xarray as xr
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, single, smallest
 from limitcycles.judging.result import (
-    CONTRADICTED,
     Outcome,
+    Verdict,
     arm,
     by_agreement,
     check,
@@ -62,7 +62,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     verdict, caveats = by_agreement(arms)
     judged = systems.sel(system=list(entry["arms"]))
     if bool(judged["spacings"].max() < parameters["no_shift_spacings"]):
-        verdict, caveats = CONTRADICTED, []
+        verdict, caveats = Verdict.CONTRADICTED, []
     own = next(a for a in arms if a["name"] == POSITIVE)["statistics"][0]
     return Outcome(
         verdict, own, arms, _controls(entry, systems), _checks(judged, parameters), caveats

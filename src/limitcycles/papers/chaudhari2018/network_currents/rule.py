@@ -10,17 +10,7 @@ import xarray as xr
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import sloped, statistic
-from limitcycles.judging.result import (
-    NOT_REPRODUCED,
-    REPRODUCED,
-    WITH_CAVEAT,
-    Outcome,
-    arm,
-    check,
-    deciding,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, arm, check, deciding, negative, positive
 from limitcycles.judging.wording import listed
 from limitcycles.papers.chaudhari2018.network_currents import planted
 from limitcycles.papers.chaudhari2018.network_currents.planes import (
@@ -70,9 +60,9 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     if few:
         caveats.append(few)
     if not calibration["holds"]:
-        verdict = NOT_REPRODUCED
+        verdict = Verdict.NOT_REPRODUCED
         caveats.insert(0, "the detector of currents is not calibrated")
-    if verdict != NOT_REPRODUCED:
+    if verdict != Verdict.NOT_REPRODUCED:
         caveats += [
             f"the slope on the linear theory's prediction excludes 1 in {name}: "
             f"{wording.interval((found.low, found.high))}"
@@ -100,12 +90,12 @@ def _verdict(
     if absent:
         caveats.append(f"not run at this scale: {listed(absent)}")
     if set(enough) <= set(passing):
-        return REPRODUCED, []
+        return Verdict.REPRODUCED, []
     if passing:
         words = f"a current in {listed(passing)}"
         words += f"; none in {listed(failing)}" if failing else ""
-        return WITH_CAVEAT, [words, *caveats]
-    return NOT_REPRODUCED, caveats
+        return Verdict.WITH_CAVEAT, [words, *caveats]
+    return Verdict.NOT_REPRODUCED, caveats
 
 
 def _statistics(seeds: Sequence[xr.Dataset], parameters: dict, found: Slope | None) -> list[dict]:

@@ -9,18 +9,7 @@ from scipy import stats
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, result_entry, single
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    WITH_CAVEAT,
-    Outcome,
-    arm,
-    check,
-    negative,
-    paper_value,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, arm, check, negative, paper_value, positive
 from limitcycles.statistics.intervals import EXPECTED, MEAN
 
 # What the rule reads of its entry of the ledger.
@@ -66,11 +55,13 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         caveats.append("the covariance over all mini-batches differs from the formula")
 
     if bool(missing.all()):
-        verdict = CONTRADICTED
+        verdict = Verdict.CONTRADICTED
     elif not bool(holds.any()):
-        verdict = NOT_REPRODUCED
+        verdict = Verdict.NOT_REPRODUCED
     else:
-        verdict = REPRODUCED if bool(holds.all()) and vanishes and exact else WITH_CAVEAT
+        verdict = (
+            Verdict.REPRODUCED if bool(holds.all()) and vanishes and exact else Verdict.WITH_CAVEAT
+        )
     statistics = [
         _ratio(network.isel(size=i), entry, parameters["level"])
         for i in range(network.sizes["size"])

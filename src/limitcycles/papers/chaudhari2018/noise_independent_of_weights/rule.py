@@ -12,8 +12,8 @@ from limitcycles.diffusion.spectrum import summarise
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic
 from limitcycles.judging.result import (
-    CONTRADICTED,
     Outcome,
+    Verdict,
     arm,
     by_agreement,
     check,
@@ -107,7 +107,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
 def _verdict(arms: list[dict]) -> tuple[str, list[str]]:
     verdict, caveats = by_agreement(arms)
     if all(a["agrees"] is False for a in arms):
-        verdict = CONTRADICTED
+        verdict = Verdict.CONTRADICTED
     return verdict, caveats
 
 

@@ -7,17 +7,7 @@ import xarray as xr
 
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, sloped
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    WITH_CAVEAT,
-    Outcome,
-    arm,
-    check,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, arm, check, negative, positive
 from limitcycles.statistics.convergence import Slope, log_log_slope
 
 # What the rule reads of its entry of the ledger.
@@ -45,12 +35,12 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     both = rising[CONSTANT], all(rising[name] for name in varying)
     caveats = []
     if all(both):
-        verdict = REPRODUCED
+        verdict = Verdict.REPRODUCED
     elif any(both):
-        verdict = WITH_CAVEAT
+        verdict = Verdict.WITH_CAVEAT
         caveats.append(f"only for {'constant' if both[0] else 'varying'} D")
     else:
-        verdict = CONTRADICTED if all(falling.values()) else NOT_REPRODUCED
+        verdict = Verdict.CONTRADICTED if all(falling.values()) else Verdict.NOT_REPRODUCED
     wide = evidence.parts["wide_shifts"].sel(system=list(entry["arms"]))
     caveats += _turning(wide)
     return Outcome(

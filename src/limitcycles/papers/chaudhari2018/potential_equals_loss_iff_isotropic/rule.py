@@ -7,17 +7,7 @@ import xarray as xr
 
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, smallest
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    WITH_CAVEAT,
-    Outcome,
-    arm,
-    check,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, arm, check, negative, positive
 from limitcycles.judging.wording import listed
 
 # What the rule reads of its entry of the ledger.
@@ -48,14 +38,14 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         ]
         arms.append(arm(entry, name, agrees, statistics))
     if refuted:
-        verdict = CONTRADICTED
+        verdict = Verdict.CONTRADICTED
     elif forward and backward:
-        verdict = REPRODUCED
+        verdict = Verdict.REPRODUCED
     else:
-        verdict = WITH_CAVEAT if forward or backward else NOT_REPRODUCED
+        verdict = Verdict.WITH_CAVEAT if forward or backward else Verdict.NOT_REPRODUCED
     named = measured["named"]
     caveats = []
-    if verdict == WITH_CAVEAT:
+    if verdict == Verdict.WITH_CAVEAT:
         caveats.append(_caveat(forward, named, parameters))
     return Outcome(
         verdict,

@@ -8,8 +8,8 @@ import xarray as xr
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest
 from limitcycles.judging.result import (
-    CONTRADICTED,
     Outcome,
+    Verdict,
     arm,
     by_agreement,
     check,
@@ -39,7 +39,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         arms.append(arm(entry, name, same(mine, parameters), statistics))
     verdict, caveats = by_agreement(arms)
     if all(a["statistics"][0]["value"] >= parameters["different"] for a in arms):
-        verdict, caveats = CONTRADICTED, []
+        verdict, caveats = Verdict.CONTRADICTED, []
     if caveats:
         caveats.append(
             "a constant D is not enough: with a drift that does not contain T, Φ is free of T just "

@@ -9,10 +9,8 @@ from limitcycles.diffusion.spectrum import rank
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic, within
 from limitcycles.judging.result import (
-    CONTRADICTED,
-    REPRODUCED,
-    WITH_CAVEAT,
     Outcome,
+    Verdict,
     arm,
     by_agreement,
     check,
@@ -87,11 +85,11 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     main = [a["statistics"][0] for a in arms]
     lower = [(s["interval"] or [s["value"]])[0] for s in main]
     if all(value > parameters["contradiction_percent"] for value in lower):
-        verdict = CONTRADICTED
+        verdict = Verdict.CONTRADICTED
     agreeing = [a["name"] for a in arms if a["agrees"]]
     mean_holds = any(means_hold[name] for name in agreeing)
     if agreeing and not mean_holds:
-        verdict = WITH_CAVEAT
+        verdict = Verdict.WITH_CAVEAT
         caveats.append("the rank agrees, the mean eigenvalue in no reading")
     detail = "; ".join(
         f"{name}: {', '.join(readings) if readings else 'no reading'}"
@@ -111,7 +109,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     if augmented := _rank_checks.settled(spectra, parameters["settled_percent"]):
         checks.append(augmented)
         if not augmented["holds"]:
-            verdict = WITH_CAVEAT if verdict == REPRODUCED else verdict
+            verdict = Verdict.WITH_CAVEAT if verdict == Verdict.REPRODUCED else verdict
             caveats.append("the rank has not settled over the number of augmentations")
     return Outcome(verdict, main[0], arms, _controls(entry, paper), checks, caveats)
 

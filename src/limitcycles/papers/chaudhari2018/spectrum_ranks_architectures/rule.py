@@ -11,17 +11,7 @@ import xarray as xr
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic
-from limitcycles.judging.result import (
-    NOT_REPRODUCED,
-    REPRODUCED,
-    WITH_CAVEAT,
-    NotRun,
-    Outcome,
-    arm,
-    check,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import NotRun, Outcome, Verdict, arm, check, negative, positive
 from limitcycles.papers.chaudhari2018.spectrum_ranks_architectures import (
     rank_correlation as correlation,
 )
@@ -156,7 +146,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     verdict = _verdict(signs[ALL, first], signs[ALL, last])
     third = _verdict(by_z[ALL, first], by_z[ALL, last])
     caveats = []
-    if verdict == WITH_CAVEAT:
+    if verdict == Verdict.WITH_CAVEAT:
         only = first if signs[ALL, first] else last
         caveats.append(f"only with the score at {only} % of training")
     if third != verdict:
@@ -179,7 +169,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         for where in within
         if any(signs[where, p] and signs[where, p] == signs[ALL, p] for p in entry["snapshots"])
     ]
-    if verdict != NOT_REPRODUCED and not agreeing:
+    if verdict != Verdict.NOT_REPRODUCED and not agreeing:
         known = ", ".join(within) or f"none is seen by {parameters['fewest_networks']:g} networks"
         caveats.append(
             f"passes within no single dataset ({known}) with the same sign, only over all together"
@@ -225,8 +215,8 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
 def _verdict(before: int, after: int) -> str:
     """From the signs with which τ passes before and after training; 0: it does not."""
     if before and before == after:
-        return REPRODUCED
-    return WITH_CAVEAT if bool(before) != bool(after) else NOT_REPRODUCED
+        return Verdict.REPRODUCED
+    return Verdict.WITH_CAVEAT if bool(before) != bool(after) else Verdict.NOT_REPRODUCED
 
 
 def _seed(store: xr.Dataset) -> int:

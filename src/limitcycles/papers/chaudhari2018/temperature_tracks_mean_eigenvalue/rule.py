@@ -17,18 +17,7 @@ import xarray as xr
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic
-from limitcycles.judging.result import (
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    WITH_CAVEAT,
-    NotRun,
-    Outcome,
-    arm,
-    check,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import NotRun, Outcome, Verdict, arm, check, negative, positive
 from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import (
     predictions as temperature_theory,
 )
@@ -92,9 +81,9 @@ def decide(
     low, high = _ends(values, parameters, scale)
     own = float(spreads(tables, key)[MATCHED].mean())
     if high < parameters["ratio"]:
-        verdict = REPRODUCED if own <= parameters["spread"] else WITH_CAVEAT
+        verdict = Verdict.REPRODUCED if own <= parameters["spread"] else Verdict.WITH_CAVEAT
     else:
-        verdict = CONTRADICTED if low > parameters["ratio"] else NOT_REPRODUCED
+        verdict = Verdict.CONTRADICTED if low > parameters["ratio"] else Verdict.NOT_REPRODUCED
     return verdict, found, own
 
 
@@ -119,7 +108,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     settled = [one.isel(setting=np.flatnonzero(finite)) for one in tables]
     verdict, main, own = decide(settled, parameters)
     caveats = []
-    if verdict == WITH_CAVEAT:
+    if verdict == Verdict.WITH_CAVEAT:
         caveats.append(
             f"the spread itself is {wording.number(own)}, above {parameters['spread']:g}"
         )
@@ -127,12 +116,12 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     if _direction(fourth) != _direction(verdict):
         caveats.append(f"by the interval on the log scale (fourth rule): {fourth}")
     low, high = _ends(log_ratios(settled), parameters, REAL)
-    if (verdict == CONTRADICTED and high < parameters["ratio"]) or (
-        verdict in (REPRODUCED, WITH_CAVEAT) and low > parameters["ratio"]
+    if (verdict == Verdict.CONTRADICTED and high < parameters["ratio"]) or (
+        verdict in (Verdict.REPRODUCED, Verdict.WITH_CAVEAT) and low > parameters["ratio"]
     ):
         caveats.append("the spread of the logarithms says the opposite")
     if not finite.all():
-        verdict = NOT_REPRODUCED
+        verdict = Verdict.NOT_REPRODUCED
         named = [
             f"{arms[setting]} ({WORDS[group]}, seed {one.attrs['seed']})"
             for one in tables
@@ -223,7 +212,7 @@ def _ends(values: np.ndarray, parameters: dict, scale: Scale) -> tuple[float, fl
 
 def _direction(verdict: str) -> str:
     """The verdict by the interval alone, without the rule's bound on the spread itself."""
-    return REPRODUCED if verdict == WITH_CAVEAT else verdict
+    return Verdict.REPRODUCED if verdict == Verdict.WITH_CAVEAT else verdict
 
 
 def _scale_check(tables: Sequence[xr.Dataset], parameters: dict) -> dict:
@@ -254,7 +243,7 @@ def _rule_check(tables: Sequence[xr.Dataset], parameters: dict, key: str, name: 
     verdict, found, own = decide(tables, parameters, key)
     return check(
         name,
-        verdict in (REPRODUCED, WITH_CAVEAT),
+        verdict in (Verdict.REPRODUCED, Verdict.WITH_CAVEAT),
         f"{verdict}: ratio {wording.estimate(found)}; the spread itself is {wording.number(own)}",
     )
 
@@ -314,18 +303,18 @@ def _controls(entry: dict) -> tuple[list[dict], dict]:
             f"{wording.number(100 * distance, 2)} % of the known",
             RATIO,
             ratio["value"],
-            passes == REPRODUCED and distance < KNOWN,
+            passes == Verdict.REPRODUCED and distance < KNOWN,
         ),
         negative(
             "the same, learning rate in proportion to mean λ(D)",
             RATIO,
             wrong_ratio["value"],
-            fails not in (REPRODUCED, WITH_CAVEAT),
+            fails not in (Verdict.REPRODUCED, Verdict.WITH_CAVEAT),
         ),
     ]
     return controls, check(
         "linear systems at rest whose Hessian is D",
-        likelihood in (REPRODUCED, WITH_CAVEAT),
+        likelihood in (Verdict.REPRODUCED, Verdict.WITH_CAVEAT),
         f"{likelihood}: ratio {wording.estimate(its_ratio)}, for they have Σ = η/(2b) "
         "whatever mean λ(D) is",
     )
