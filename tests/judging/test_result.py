@@ -9,9 +9,9 @@ from limitcycles.judging.numbers import statistic
 from limitcycles.judging.result import (
     Outcome,
     Verdict,
+    all_agree,
     arm,
     assemble,
-    by_agreement,
     negative,
     paper_value,
     positive,
@@ -85,17 +85,17 @@ class TestAgreement:
         return [{"name": name, "agrees": value} for name, value in agrees.items()]
 
     def test_all(self):
-        assert by_agreement(self.arms(a=True, b=True)) == (Verdict.REPRODUCED, [])
+        assert all_agree(self.arms(a=True, b=True)) == (Verdict.REPRODUCED, [])
 
     @pytest.mark.parametrize("other", [False, None])
     def test_some_are_named(self, other):
-        verdict, caveats = by_agreement(self.arms(a=True, b=other, c=True))
+        verdict, caveats = all_agree(self.arms(a=True, b=other, c=True))
         assert verdict == Verdict.WITH_CAVEAT
         assert caveats == ["holds for a, c; not for b"]
 
     @pytest.mark.parametrize("other", [False, None])
     def test_none(self, other):
-        assert by_agreement(self.arms(a=False, b=other)) == (Verdict.NOT_REPRODUCED, [])
+        assert all_agree(self.arms(a=False, b=other)) == (Verdict.NOT_REPRODUCED, [])
 
 
 class TestAssemble:

@@ -13,6 +13,7 @@ from limitcycles.charts.data import ChartDataError
 from limitcycles.charts.files import SUFFIXES, save, scripts
 from limitcycles.judging import folders
 from limitcycles.judging.evidence import Evidence
+from limitcycles.judging.result import Verdict
 
 __all__ = ["SUFFIXES", "ChartDataError", "draw", "instrument", "save", "scripts"]
 
@@ -37,7 +38,7 @@ def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMi
     ChartDataError
         If a number that is drawn is missing.
     """
-    if result["verdict"] == "not tested":
+    if result["verdict"] == Verdict.NOT_TESTED:
         return {}
     drawn: dict[str, alt.TopLevelMixin] = {}
     for name in (result["judged_by"], *result["instruments"]):

@@ -81,7 +81,7 @@ def check(name: str, holds: bool | None, detail: str, **more) -> dict:
     return {"name": name, "holds": None if holds is None else bool(holds), "detail": detail} | more
 
 
-def by_agreement(arms: list[dict]) -> tuple[str, list[str]]:
+def all_agree(arms: list[dict]) -> tuple[str, list[str]]:
     """Verdict where all arms must agree: all, some (with a caveat that names them), or none."""
     agreeing = [a["name"] for a in arms if a["agrees"]]
     others = [a["name"] for a in arms if not a["agrees"]]

@@ -8,15 +8,7 @@ import xarray as xr
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, single
-from limitcycles.judging.result import (
-    Outcome,
-    Verdict,
-    arm,
-    by_agreement,
-    check,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, all_agree, arm, check, negative, positive
 from limitcycles.statistics.convergence import power_of_spacing
 
 # What the rule reads of its entry of the ledger.
@@ -59,7 +51,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         ]
         arms.append(arm(entry, name, small and vanishes, statistics))
         clear.append(min(discrete) > parameters["clear_spread"])
-    verdict, caveats = by_agreement(arms)
+    verdict, caveats = all_agree(arms)
     slow = [a for a in arms if not a["agrees"] and a["statistics"][0]["value"] <= limit]
     if verdict == Verdict.WITH_CAVEAT and slow:
         caveats.append(

@@ -7,15 +7,7 @@ import xarray as xr
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest
-from limitcycles.judging.result import (
-    Outcome,
-    Verdict,
-    arm,
-    by_agreement,
-    check,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, all_agree, arm, check, negative, positive
 
 # What the rule reads of its entry of the ledger.
 PARAMETERS = ("level",)
@@ -38,7 +30,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         ]
         arms.append(arm(entry, name, bool((ratio <= 1).all()), statistics))
         outside.append(bool((ratio > 1).all()))
-    verdict, caveats = by_agreement(arms)
+    verdict, caveats = all_agree(arms)
     if all(outside):
         verdict = Verdict.CONTRADICTED
     if caveats and bool((found["distance"] <= found["envelope_of_all"]).all()):

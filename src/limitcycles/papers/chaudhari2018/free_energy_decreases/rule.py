@@ -8,15 +8,7 @@ import xarray as xr
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest
-from limitcycles.judging.result import (
-    Outcome,
-    Verdict,
-    arm,
-    by_agreement,
-    check,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, all_agree, arm, check, negative, positive
 from limitcycles.statistics.convergence import power_of_spacing
 
 # What the rule reads of its entry of the ledger.
@@ -42,7 +34,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         ]
         arms.append(arm(entry, name, passes(runs, parameters), statistics))
         rising.append(min(rises(runs)) > parameters["clear_increase"])
-    verdict, caveats = by_agreement(arms)
+    verdict, caveats = all_agree(arms)
     if all(rising):
         verdict = Verdict.CONTRADICTED
     worst = max((a["statistics"][0] for a in arms), key=lambda s: s["value"])

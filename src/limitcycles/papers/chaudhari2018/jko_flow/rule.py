@@ -8,15 +8,7 @@ import xarray as xr
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, sloped
-from limitcycles.judging.result import (
-    Outcome,
-    Verdict,
-    arm,
-    by_agreement,
-    check,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, all_agree, arm, check, negative, positive
 from limitcycles.statistics.convergence import Slope, log_log_slope
 
 # What the rule reads of its entry of the ledger.
@@ -42,7 +34,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         ]
         arms.append(arm(entry, name, passes(steps, errors, parameters), statistics))
         none.append(fit.interval is not None and fit.interval[1] < parameters["no_slope"])
-    verdict, caveats = by_agreement(arms)
+    verdict, caveats = all_agree(arms)
     if all(none):
         verdict = Verdict.CONTRADICTED
     lowest = min((a["statistics"][0] for a in arms), key=lambda s: s["value"])

@@ -8,7 +8,7 @@ import xarray as xr
 
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, statistic
-from limitcycles.judging.result import Outcome, Verdict, arm, by_agreement, negative, positive
+from limitcycles.judging.result import Outcome, Verdict, all_agree, arm, negative, positive
 from limitcycles.statistics.intervals import EXPECTED
 
 # What the rule reads of its entry of the ledger.
@@ -37,7 +37,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         ]
         arms.append(arm(entry, name, bool(passes(mine, parameters).all()), statistics))
         missed.append(bool(misses(mine, parameters["half_width"]).all()))
-    verdict, caveats = by_agreement(arms)
+    verdict, caveats = all_agree(arms)
     if all(missed):
         verdict = Verdict.CONTRADICTED
     return Outcome(

@@ -7,15 +7,7 @@ import xarray as xr
 
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest, single, smallest
-from limitcycles.judging.result import (
-    Outcome,
-    Verdict,
-    arm,
-    by_agreement,
-    check,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, all_agree, arm, check, negative, positive
 from limitcycles.judging.wording import listed
 
 # What the rule reads of its entry of the ledger.
@@ -59,7 +51,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
                 largest("deviation from the prediction", 100 * off, "%"),
             ]
         arms.append(arm(entry, name, passes(mine, parameters), statistics))
-    verdict, caveats = by_agreement(arms)
+    verdict, caveats = all_agree(arms)
     judged = systems.sel(system=list(entry["arms"]))
     if bool(judged["spacings"].max() < parameters["no_shift_spacings"]):
         verdict, caveats = Verdict.CONTRADICTED, []

@@ -11,15 +11,7 @@ from limitcycles.diffusion.matrix import Rows, exact
 from limitcycles.diffusion.spectrum import summarise
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic
-from limitcycles.judging.result import (
-    Outcome,
-    Verdict,
-    arm,
-    by_agreement,
-    check,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, all_agree, arm, check, negative, positive
 from limitcycles.statistics.intervals import POSITIVE, REAL, Estimate, Scale, estimate
 
 # What the rule reads of its entry of the ledger.
@@ -105,7 +97,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
 
 
 def _verdict(arms: list[dict]) -> tuple[str, list[str]]:
-    verdict, caveats = by_agreement(arms)
+    verdict, caveats = all_agree(arms)
     if all(a["agrees"] is False for a in arms):
         verdict = Verdict.CONTRADICTED
     return verdict, caveats

@@ -7,15 +7,7 @@ import xarray as xr
 
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import largest
-from limitcycles.judging.result import (
-    Outcome,
-    Verdict,
-    arm,
-    by_agreement,
-    check,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, all_agree, arm, check, negative, positive
 from limitcycles.judging.wording import listed
 
 # What the rule reads of its entry of the ledger.
@@ -37,7 +29,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
             largest("discretisation error of it", mine["error"].values),
         ]
         arms.append(arm(entry, name, same(mine, parameters), statistics))
-    verdict, caveats = by_agreement(arms)
+    verdict, caveats = all_agree(arms)
     if all(a["statistics"][0]["value"] >= parameters["different"] for a in arms):
         verdict, caveats = Verdict.CONTRADICTED, []
     if caveats:

@@ -11,8 +11,8 @@ from limitcycles.judging.numbers import statistic, within
 from limitcycles.judging.result import (
     Outcome,
     Verdict,
+    all_agree,
     arm,
-    by_agreement,
     check,
     negative,
     paper_value,
@@ -81,7 +81,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         arms.append(arm(entry, name, agrees(main, paper, parameters["factor"]), statistics))
         means_hold[name] = [r for r, holds in means.items() if holds]
 
-    verdict, caveats = by_agreement(arms)
+    verdict, caveats = all_agree(arms)
     main = [a["statistics"][0] for a in arms]
     lower = [(s["interval"] or [s["value"]])[0] for s in main]
     if all(value > parameters["contradiction_percent"] for value in lower):

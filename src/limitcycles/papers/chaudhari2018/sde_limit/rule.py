@@ -9,15 +9,7 @@ from scipy import stats
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import sloped
-from limitcycles.judging.result import (
-    Outcome,
-    Verdict,
-    arm,
-    by_agreement,
-    check,
-    negative,
-    positive,
-)
+from limitcycles.judging.result import Outcome, Verdict, all_agree, arm, check, negative, positive
 
 # What the rule reads of its entry of the ledger.
 PARAMETERS = ("level", "slope", "no_slope")
@@ -41,7 +33,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         statistics = [_slope(mine.sel(function=f), f) for f in mine["function"].values]
         arms.append(arm(entry, name, _judged(mine, parameters["slope"]), statistics))
         flat.append(bool((mine["high"] < parameters["no_slope"]).any()))
-    verdict = Verdict.CONTRADICTED if all(flat) else by_agreement(arms)[0]
+    verdict = Verdict.CONTRADICTED if all(flat) else all_agree(arms)[0]
     everything = [s for a in arms for s in a["statistics"]]
     return Outcome(
         verdict,

@@ -9,14 +9,7 @@ import xarray as xr
 
 from limitcycles.judging.evidence import Evidence
 from limitcycles.judging.numbers import statistic, within
-from limitcycles.judging.result import (
-    Outcome,
-    arm,
-    by_agreement,
-    negative,
-    paper_value,
-    positive,
-)
+from limitcycles.judging.result import Outcome, all_agree, arm, negative, paper_value, positive
 from limitcycles.statistics.intervals import PERCENT
 from limitcycles.training.sgd import error_percent
 
@@ -87,7 +80,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
             ),
         ]
 
-    verdict, caveats = by_agreement(arms)
+    verdict, caveats = all_agree(arms)
     missing = [one for one in known if one not in papers]
     caveats += [f"{one} is not tested" for one in missing]
     return Outcome(verdict, arms[0]["statistics"][0], arms, controls, [], caveats)
