@@ -12,8 +12,9 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from limitcycles import charts
 from limitcycles.configuration import settings
-from limitcycles.judging import ledger
+from limitcycles.judging import folders, ledger
 from limitcycles.judging.evidence import Evidence, Parts, gather
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -152,6 +153,16 @@ def spectrum(run: str, seed: int = 0, percent: int = 100, *, eigenvalue=(), **at
         {"eigenvalue": ("index", np.asarray(eigenvalue, dtype=float))},
         attrs={"run": run, "seed": seed, "percent": percent} | attrs,
     )
+
+
+def drawn_from(result: dict, evidence: Evidence) -> dict[str, dict]:
+    """The charts of a claim as specifications by name: all that there are, titled and captioned."""
+    found = {name: chart.to_dict() for name, chart in charts.draw(result, evidence).items()}
+    assert tuple(found) == folders.charts(result["judged_by"])
+    for spec in found.values():
+        assert spec["title"]
+        assert len(spec["description"]) > 60
+    return found
 
 
 def run(

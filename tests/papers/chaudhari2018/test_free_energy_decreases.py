@@ -2,10 +2,8 @@
 
 import pytest
 from free_energies import made_up
-from helpers import claims, context
+from helpers import claims, context, drawn_from
 
-from limitcycles import charts
-from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
@@ -87,9 +85,4 @@ def test_second_methods_that_disagree_are_shown(check, name, value):
 
 def test_charts_are_drawn_from_the_measurement():
     measured = made_up()
-    drawn = charts.draw(decide(measured), gather(ENTRY, measured=[measured]))
-    assert tuple(drawn) == folders.charts(NAME)
-    for chart in drawn.values():
-        spec = chart.to_dict()
-        assert spec["title"]
-        assert len(spec["description"]) > 60
+    drawn_from(decide(measured), gather(ENTRY, measured=[measured]))

@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import claims, context
+from helpers import claims, context, drawn_from
 
-from limitcycles import charts
-from limitcycles.judging import folders
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
@@ -121,9 +119,4 @@ def test_controls_that_misbehave_decide(name, value):
 
 def test_charts_are_drawn_from_the_measurement():
     measured = made()
-    drawn = charts.draw(decide(measured), gather(ENTRY, measured=[measured]))
-    assert tuple(drawn) == folders.charts(NAME)
-    for chart in drawn.values():
-        spec = chart.to_dict()
-        assert spec["title"]
-        assert len(spec["description"]) > 60
+    drawn_from(decide(measured), gather(ENTRY, measured=[measured]))
