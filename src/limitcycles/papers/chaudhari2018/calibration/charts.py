@@ -46,7 +46,7 @@ def _chart(
     both = alt.hconcat(
         _alarms(nulls, false_alarms, error), _power(power, driven, asked)
     ).resolve_scale(color="independent", shape="independent", strokeDash="independent")
-    caption = _caption(nulls, driven, power, asked)
+    caption = _caption(nulls, driven, asked)
     return dressed(both, "Calibration of the detector of currents", caption)
 
 
@@ -167,7 +167,7 @@ def _percents(*names: str) -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{name}:Q", title=f"{name} (%)", format=".2f") for name in names]
 
 
-def _caption(nulls: xr.Dataset, driven: xr.Dataset, power: xr.Dataset, asked: float) -> str:
+def _caption(nulls: xr.Dataset, driven: xr.Dataset, asked: float) -> str:
     walk = min((nulls.isel(process=i) for i in range(nulls.sizes["process"])), key=_passing)
     found = float(_spans(driven, "found")["share"][0])
     return (

@@ -40,12 +40,12 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
             "of all cases; none of the systems leaves the envelope that is shared over all"
         )
     worst = max(arms, key=lambda a: a["statistics"][0]["value"])["statistics"][0]
-    controls = _controls(entry, found, evidence.parts["control"])
+    controls = _controls(found, evidence.parts["control"])
     checks = _checks(found, evidence.parts["control"])
     return Outcome(verdict, worst, arms, controls, checks, caveats)
 
 
-def _controls(entry: dict, found: xr.Dataset, linear: xr.Dataset) -> list[dict]:
+def _controls(found: xr.Dataset, linear: xr.Dataset) -> list[dict]:
     ratio = float((linear["distance"] / linear["envelope"]).max())
     varying = found.dropna("system", subset=["stratonovich_distance"])
     wrong = (varying["stratonovich_distance"] / varying["envelope"]).max("time")

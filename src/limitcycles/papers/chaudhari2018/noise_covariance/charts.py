@@ -22,7 +22,7 @@ def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMi
     network = evidence.parts["network"].sel(sampling=sampling)
     return {
         "trace-ratio": _ratio(result, network, sampling),
-        "matrix-distance": _distance(result, network, sampling),
+        "matrix-distance": _distance(network, sampling),
     }
 
 
@@ -84,7 +84,7 @@ def _ratio(result: dict[str, Any], network: xr.Dataset, sampling: str) -> alt.To
     return dressed(chart, f"Mini-batch noise {sampling.replace('-', ' ')}", caption)
 
 
-def _distance(result: dict[str, Any], network: xr.Dataset, sampling: str) -> alt.TopLevelMixin:
+def _distance(network: xr.Dataset, sampling: str) -> alt.TopLevelMixin:
     frame = _frame(network, sampling)
     low, high = parts.log_range([*frame["envelope_low"], *frame["distance"]])
     base, shape = _base(frame)

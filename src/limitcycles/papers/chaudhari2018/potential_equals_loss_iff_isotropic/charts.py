@@ -21,7 +21,7 @@ def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMi
     return {
         "named-systems": _named(result, evidence.parts["named"]),
         "residual-against-force": _scatter(result, evidence.parts),
-        "force-against-commutator": _commutator(result, evidence.parts["random"]),
+        "force-against-commutator": _commutator(evidence.parts["random"]),
     }
 
 
@@ -108,7 +108,7 @@ def _scatter(result: dict[str, Any], measured: dict[str, xr.Dataset]) -> alt.Top
     return dressed(chart, "Does a Φ that is not f mean a force?", caption)
 
 
-def _commutator(result: dict[str, Any], drawn: xr.Dataset) -> alt.TopLevelMixin:
+def _commutator(drawn: xr.Dataset) -> alt.TopLevelMixin:
     rest = drawn.sel(family="non-commuting", drop=True)
     frame = rest[["force", "residual", "commutator"]].to_dataframe().reset_index()
     frame["dimension"] = frame["dimension"].map("d = {}".format)
