@@ -1,6 +1,7 @@
 """Oracles by brute force, and made-up gradients and results, for tests of the mathematics."""
 
 import copy
+import importlib
 import json
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from limitcycles import charts
 from limitcycles.configuration import settings
-from limitcycles.judging import folders, ledger
+from limitcycles.judging import folders, judge, ledger
 from limitcycles.judging.evidence import Evidence, Parts, gather
+from limitcycles.judging.result import Outcome
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -48,6 +50,36 @@ def along(
 def settings_read(measurement: str, **changes) -> dict:
     """What a measurement reads of the real configuration and ledger; `changes` replace some."""
     return ledger.settings_read(measurement, claims(), config()) | changes
+
+
+class Theory:
+    """A claim of the theory in the real ledger, judged and drawn on made-up measurements."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.entry = name, claims()[name]
+
+    def evidence(self, parts: Parts) -> Evidence:
+        """Its evidence: one measurement."""
+        return gather(self.entry, measured=[parts])
+
+    def judge(self, parts: Parts) -> dict:
+        """Its result, as the workflow writes it."""
+        return judge.judge(self.name, self.entry, self.evidence(parts), context())
+
+    def outcome(self, parts: Parts) -> Outcome:
+        """What its rule alone finds, whether or not the controls behave."""
+        rule = importlib.import_module(folders.module(self.name, "rule"))
+        return rule.judge(self.entry, self.evidence(parts))
+
+    def charts(self, parts: Parts) -> dict[str, dict]:
+        """Its charts, as `drawn_from` gives them."""
+        return drawn_from(self.judge(parts), self.evidence(parts))
+
+
+def misbehaved(result: dict) -> bool:
+    """Whether controls that did not behave took the verdict."""
+    words = "the controls did not behave"
+    return result["verdict"] == "not reproduced" and result["caveat"].startswith(words)
 
 
 def row_by_row(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:

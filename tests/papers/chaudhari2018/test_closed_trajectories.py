@@ -3,15 +3,13 @@
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import claims, context, drawn_from
+from helpers import Theory, misbehaved
 
-from limitcycles.judging.evidence import gather
-from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
 
-NAME = "closed-trajectories"
-ENTRY = claims()[NAME]
-DIMENSION = dict(zip(ENTRY["arms"], (2, 2, 2, 2, 3, 3, 3, 4, 4), strict=True))
+CLAIM = Theory("closed-trajectories")
+decide = CLAIM.judge
+DIMENSION = dict(zip(CLAIM.entry["arms"], (2, 2, 2, 2, 3, 3, 3, 4, 4), strict=True))
 OTHERS = {"two-rotations-3-2": 4, "pure-rotation": 2, "slow-spiral": 2}
 SYSTEMS = [*DIMENSION, *OTHERS]
 CLOSED, NEAR, FAR = 1e-10, 5e-4, 1e-2
@@ -54,10 +52,6 @@ def paths(**changes) -> dict[str, xr.Dataset]:
         attrs={"times": [20.0, 90.0]},
     )
     return {"trajectories": frame, "returns": returns, "orbits": orbits}
-
-
-def decide(measured) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[measured]), context())
 
 
 def test_reproduced():
@@ -117,12 +111,9 @@ def test_the_strict_rule_decides_and_the_first_is_shown():
     ],
 )
 def test_controls_that_misbehave_decide(change):
-    result = decide(paths(**change))
-    assert result["verdict"] == Verdict.NOT_REPRODUCED
-    assert result["caveat"].startswith("the controls did not behave")
+    assert misbehaved(decide(paths(**change)))
 
 
 def test_charts_are_drawn_from_the_measurement():
-    found = paths(torus_flow=(FAR, FAR, FAR, STARTS))
-    drawn = drawn_from(decide(found), gather(ENTRY, measured=[found]))
+    drawn = CLAIM.charts(paths(torus_flow=(FAR, FAR, FAR, STARTS)))
     assert "torus-flow 0 % and 0 %" in drawn["share-closed"]["description"]

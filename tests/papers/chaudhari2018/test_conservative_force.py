@@ -2,14 +2,11 @@
 
 import pytest
 import xarray as xr
-from helpers import claims, context, drawn_from
+from helpers import Theory, misbehaved
 
-from limitcycles.judging.evidence import gather
-from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
 
-NAME = "conservative-force"
-ENTRY = claims()[NAME]
+CLAIM = Theory("conservative-force")
 FAMILIES = {
     "double_well λ=0.5": "paper",
     "rotational_ou": "linear",
@@ -44,7 +41,7 @@ def measured(controls=(0.0, 0.5), **changes) -> dict[str, xr.Dataset]:
 
 
 def decide(**changes) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[measured(**changes)]), context())
+    return CLAIM.judge(measured(**changes))
 
 
 def test_reproduced():
@@ -84,9 +81,7 @@ def test_contradicted_where_a_force_without_divergence_does_the_rest():
 
 @pytest.mark.parametrize("controls", [(0.02, 0.5), (0.0, 0.009)])
 def test_controls_that_misbehave_decide(controls):
-    result = decide(controls=controls)
-    assert result["verdict"] == Verdict.NOT_REPRODUCED
-    assert result["caveat"].startswith("the controls did not behave")
+    assert misbehaved(decide(controls=controls))
 
 
 def test_checks_can_fail():
@@ -96,7 +91,5 @@ def test_checks_can_fail():
 
 
 def test_charts_are_drawn_from_the_measurement():
-    found = measured(paper=BROKEN, general=BROKEN)
-    result = judge(NAME, ENTRY, gather(ENTRY, measured=[found]), context())
-    drawn = drawn_from(result, gather(ENTRY, measured=[found]))
+    drawn = CLAIM.charts(measured(paper=BROKEN, general=BROKEN))
     assert "The 2 that meet" in drawn["three-numbers"]["description"]

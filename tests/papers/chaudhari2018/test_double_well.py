@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import claims, context, drawn_from
+from helpers import Theory, misbehaved
 
-from limitcycles.judging.evidence import gather
-from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
 
-NAME = "double-well"
-ENTRY = claims()[NAME]
+CLAIM = Theory("double-well")
+decide = CLAIM.judge
 LAMBDAS = [0.0, 0.5, 1.5]
 SYSTEMS = ["lambda-0", "lambda-0.5", "lambda-1.5", "hopf_ring", "van_der_pol"]
 
@@ -127,10 +125,6 @@ def no_orbit(**more) -> dict[str, xr.Dataset]:
     return example(orbits=orbits)
 
 
-def decide(parts) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[parts]), context())
-
-
 def test_as_the_paper_says():
     result = decide(example())
     assert [a["agrees"] for a in result["arms"]] == [True] * 3
@@ -198,9 +192,7 @@ def test_controls_that_misbehave_decide(part, name, place, value):
     if name == "dulac":  # a proof against the known cycle, and a search that does not see it
         parts["orbits"]["cycles"].values[place] = 0
     parts[part][name].values[place] = value
-    result = decide(parts)
-    assert result["verdict"] == Verdict.NOT_REPRODUCED
-    assert result["caveat"].startswith("the controls did not behave")
+    assert misbehaved(decide(parts))
 
 
 def test_chance_does_not_make_a_rotation():
@@ -212,8 +204,6 @@ def test_chance_does_not_make_a_rotation():
     assert decide(parts)["verdict"] == Verdict.NOT_REPRODUCED
 
 
-def test_charts_are_drawn_from_the_measurement():
-    parts = no_orbit()
-    drawn = drawn_from(decide(parts), gather(ENTRY, measured=[parts]))
-    slider = drawn["orbits"]["params"]
+def test_charts_are_drawn_from_the_study():
+    slider = CLAIM.charts(no_orbit())["orbits"]["params"]
     assert any(p.get("bind", {}).get("input") == "range" for p in slider)

@@ -3,19 +3,13 @@
 import numpy as np
 import pytest
 from free_energies import CELLS, made_up
-from helpers import claims, context, drawn_from
+from helpers import Theory, misbehaved
 
-from limitcycles.judging.evidence import gather
-from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
 from limitcycles.papers.chaudhari2018.energy_entropy_split.rule import spread
 
-NAME = "energy-entropy-split"
-ENTRY = claims()[NAME]
-
-
-def decide(measured: dict) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[measured]), context())
+CLAIM = Theory("energy-entropy-split")
+decide = CLAIM.judge
 
 
 def test_spread_by_hand():
@@ -77,11 +71,8 @@ def test_controls_that_misbehave_decide(wrong):
         measured["steps"]["loss_energy"][3] = measured["steps"]["energy"][3]
     else:
         measured["gaussian"][wrong].values[3] += 1e-5
-    result = decide(measured)
-    assert result["verdict"] == Verdict.NOT_REPRODUCED
-    assert result["caveat"].startswith("the controls did not behave")
+    assert misbehaved(decide(measured))
 
 
 def test_charts_are_drawn_from_the_measurement():
-    measured = made_up()
-    drawn_from(decide(measured), gather(ENTRY, measured=[measured]))
+    CLAIM.charts(made_up())

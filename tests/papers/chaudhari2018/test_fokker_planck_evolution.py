@@ -3,15 +3,13 @@
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import claims, context, drawn_from
+from helpers import Theory, misbehaved
 
-from limitcycles.judging.evidence import gather
-from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
 
-NAME = "fokker-planck-evolution"
-ENTRY = claims()[NAME]
-SYSTEMS, TIMES = list(ENTRY["arms"]), [0.1, 0.2, 0.4]
+CLAIM = Theory("fokker-planck-evolution")
+decide = CLAIM.judge
+SYSTEMS, TIMES = list(CLAIM.entry["arms"]), [0.1, 0.2, 0.4]
 
 
 def made_up(distance=0.8, **changes) -> dict[str, xr.Dataset]:
@@ -42,10 +40,6 @@ def made_up(distance=0.8, **changes) -> dict[str, xr.Dataset]:
     for name, (part, place, value) in changes.items():
         measured[part][name].values[place] = value
     return measured
-
-
-def decide(measured: dict) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[measured]), context())
 
 
 def test_reproduced():
@@ -90,9 +84,7 @@ def test_controls_that_misbehave_decide(name, change):
     measured = made_up()
     part, place, value = change
     measured[part][name].values[place] = value
-    result = decide(measured)
-    assert result["verdict"] == Verdict.NOT_REPRODUCED
-    assert result["caveat"].startswith("the controls did not behave")
+    assert misbehaved(decide(measured))
 
 
 @pytest.mark.parametrize(("name", "check"), [("grid_error", 1), ("step_error", 2)])
@@ -103,6 +95,4 @@ def test_errors_of_the_method_are_checked(name, check):
 
 
 def test_charts_are_drawn_from_the_measurement():
-    measured = made_up()
-    drawn = drawn_from(decide(measured), gather(ENTRY, measured=[measured]))
-    assert "reach 3.00 and more" in drawn["distance"]["description"]
+    assert "reach 3.00 and more" in CLAIM.charts(made_up())["distance"]["description"]

@@ -2,18 +2,12 @@
 
 import pytest
 from free_energies import made_up
-from helpers import claims, context, drawn_from
+from helpers import Theory, misbehaved
 
-from limitcycles.judging.evidence import gather
-from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
 
-NAME = "free-energy-decreases"
-ENTRY = claims()[NAME]
-
-
-def decide(measured: dict) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[measured]), context())
+CLAIM = Theory("free-energy-decreases")
+decide = CLAIM.judge
 
 
 def changed(name, place, value, part="steps") -> dict:
@@ -67,9 +61,7 @@ def test_controls_that_misbehave_decide(wrong):
         measured["steps"][wrong][2] = measured["steps"]["free_energy"][2]
     else:
         measured["gaussian"][wrong].values[-1] = 1e-5
-    result = decide(measured)
-    assert result["verdict"] == Verdict.NOT_REPRODUCED
-    assert result["caveat"].startswith("the controls did not behave")
+    assert misbehaved(decide(measured))
 
 
 @pytest.mark.parametrize(
@@ -77,12 +69,11 @@ def test_controls_that_misbehave_decide(wrong):
     [(0, "closed_free_energy", 0.02), (1, "fisher", 2.1), (2, "free_energy", 0.95)],
 )
 def test_second_methods_that_disagree_are_shown(check, name, value):
-    arm = list(ENTRY["arms"]).index("linear")
+    arm = list(CLAIM.entry["arms"]).index("linear")
     place = (arm, 2, -1) if check == 0 else (arm, 2, 0)
     result = decide(changed(name, place, value))
     assert not result["checks"][check]["holds"]
 
 
 def test_charts_are_drawn_from_the_measurement():
-    measured = made_up()
-    drawn_from(decide(measured), gather(ENTRY, measured=[measured]))
+    CLAIM.charts(made_up())

@@ -3,15 +3,13 @@
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import claims, context, drawn_from
+from helpers import Theory, misbehaved
 
-from limitcycles.judging.evidence import gather
-from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
 
-NAME = "jko-flow"
-ENTRY = claims()[NAME]
-ARMS, STEPS = list(ENTRY["arms"]), np.array([0.16, 0.08, 0.04, 0.02])
+CLAIM = Theory("jko-flow")
+decide = CLAIM.judge
+ARMS, STEPS = list(CLAIM.entry["arms"]), np.array([0.16, 0.08, 0.04, 0.02])
 BEND = 1 + 0.02 * np.array([1.0, -1.0, -1.0, 1.0])  # a slope without residuals has no width
 
 
@@ -40,10 +38,6 @@ def made_up(size=0.2, power=1.0) -> dict[str, xr.Dataset]:
         "flows": flows,
         "free": xr.Dataset({k: (("step", "time"), v) for k, v in free.items()}, coords, attrs),
     }
-
-
-def decide(measured: dict) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[measured]), context())
 
 
 def test_reproduced():
@@ -90,9 +84,7 @@ def test_controls_that_misbehave_decide(part):
         measured["free"]["distance"].values[-1] = 0.02
     else:
         measured["flows"]["doubled"].values[1] = measured["flows"]["distance"].values[1]
-    result = decide(measured)
-    assert result["verdict"] == Verdict.NOT_REPRODUCED
-    assert result["caveat"].startswith("the controls did not behave")
+    assert misbehaved(decide(measured))
 
 
 def test_a_grid_that_matters_is_shown():
@@ -102,5 +94,4 @@ def test_a_grid_that_matters_is_shown():
 
 
 def test_charts_are_drawn_from_the_measurement():
-    measured = made_up()
-    drawn_from(decide(measured), gather(ENTRY, measured=[measured]))
+    CLAIM.charts(made_up())

@@ -3,14 +3,11 @@
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import claims, context, drawn_from
+from helpers import Theory, misbehaved
 
-from limitcycles.judging.evidence import gather
-from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
 
-NAME = "linear-decomposition"
-ENTRY = claims()[NAME]
+CLAIM = Theory("linear-decomposition")
 DIMENSIONS, SYSTEMS = (2, 4, 8), 4
 
 
@@ -39,7 +36,7 @@ def systems(half=0.02, **changes) -> xr.Dataset:
 
 
 def decide(found: xr.Dataset) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[{"systems": found}]), context())
+    return CLAIM.judge({"systems": found})
 
 
 def test_reproduced():
@@ -87,11 +84,8 @@ def test_controls_that_misbehave_decide(name):
     if name == "hessian":
         for part in ("ratio", "low", "high"):
             found[f"hessian_{part}"] = found[part].copy()
-    result = decide(found)
-    assert result["verdict"] == Verdict.NOT_REPRODUCED
-    assert result["caveat"].startswith("the controls did not behave")
+    assert misbehaved(decide(found))
 
 
-def test_charts_are_drawn_from_the_measurement():
-    found = systems()
-    drawn_from(decide(found), gather(ENTRY, measured=[{"systems": found}]))
+def test_charts_are_drawn_from_the_study():
+    CLAIM.charts({"systems": systems()})

@@ -3,15 +3,12 @@
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import claims, context, drawn_from
+from helpers import Theory, misbehaved
 
-from limitcycles.judging.evidence import gather
-from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
-from limitcycles.papers.chaudhari2018.local_entropy import rule as local_entropy
 
-NAME = "local-entropy"
-ENTRY = claims()[NAME]
+CLAIM = Theory("local-entropy")
+decide = CLAIM.judge
 GAMMAS, RATIOS = [0.0, 0.01, 0.1, 1.0], [2.0, 4.0, 8.0]
 
 
@@ -48,10 +45,6 @@ def made(bare=-0.2, slope=-0.5, exact=-0.5, exponential=0.0, quantile=0.1) -> di
         attrs={"ratio": 16.0},
     )
     return {"wells": wells, "saddle": saddle, "sections": sections}
-
-
-def decide(measured) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[measured]), context())
 
 
 def test_as_the_paper_says():
@@ -98,10 +91,8 @@ def test_contradicted_needs_the_closed_form():
     # the closed form is the positive control too, and then it does not pass
     assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert "the controls did not behave" in result["caveat"]
-    entry, evidence = ENTRY, gather(ENTRY, measured=[rising])
-    assert local_entropy.judge(entry, evidence).verdict == Verdict.CONTRADICTED
-    alone = gather(ENTRY, measured=[made(slope=0.5, exact=-0.5)])
-    outcome = local_entropy.judge(entry, alone)
+    assert CLAIM.outcome(rising).verdict == Verdict.CONTRADICTED
+    outcome = CLAIM.outcome(made(slope=0.5, exact=-0.5))
     assert outcome.verdict == Verdict.NOT_REPRODUCED
     assert "does not confirm" in "; ".join(outcome.caveats)
 
@@ -112,11 +103,8 @@ def test_contradicted_needs_the_closed_form():
 def test_controls_that_misbehave_decide(name, value):
     measured = made()
     measured["wells"][name].values[0, 1] = value
-    result = decide(measured)
-    assert result["verdict"] == Verdict.NOT_REPRODUCED
-    assert result["caveat"].startswith("the controls did not behave")
+    assert misbehaved(decide(measured))
 
 
 def test_charts_are_drawn_from_the_measurement():
-    measured = made()
-    drawn_from(decide(measured), gather(ENTRY, measured=[measured]))
+    CLAIM.charts(made())

@@ -3,21 +3,18 @@
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import claims, context, drawn_from
+from helpers import Theory
 
-from limitcycles.judging.evidence import gather
-from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
 
-NAME = "most-likely-locations"
-ENTRY = claims()[NAME]
+CLAIM = Theory("most-likely-locations")
 STILL = ("rotation-constant", "commuting", "control")
 DRAWN = ("example-19", "example-19-strong", "constant-tensor", "varying-tensor")
 
 
 def measured(**changes) -> dict[str, xr.Dataset]:
     """As the theorem says; `changes` are {system: {variable: value}}, for its first mode."""
-    names = [*ENTRY["arms"], "control"]
+    names = [*CLAIM.entry["arms"], "control"]
     n = len(names)
     shift = np.array([[0.001 if name in STILL else 0.3] * 2 + [np.nan] for name in names])
     found = {
@@ -58,7 +55,7 @@ def measured(**changes) -> dict[str, xr.Dataset]:
 
 
 def decide(found=None, **changes) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[found or measured(**changes)]), context())
+    return CLAIM.judge(found or measured(**changes))
 
 
 def test_reproduced():
@@ -101,14 +98,11 @@ def test_not_reproduced_where_no_system_passes():
 def test_contradicted_where_nothing_moves():
     found = measured()
     found["systems"]["spacings"] = found["systems"]["spacings"] / 20
-    result = judge(NAME, ENTRY, gather(ENTRY, measured=[found]), context())
+    result = CLAIM.judge(found)
     # The positive control does not pass either: a broken instrument.
     assert result["verdict"] == Verdict.NOT_REPRODUCED
     assert "controls did not behave" in result["caveat"]
-    from limitcycles.papers.chaudhari2018.most_likely_locations import rule as most_likely_locations
-
-    evidence = gather(ENTRY, measured=[found])
-    assert most_likely_locations.judge(ENTRY, evidence).verdict == Verdict.CONTRADICTED
+    assert CLAIM.outcome(found).verdict == Verdict.CONTRADICTED
 
 
 @pytest.mark.parametrize("name", ["example-19", "control"])
@@ -128,6 +122,5 @@ def test_checks_can_fail():
 
 
 def test_charts_are_drawn_from_the_measurement():
-    found = measured()
-    drawn = drawn_from(decide(found), gather(ENTRY, measured=[found]))
+    drawn = CLAIM.charts(measured())
     assert "8 of 10 systems" in drawn["distance-and-prediction"]["description"]

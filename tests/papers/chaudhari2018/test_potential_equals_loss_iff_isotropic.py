@@ -3,14 +3,11 @@
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import claims, context, drawn_from
+from helpers import Theory, misbehaved
 
-from limitcycles.judging.evidence import gather
-from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
 
-NAME = "potential-equals-loss-iff-isotropic"
-ENTRY = claims()[NAME]
+CLAIM = Theory("potential-equals-loss-iff-isotropic")
 SYSTEMS = {
     "linear_isotropic": "isotropic",
     "linear_commuting": "commuting",
@@ -53,7 +50,7 @@ def measured(**changes) -> dict[str, xr.Dataset]:
 
 
 def decide(**changes) -> dict:
-    return judge(NAME, ENTRY, gather(ENTRY, measured=[measured(**changes)]), context())
+    return CLAIM.judge(measured(**changes))
 
 
 def agreeing(result: dict) -> list[str]:
@@ -64,7 +61,7 @@ def test_reproduced():
     result = decide()
     assert result["verdict"] == Verdict.REPRODUCED
     assert result["caveat"] is None
-    assert agreeing(result) == list(ENTRY["arms"])
+    assert agreeing(result) == list(CLAIM.entry["arms"])
     assert [a["statistics"][0]["n"] for a in result["arms"]] == [7, 7, 7, 1, 1]
     assert all(c["passed"] for c in result["controls"])
 
@@ -80,7 +77,7 @@ def test_reproduced():
 def test_one_direction_is_a_caveat_that_names_the_exceptions(changes, arm):
     result = decide(**changes)
     assert result["verdict"] == Verdict.WITH_CAVEAT
-    assert agreeing(result) == [name for name in ENTRY["arms"] if name != arm]
+    assert agreeing(result) == [name for name in CLAIM.entry["arms"] if name != arm]
     assert result["caveat"].startswith("only one direction holds: D = cI gives")
     for name in changes:
         assert name == "random" or name in result["caveat"]
@@ -101,9 +98,7 @@ def test_contradicted_by_an_isotropic_system():
 
 @pytest.mark.parametrize("changes", [{"shuffled_residual": 0.0009}, {"known_force": 0.25}])
 def test_controls_that_misbehave_decide(changes):
-    result = decide(controls=changes)
-    assert result["verdict"] == Verdict.NOT_REPRODUCED
-    assert result["caveat"].startswith("the controls did not behave")
+    assert misbehaved(decide(controls=changes))
 
 
 def test_checks_can_fail():
@@ -115,12 +110,10 @@ def test_checks_can_fail():
     assert held["closed form and grid agree"]
     broken = measured()
     broken["named"]["force_grid"] = broken["named"]["force_grid"] + 0.001
-    evidence = gather(ENTRY, measured=[broken])
-    checks = judge(NAME, ENTRY, evidence, context())["checks"]
+    checks = CLAIM.judge(broken)["checks"]
     assert not next(c["holds"] for c in checks if c["name"] == "closed form and grid agree")
 
 
 def test_charts_are_drawn_from_the_measurement():
-    result = decide(linear_commuting=(0.3, 0.0))
-    drawn = drawn_from(result, gather(ENTRY, measured=[measured(linear_commuting=(0.3, 0.0))]))
+    drawn = CLAIM.charts(measured(linear_commuting=(0.3, 0.0)))
     assert "1 of 4 systems" in drawn["named-systems"]["description"]

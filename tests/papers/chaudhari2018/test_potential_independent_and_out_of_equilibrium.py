@@ -3,24 +3,21 @@
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import claims, context, drawn_from
+from helpers import Theory, misbehaved
 
-from limitcycles.judging.evidence import gather
-from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
 
-SAME, GROWS = "potential-independent-of-temperature", "out-of-equilibrium-grows"
-LEDGER = claims()
+SAME, GROWS = Theory("potential-independent-of-temperature"), Theory("out-of-equilibrium-grows")
 FREE = ("linear", "rotational")
 T = np.geomspace(0.03, 0.3, 5)
 
 
 def measured(differences=None, slopes=None, **changes) -> dict[str, xr.Dataset]:
     """`differences` by arm (0.001), `slopes` by system (1.1; None: no shift)."""
-    names = [*LEDGER[SAME]["arms"], "control"]
+    names = [*SAME.entry["arms"], "control"]
     given = {"control": 0.5} | (differences or {})
     found = np.array([[given.get(name, 0.001)] * 3 for name in names])
-    arms = [*LEDGER[GROWS]["arms"], "line", "still"]
+    arms = [*GROWS.entry["arms"], "line", "still"]
     powers = {"still": None} | (slopes or {})
     distance = np.array(
         [1e-9 * T if powers.get(n, 1.1) is None else 0.3 * T ** powers.get(n, 1.1) for n in arms]
@@ -63,12 +60,11 @@ def measured(differences=None, slopes=None, **changes) -> dict[str, xr.Dataset]:
 
 
 def decide(claim, **changes) -> dict:
-    entry = LEDGER[claim]
-    return judge(claim, entry, gather(entry, measured=[measured(**changes)]), context())
+    return claim.judge(measured(**changes))
 
 
 def all_but(value, *names) -> dict:
-    return {name: value for name in LEDGER[SAME]["arms"] if name not in names}
+    return {name: value for name in SAME.entry["arms"] if name not in names}
 
 
 class TestPotential:
@@ -92,13 +88,8 @@ class TestPotential:
 
     def test_contradicted_and_not_reproduced(self):
         # With `linear` among the arms the positive control fails too, and that comes first.
-        from limitcycles.papers.chaudhari2018.potential_independent_of_temperature import (
-            rule as potential_independent,
-        )
-
         def verdict(value):
-            evidence = gather(LEDGER[SAME], measured=[measured(differences=all_but(value))])
-            return potential_independent.judge(LEDGER[SAME], evidence).verdict
+            return SAME.outcome(measured(differences=all_but(value))).verdict
 
         assert verdict(0.1) == Verdict.CONTRADICTED
         assert verdict(0.09) == Verdict.NOT_REPRODUCED
@@ -106,9 +97,7 @@ class TestPotential:
 
     @pytest.mark.parametrize("changes", [{"linear": 0.02}, {"differences": {"control": 0.009}}])
     def test_controls_that_misbehave_decide(self, changes):
-        result = decide(SAME, **changes)
-        assert result["verdict"] == Verdict.NOT_REPRODUCED
-        assert result["caveat"].startswith("the controls did not behave")
+        assert misbehaved(decide(SAME, **changes))
 
     def test_checks_can_fail(self):
         result = decide(SAME, differences={"rotational": 0.05}, error=0.1, closed=0.4)
@@ -133,7 +122,7 @@ class TestGrowth:
         assert result["caveat"] == "only for varying D"
 
     def test_contradicted_where_all_shrink(self):
-        falling = dict.fromkeys(LEDGER[GROWS]["arms"], -0.5)
+        falling = dict.fromkeys(GROWS.entry["arms"], -0.5)
         assert decide(GROWS, slopes=falling)["verdict"] == Verdict.CONTRADICTED
         assert (
             decide(GROWS, slopes=falling | {"constant": None})["verdict"] == Verdict.NOT_REPRODUCED
@@ -144,20 +133,16 @@ class TestGrowth:
     def test_distances_below_five_errors_are_no_shift(self):
         found = measured()
         least = float(found["shifts"]["distance"].sel(system="constant")[0])
-        entry = LEDGER[GROWS]
         for share, verdict in ((0.21, Verdict.WITH_CAVEAT), (0.19, Verdict.REPRODUCED)):
             found["shifts"]["error"][0, 0] = share * least
-            result = judge(GROWS, entry, gather(entry, measured=[found]), context())
-            assert result["verdict"] == verdict
+            assert GROWS.judge(found)["verdict"] == verdict
 
     @pytest.mark.parametrize("changes", [{"slopes": {"still": 1.0}}, {"stretch": 1.05}])
     def test_controls_that_misbehave_decide(self, changes):
-        result = decide(GROWS, **changes)
-        assert result["verdict"] == Verdict.NOT_REPRODUCED
-        assert result["caveat"].startswith("the controls did not behave")
+        assert misbehaved(decide(GROWS, **changes))
 
     def test_checks_can_fail(self):
-        falling = dict.fromkeys(LEDGER[GROWS]["arms"], -0.5)
+        falling = dict.fromkeys(GROWS.entry["arms"], -0.5)
         result = decide(GROWS, slopes=falling, stretch=1.2, turning=["constant"])
         assert not any(check["holds"] for check in result["checks"])
 
@@ -171,9 +156,5 @@ class TestGrowth:
 @pytest.mark.parametrize("claim", [SAME, GROWS])
 @pytest.mark.parametrize("change", [None, 0.3])
 def test_charts_are_drawn_from_the_measurement(claim, change):
-    found = measured(
-        differences=all_but(change, *FREE) if change else {}, slopes={"constant": change}
-    )
-    entry = LEDGER[claim]
-    result = judge(claim, entry, gather(entry, measured=[found]), context())
-    drawn_from(result, gather(entry, measured=[found]))
+    differences = all_but(change, *FREE) if change else {}
+    claim.charts(measured(differences=differences, slopes={"constant": change}))
