@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from limitcycles.configuration import plugins, settings, sizes
-from limitcycles.judging import folders, ledger
+from limitcycles.judging import folders, ledger, papers
 from limitcycles.runtime import parent
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.storage import files, sources
@@ -28,6 +28,15 @@ else:
 # A user's own code may stand beside the Snakefile that was called.
 os.environ[plugins.FOLDER] = str(Path(workflow.main_snakefile).parent.absolute())
 
+
+def rule_names():
+    """Names of the rules of these files, which no target of a paper may have."""
+    parts = [HOME / "Snakefile", *sorted((HOME / "rules").glob("*.smk"))]
+    return re.findall(
+        r"^(?:rule|checkpoint) (\w+):", "\n".join(part.read_text() for part in parts), re.M
+    )
+
+
 try:
     config = settings.load(
         HOME / STANDARD,
@@ -35,17 +44,20 @@ try:
         HOME / "workflow/schemas/config.schema.yaml",
         **given,
     )
-    CLAIMS = ledger.load(HOME / "config/claims.yaml", HOME / "workflow/schemas/claims.schema.yaml")
-    ledger.check_runs(CLAIMS, config)
+    PAPERS = papers.load(
+        HOME / "config/papers", HOME / "workflow/schemas/paper.schema.yaml", config
+    )
+    TARGETS = papers.targets(PAPERS, rule_names())
     for folder in ("results", "state"):
         files.check_folder(folder)
 except LimitcyclesError as error:
     raise WorkflowError(str(error)) from None
 
+CLAIMS = papers.claims(PAPERS)
 TESTED = [claim for claim in CLAIMS if ledger.is_tested(CLAIMS[claim])]
 UNTESTED = [claim for claim in CLAIMS if claim not in TESTED]
 MEASURED = ledger.measured(CLAIMS)
-INSTRUMENTS = {name for entry in CLAIMS.values() for name in entry.get("instruments", ())}
+INSTRUMENTS = {name: its for paper in PAPERS.values() for name, its in paper["instruments"].items()}
 SCALE = config["scale"]
 RESULTS = f"results/{SCALE}"
 STATE = f"state/{SCALE}"

@@ -18,6 +18,7 @@ rule ledger:
         disk_mb=100,
     params:
         code=code("limitcycles.report.page"),
+        papers=papers.heads(PAPERS),
     message:
         "Collect the verdicts of all claims."
     script:
@@ -45,6 +46,7 @@ rule page:
         disk_mb=200,
     params:
         code=code("limitcycles.report.page"),
+        papers=papers.heads(PAPERS),
     message:
         "Write the report page."
     script:

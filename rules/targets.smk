@@ -1,13 +1,9 @@
-"""What a person asks for by name: `snakemake figure_1`, `snakemake claim_rank_small_lenet`, ..."""
+"""What a person asks for by name: `snakemake chaudhari2018`, `figure_1`, `claim_rank_small_lenet`, ..."""
 
 
 localrules:
     all,
     claims,
-    theory,
-    figure_1,
-    figure_2,
-    figure_3,
     data,
 
 
@@ -17,34 +13,6 @@ rule claims:
         table=rules.ledger.output,
     message:
         "All verdicts are in {input.table}."
-
-
-rule theory:
-    input:
-        answered([claim for claim, entry in CLAIMS.items() if entry["group"] == "theory"]),
-    message:
-        "The claims of the theory are judged."
-
-
-rule figure_1:
-    input:
-        answered(["rank-small-lenet", "rank-small-fc"]),
-    message:
-        "Figure 1 is drawn."
-
-
-rule figure_2:
-    input:
-        answered(["rank-cifar10", "rank-cifar100", "rank-cifar10-augmented"]),
-    message:
-        "Figure 2 is drawn."
-
-
-rule figure_3:
-    input:
-        answered(["increment-spectrum", "autocorrelation", "gradient-norm", "network-currents"]),
-    message:
-        "Figure 3 is drawn."
 
 
 rule data:
@@ -60,7 +28,19 @@ rule data:
         "The datasets of all runs are prepared."
 
 
-for INSTRUMENT in sorted(INSTRUMENTS):
+for TARGET in TARGETS:
+
+    rule:
+        name:
+            TARGET
+        input:
+            answered(TARGETS[TARGET]["claims"]),
+        localrule: True
+        message:
+            TARGETS[TARGET]["message"]
+
+
+for INSTRUMENT in INSTRUMENTS:
 
     rule:
         name:
@@ -69,7 +49,7 @@ for INSTRUMENT in sorted(INSTRUMENTS):
             f"{RESULTS}/figures/{INSTRUMENT}",
         localrule: True
         message:
-            "The charts of the instrument are drawn."
+            f"The {INSTRUMENTS[INSTRUMENT]['title']} is drawn."
 
 
 for CLAIM in CLAIMS:

@@ -3,6 +3,7 @@
 import copy
 import importlib
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from torch import Tensor, nn
 
 from limitcycles import charts
 from limitcycles.configuration import settings
-from limitcycles.judging import folders, judge, ledger
+from limitcycles.judging import folders, judge, ledger, papers
 from limitcycles.judging.evidence import Evidence, Parts, gather
 from limitcycles.judging.result import Outcome
 
 ROOT = Path(__file__).resolve().parents[1]
+PAPERS, PAPER_SCHEMA = ROOT / "config/papers", ROOT / "workflow/schemas/paper.schema.yaml"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,7 +36,18 @@ def one_thread():
 
 def claims() -> dict:
     """The real ledger."""
-    return ledger.load(ROOT / "config/claims.yaml", ROOT / "workflow/schemas/claims.schema.yaml")
+    return copy.deepcopy(papers.claims(_papers()))
+
+
+@cache
+def _papers() -> dict:
+    return papers.load(PAPERS, PAPER_SCHEMA, config())
+
+
+def head() -> dict:
+    """The file of the paper without its targets and claims, to put other claims into."""
+    tree = settings.read_yaml(PAPERS / "chaudhari2018.yaml")
+    return {key: tree[key] for key in ("citation", "sections", "instruments")}
 
 
 def along(
@@ -207,13 +220,13 @@ def run(
     )
 
 
-def config(scale: str = "paper") -> dict:
-    """The real configuration of a scale."""
+def config(scale: str = "paper", **values) -> dict:
+    """The real configuration of a scale, with values of the command line over it."""
     return settings.load(
         ROOT / "config/config.yaml",
         ROOT / "config/scales",
         ROOT / "workflow/schemas/config.schema.yaml",
-        command_line={"scale": scale},
+        command_line={"scale": scale, **values},
     )
 
 

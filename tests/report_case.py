@@ -26,6 +26,25 @@ def results() -> list[dict[str, Any]]:
     return [*named, *(synthetic.not_tested(f"claim-{k}") for k in range(rest)), *judged]
 
 
+def paper(results: list[dict[str, Any]], name: str = "made2024", **citation) -> dict[str, Any]:
+    """The head of a paper that has the claims of some results."""
+    authors = [{"family": "Chaudhari", "given": "P."}, {"family": "Soatto", "given": "S."}]
+    return {
+        "id": name,
+        "authors": "Chaudhari & Soatto",
+        "citation": {
+            "title": "A title",
+            "authors": authors,
+            "year": 2017,
+            "arxiv": "1710.11029",
+            "url": "https://arxiv.org/abs/1710.11029",
+        }
+        | citation,
+        "sections": {"theory": "theory", "networks": "networks"},
+        "claims": [result["id"] for result in results],
+    }
+
+
 scripts = cache(charts.scripts)  # seconds
 
 

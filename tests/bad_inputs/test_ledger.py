@@ -1,23 +1,17 @@
 """Entries of the ledger that are refused before any run: by claim, key, value and remedy."""
 
 import copy
+import textwrap
 from pathlib import Path
 
 import pytest
 import yaml
 from bad_inputs.refusal import refusal, says
+from helpers import PAPER_SCHEMA, claims, config, head
 
-from limitcycles.configuration import settings
-from limitcycles.judging import folders, ledger
+from limitcycles.judging import folders, papers
 
-ROOT = Path(__file__).parents[2]
-SCHEMA = ROOT / "workflow/schemas/claims.schema.yaml"
-CLAIMS = ledger.load(ROOT / "config/claims.yaml", SCHEMA)
-CONFIG = settings.load(
-    ROOT / "config/config.yaml",
-    ROOT / "config/scales",
-    ROOT / "workflow/schemas/config.schema.yaml",
-)
+CLAIMS, CONFIG = claims(), config("laptop")
 RANK, LINEAR, WELL = "rank-small-lenet", "linear-decomposition", "double-well"
 GONE = object()
 # a claim, the key that is changed (dots for depth), its new value (GONE: deleted), the key that is
@@ -26,7 +20,7 @@ ENTRIES = [
     (RANK, "sorce", "x", "sorce", ["unknown key", "nearest valid key: source"]),
     (RANK, "source", GONE, "source", ["is missing; add it"]),
     (RANK, "title", "", "title", ["must not be empty"]),
-    (RANK, "group", "network", "group", ["nearest valid value: networks"]),
+    (RANK, "group", "network", "group", ["is not under sections; nearest valid value: networks"]),
     (RANK, "paper", {}, "paper", ["{} is not a list"]),
     (RANK, "paper.0.vaule", 1, "paper[0].vaule", ["unknown key", "value"]),
     (RANK, "paper.0.value", "1.8", "paper[0].value", ["write 1.8 without quotes"]),
@@ -91,27 +85,34 @@ def check(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def check(content):
-        text = content if isinstance(content, str) else yaml.safe_dump(content, allow_unicode=True)
-        Path("claims.yaml").write_text(text, encoding="utf-8")
-        ledger.check_runs(ledger.load(Path("claims.yaml"), SCHEMA), CONFIG, "claims.yaml")
+        given = yaml.safe_dump(head(), allow_unicode=True)
+        if isinstance(content, str):
+            text = "claims:\n" + textwrap.indent(content, "  ") + given
+        else:
+            text = given + yaml.safe_dump({"claims": content}, allow_unicode=True)
+        Path("mine.yaml").write_text(text, encoding="utf-8")
+        papers.load(Path(), PAPER_SCHEMA, CONFIG)
 
     return check
 
 
 @pytest.mark.parametrize(("claim", "key", "value", "told", "words"), ENTRIES)
 def test_an_entry_that_is_refused(check, claim, key, value, told, words):
-    start = f"claims.yaml: {claim}{'.' + told if told else ''}: "
+    start = f"mine.yaml: claims.{claim}{'.' + told if told else ''}: "
     lines = [line for line in refusal(lambda: check(changed(claim, key, value))) if start in line]
     assert lines
     says(lines[0], words)
 
 
 FILES = [
-    ("a: {title: x}\na: {title: y}\n", ["claims.yaml, line 2: the key 'a' stands twice"]),
+    ("a: {title: x}\na: {title: y}\n", ["mine.yaml, line 3: the key 'a' stands twice"]),
     ("Rank_small: {}\n", ["Rank_small: is no valid name; write words of small letters"]),
     ("a: 3\n", ["a: 3 is not a mapping", "write {title: ..., group: ..."]),
-    ("a:\n\ttitle: x\n", ["claims.yaml, line 2: ", "spaces, not tabs"]),
-    ("a: {rule_parameters: {level: 1e-2}}\n", ["line 1: a.rule_parameters.level: 1e-2 is a text"]),
+    ("a:\n\ttitle: x\n", ["mine.yaml, line 3: ", "spaces, not tabs"]),
+    (
+        "a: {rule_parameters: {level: 1e-2}}\n",
+        ["line 2: claims.a.rule_parameters.level: 1e-2"],
+    ),
 ]
 
 

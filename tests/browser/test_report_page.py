@@ -26,6 +26,7 @@ def file(tmp_path_factory):
         report_case.specs(),
         {"scale": "laptop", "code_version": "0.1.0+src.abcdef", "config_hash": "0123456789ab"},
         report_case.scripts(),
+        [report_case.paper(report_case.results())],
     )
     path = tmp_path_factory.mktemp("report") / "claims.html"
     path.write_text(page, encoding="utf-8")

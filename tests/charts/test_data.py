@@ -49,8 +49,8 @@ def test_stores_of_an_arm_come_by_seed_and_percent():
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
-        (lambda result: data.paper_value(result, "tau"), ["'tau'", "config/claims.yaml"]),
-        (lambda result: data.rule_parameter(result, "tau"), ["'tau'", "config/claims.yaml"]),
+        (lambda result: data.paper_value(result, "tau"), ["'tau'", "in the ledger"]),
+        (lambda result: data.rule_parameter(result, "tau"), ["'tau'", "in the ledger"]),
         (lambda result: data.of_arm({}, result, result["arms"][0]), ["small-lenet-text"]),
         (
             lambda result: data.statistic(result, result["arms"][0], "tau"),

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import PAPER_SCHEMA, claims
 from torch import nn
 
 from limitcycles.configuration import manual, settings
 from limitcycles.configuration.yamlfile import ConfigError
-from limitcycles.judging import ledger
+from limitcycles.judging import papers
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "config/README.md"
 BASE, SCALES = ROOT / "config/config.yaml", ROOT / "config/scales"
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
-CLAIMS_SCHEMA = ROOT / "workflow/schemas/claims.schema.yaml"
 
 
 def blocks(language):
@@ -75,10 +75,10 @@ def test_scales_are_in_the_manual():
         assert f"| `{scale}` |" in README.read_text()
 
 
-def test_keys_of_the_ledger_are_in_the_manual():
-    schema = settings.read_yaml(CLAIMS_SCHEMA)
-    for key in schema["$defs"]["entry"]["properties"]:
-        assert re.search(rf"`{key}`|^  {key}:", README.read_text(), re.M), key
+def test_keys_of_a_paper_are_in_the_manual():
+    schema = settings.read_yaml(PAPER_SCHEMA)
+    for key in [*schema["properties"], *schema["$defs"]["entry"]["properties"], "grid", "where"]:
+        assert re.search(rf"`{key}`|^ *{key}:", README.read_text(), re.M), key
 
 
 def test_examples_of_settings_are_valid(tmp_path, monkeypatch):
@@ -86,7 +86,7 @@ def test_examples_of_settings_are_valid(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where the manual's own code is looked for
     for block in blocks("python"):
         Path(block.split()[1].strip(",")).write_text(block)
-    examples = [block for block in blocks("yaml") if not block.startswith("rank-")]
+    examples = [block for block in blocks("yaml") if not block.startswith("citation")]
     assert len(examples) == 6
     files = []
     for number, block in enumerate(examples):
@@ -101,12 +101,12 @@ def test_examples_of_settings_are_valid(tmp_path, monkeypatch):
     }
 
 
-def test_example_of_a_claim_is_valid(tmp_path):
-    (example,) = [block for block in blocks("yaml") if block.startswith("rank-")]
-    path = tmp_path / "claims.yaml"
-    path.write_text(example)
-    entry = ledger.load(path, CLAIMS_SCHEMA)["rank-small-lenet"]
-    real = ledger.load(ROOT / "config/claims.yaml", CLAIMS_SCHEMA)["rank-small-lenet"]
+def test_example_of_a_paper_is_valid(tmp_path):
+    (example,) = [block for block in blocks("yaml") if block.startswith("citation")]
+    (tmp_path / "example2018.yaml").write_text(example)
+    found = papers.load(tmp_path, PAPER_SCHEMA, settings.load(BASE, SCALES, SCHEMA))
+    assert set(papers.targets(found)) == {"example2018", "figure_1"}
+    entry, real = papers.claims(found)["rank-small-lenet"], claims()["rank-small-lenet"]
     for key in ("title", "group", "source", "judged_by", "snapshots", "rule_parameters"):
         assert entry[key] == real[key]
     assert set(entry) == set(real)

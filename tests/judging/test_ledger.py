@@ -5,16 +5,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers import PAPER_SCHEMA, PAPERS, config, head
+from helpers import claims as real
 
-from limitcycles.configuration import settings
 from limitcycles.configuration.yamlfile import ConfigError
 from limitcycles.diffusion import curvature
-from limitcycles.judging import folders, ledger
+from limitcycles.judging import folders, ledger, papers
 from limitcycles.theory import linear_theory
 
 ROOT = Path(__file__).parents[2]
-CLAIMS = ROOT / "config/claims.yaml"
-SCHEMA = ROOT / "workflow/schemas/claims.schema.yaml"
 
 THEORY = [
     "noise-covariance-with-replacement",
@@ -122,7 +121,7 @@ LEVELS = {"autocorrelation": 0.99}  # of the paper's bands; elsewhere 0.95
 
 @pytest.fixture(scope="module")
 def claims():
-    return ledger.load(CLAIMS, SCHEMA)
+    return real()
 
 
 @pytest.fixture
@@ -135,22 +134,16 @@ def errors(tmp_path):
     """Load a ledger given as a dict; returns the lines of the error."""
 
     def lines(content):
-        path = tmp_path / "claims.yaml"
-        path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+        path = tmp_path / "mine.yaml"
+        text = yaml.safe_dump(head() | {"claims": content}, allow_unicode=True)
+        path.write_text(text, encoding="utf-8")
         with pytest.raises(ConfigError) as caught:
-            ledger.load(path, SCHEMA)
-        return [line.replace(str(path), "claims.yaml") for line in str(caught.value).splitlines()]
+            papers.load(tmp_path, PAPER_SCHEMA, config())
+        start = f"{path}: claims."
+        assert all(line.startswith(start) for line in str(caught.value).splitlines())
+        return [line.removeprefix(start) for line in str(caught.value).splitlines()]
 
     return lines
-
-
-def config(scale="laptop", **values):
-    return settings.load(
-        ROOT / "config/config.yaml",
-        ROOT / "config/scales",
-        ROOT / "workflow/schemas/config.schema.yaml",
-        command_line={"scale": scale, **values},
-    )
 
 
 def test_all_claims_of_the_paper_in_its_order(claims):
@@ -191,8 +184,7 @@ def test_the_reason_of_an_untested_claim_names_only_what_is_there(claims):
 
 def test_no_grid_of_batch_sizes_is_configured():
     """What the reasons of linear-scaling and replacement-regularises say."""
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text("utf-8"))
-    training = [run.get("training", {}) for run in config["runs"].values()]
+    training = [run["training"] for run in config()["runs"].values()]
     assert not any({"batch_size", "sampler"} & set(its) for its in training)
 
 
@@ -232,7 +224,7 @@ def test_what_is_read_at_snapshots_needs_them(entry, errors, evidence):
     del entry["snapshots"]
     (line,) = errors({"rank-small-lenet": entry | {"evidence": evidence}})
     needing = "spectra needs" if evidence == ["spectra"] else "sample and spectra need"
-    where = "claims.yaml: rank-small-lenet.snapshots"
+    where = "rank-small-lenet.snapshots"
     assert line == f"{where}: is missing, but {needing} it; add the percents"
 
 
@@ -248,7 +240,7 @@ def test_all_arms_are_of_one_kind(claims, errors):
     arm = entry["arms"]["fc-8"]
     arm["trajectory"] = arm.pop("run")
     lines = errors({"temperature-tracks-mean-eigenvalue": entry})
-    where = "claims.yaml: temperature-tracks-mean-eigenvalue.arms.fc-8"
+    where = "temperature-tracks-mean-eigenvalue.arms.fc-8"
     reader = "the rule temperature-tracks-mean-eigenvalue"
     assert lines == [
         f"{where}.run: is missing, and {reader} reads it",
@@ -257,11 +249,11 @@ def test_all_arms_are_of_one_kind(claims, errors):
 
 
 @pytest.mark.parametrize("scale", ["quick", "laptop", "paper"])
-def test_a_run_that_is_left_out_still_has_to_fit_its_claims(claims, scale):
+def test_a_run_that_is_left_out_still_has_to_fit_its_claims(scale):
     """So that a seed given on the command line is enough to run it."""
     runs = {"allcnn-100-code": {"seeds": [], "training": {"snapshots": [0, 100]}}}
     with pytest.raises(ConfigError, match=r"rank-cifar100\.arms\.code.* needs \[20, 40\] too"):
-        ledger.check_runs(claims, config(scale, runs=runs))
+        papers.load(PAPERS, PAPER_SCHEMA, config(scale, runs=runs))
 
 
 def test_arms_and_snapshots_of_the_paper(claims):
@@ -300,23 +292,23 @@ def test_numbers_of_the_paper(claims, claim, numbers):
 
 
 @pytest.mark.parametrize("scale", ["quick", "laptop", "paper"])
-def test_every_arm_has_its_run_at_every_scale(claims, scale):
-    ledger.check_runs(claims, config(scale))
+def test_every_arm_has_its_run_at_every_scale(scale):
+    papers.load(PAPERS, PAPER_SCHEMA, config(scale))
 
 
-def test_arm_whose_run_lacks_a_snapshot(claims):
+def test_arm_whose_run_lacks_a_snapshot():
     settings_ = config(runs={"small-fc-text": {"training": {"snapshots": ["0", "40", "100"]}}})
     with pytest.raises(ConfigError) as caught:
-        ledger.check_runs(claims, settings_)
+        papers.load(PAPERS, PAPER_SCHEMA, settings_)
     keys = ("rank-small-fc.arms.text.run", "noise-independent-of-weights.arms.fc-text.run")
     assert str(caught.value).splitlines() == [
-        f'config/claims.yaml: {key}: the run "small-fc-text" keeps the snapshots [0, 40, 100], '
-        "the claim needs [20] too; add them to training.snapshots"
+        f'{PAPERS}/chaudhari2018.yaml: claims.{key}: the run "small-fc-text" keeps the '
+        "snapshots [0, 40, 100], the claim needs [20] too; add them to training.snapshots"
         for key in keys
     ]
 
 
-def test_a_measurement_of_plain_images_takes_no_run_with_augmentation(claims):
+def test_a_measurement_of_plain_images_takes_no_run_with_augmentation():
     shifts = {"cnn-12": {"training": {"augmentation": {"flip": True}}}}
     with pytest.raises(ConfigError, match=r"cnn-12. has training.augmentation, and the me"):
-        ledger.check_runs(claims, config(runs=shifts))
+        papers.load(PAPERS, PAPER_SCHEMA, config(runs=shifts))

@@ -30,9 +30,14 @@ def specs():
     return report_case.specs()
 
 
+def shown(results, specs=None):
+    heads = [report_case.paper(results)]
+    return report.page(results, specs or {}, META, report_case.scripts(), heads)
+
+
 @pytest.fixture(scope="module")
 def page(results, specs):
-    return report.page(results, specs, META, report_case.scripts())
+    return shown(results, specs)
 
 
 class Text(HTMLParser):
@@ -210,6 +215,45 @@ def test_a_section_has_our_numbers_beside_the_papers(page, results):
     assert "results/laptop/claims/rank-small-lenet.json" in text
 
 
+def test_one_paper_is_cited_and_its_sections_can_be_chosen(page):
+    assert "Chaudhari & Soatto, A title (arXiv 1710.11029; 2017). Each claim" in Text(page).text
+    labels = re.findall(
+        r'<button[^>]*data-filter="group" value="([^"]*)"[^>]*>(.*?)</button>', page
+    )
+    assert labels == [
+        ("", "theory and networks"),
+        ("made2024-theory", "theory"),
+        ("made2024-networks", "networks"),
+    ]
+
+
+def test_of_several_papers_each_claim_says_whose_it_is():
+    one, two = synthetic.not_tested("one"), synthetic.not_tested("two", group="networks")
+    heads = [
+        report_case.paper([one]),
+        report_case.paper([two], "other2020", title="Another", venue="A journal 2021")
+        | {"authors": "Some & Others"},
+    ]
+    page = report.page([one, two], {}, META, report_case.scripts(), heads)
+    text = Text(page).text
+    assert "Some & Others, Another (arXiv 1710.11029; A journal 2021)." in text
+    assert "two · Some & Others, " in text
+    assert "one · Chaudhari & Soatto, " in text
+    assert "all papers" in text
+    labels = re.findall(r'data-filter="group" value="([^"]+)"[^>]*>(.*?)</button>', page)
+    assert ("other2020-networks", "Some &amp; Others: networks") in labels
+    rows = re.findall(r'<tr [^>]*data-group="([^"]+)" data-target="([^"]+)"', page)
+    assert rows == [("made2024-theory", "claim-one"), ("other2020-networks", "claim-two")]
+    assert report.merge([one, two], heads)["papers"] == heads
+
+
+def test_a_result_of_no_paper_is_refused():
+    with pytest.raises(report.ReportError, match="no paper has the claims gone"):
+        report.page(
+            [synthetic.not_tested("gone")], {}, META, report_case.scripts(), [report_case.paper([])]
+        )
+
+
 def test_departures_of_the_scale_stand_in_the_header(page):
     text = Text(page).text
     where = text.index("What the scale “laptop” does differently from the paper")
@@ -219,7 +263,7 @@ def test_departures_of_the_scale_stand_in_the_header(page):
 def test_a_control_that_misbehaved_is_shown(results):
     result = next(r for r in results if r["id"] == "training-errors")
     odd = result | {"controls": [result["controls"][0] | {"passed": False}]}
-    text = Text(report.page([odd], {}, META, report_case.scripts())).text
+    text = Text(shown([odd])).text
     assert "✗ not as expected" in text
     assert "✓ as expected" not in text
 
@@ -231,7 +275,7 @@ def test_an_arm_with_another_number_of_the_paper_shows_it(results):
         s["paper"] for a in result["arms"] for s in a["statistics"] if s["name"] == own["name"]
     ]
     assert (own["paper"], papers) == (0.75, [0.75, 0.75, 17, 17])
-    text = Text(report.page([result], {}, META, report_case.scripts())).text
+    text = Text(shown([result])).text
     assert text.count("; the paper: 17 %") == 2
     assert text.count("paper: 17 %") == 4  # in the table as well
     assert "paper: 0.75 %" not in text
@@ -243,7 +287,7 @@ def test_a_number_of_the_paper_that_ours_is_not_compared_with_is_named(results):
     for arm in result["arms"]:
         for statistic in arm["statistics"]:
             statistic["paper"] = None
-    text = Text(report.page([result], {}, META, report_case.scripts())).text
+    text = Text(shown([result])).text
     assert f"the paper: {result['paper'][0]['name']}" in text
 
 
@@ -284,7 +328,7 @@ def test_text_of_a_result_cannot_become_markup():
     result, _, _ = synthetic.training_case()
     result |= {"statement": evil, "caveat": evil, "title": evil}
     spec = {"title": evil, "description": evil, "data": {"values": [{"a": evil}]}}
-    page = report.page([result], {result["id"]: {"a": spec}}, META, report_case.scripts())
+    page = shown([result], {result["id"]: {"a": spec}})
     assert evil not in page
     assert "<script>alert" not in page
     assert json.loads(unpacked(page)[0])["data"]["values"] == [{"a": evil}]
@@ -292,13 +336,11 @@ def test_text_of_a_result_cannot_become_markup():
 
 def test_charts_without_a_result_are_refused(results):
     with pytest.raises(report.ReportError, match="rank-of-nothing"):
-        report.page(results, {"rank-of-nothing": {}}, META, report_case.scripts())
+        shown(results, {"rank-of-nothing": {}})
 
 
 def test_a_page_needs_no_charts_and_no_verdicts():
-    text = Text(
-        report.page([synthetic.not_tested("sde-limit")], {}, META, report_case.scripts())
-    ).text
+    text = Text(shown([synthetic.not_tested("sde-limit")])).text
     assert "Claims not tested" in text
     assert "Claims with a verdict" not in text
 
@@ -307,7 +349,7 @@ def test_a_page_needs_no_charts_and_no_verdicts():
 def test_a_claim_whose_data_cannot_be_had_says_so_in_the_table_and_below(end):
     reason = "data not reachable (cifar100: no source could deliver it)"
     claim = synthetic.not_tested("rank-cifar100", reason=reason + end)
-    text = " ".join(Text(report.page([claim], {}, META, report_case.scripts())).text.split())
+    text = " ".join(Text(shown([claim])).text.split())
     assert text.count(reason) == 2
     assert f"Not tested: {reason}." in text
     assert f"{reason}.." not in text

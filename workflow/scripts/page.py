@@ -17,4 +17,6 @@ with logged(snakemake.log[0], "page", snakemake.threads):
     merged = report.merge(results)
     meta = {key: merged[key] for key in ("scale", "code_version", "config_hash")}
     scripts = Path(snakemake.input.scripts).read_text(encoding="utf-8")
-    files.write_text(snakemake.output.page, report.page(results, drawn, meta, scripts))
+    files.write_text(
+        snakemake.output.page, report.page(results, drawn, meta, scripts, snakemake.params.papers)
+    )

@@ -90,8 +90,8 @@ def paper_value(result: dict[str, Any], name: str) -> float:
         if entry["name"] == name:
             return float(entry["value"])
     raise ChartDataError(
-        f"a chart of {result['id']} needs the paper's '{name}'; add it under `paper` in "
-        "config/claims.yaml."
+        f"a chart of {result['id']} needs the paper's '{name}'; add it under `paper` of "
+        "its entry in the ledger."
     )
 
 
@@ -99,7 +99,7 @@ def rule_parameter(result: dict[str, Any], name: str) -> float:
     """The number `name` of the claim's rule; raises ChartDataError if there is none."""
     if name not in result["rule_parameters"]:
         raise ChartDataError(
-            f"a chart of {result['id']} needs '{name}'; add it under `rule_parameters` in "
-            "config/claims.yaml."
+            f"a chart of {result['id']} needs '{name}'; add it under `rule_parameters` of "
+            "its entry in the ledger."
         )
     return float(result["rule_parameters"][name])

@@ -82,7 +82,7 @@ def fail_on(found: Iterable[Problem], sources: Sequence[Source]) -> None:
 
 def origin(path: KeyPath, sources: Sequence[Source]) -> str:
     """The name of the last of `sources` that contains `path`, or as much of it as any does."""
-    best, reached = "the defaults", 0
+    best, reached = sources[0][0] if len(sources) == 1 else "the defaults", 0
     for name, tree in sources:
         here = depth(path, tree)
         if here and here >= reached:

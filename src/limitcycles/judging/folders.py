@@ -56,6 +56,7 @@ def module(claim: str, file: str) -> str:
     return f"{known()[claim]}.{file}"
 
 
+@cache
 def declared(claim: str, file: str) -> dict[str, Any]:
     """What that file of a claim declares in capitals, without importing it; see `module`."""
     return sources.literals(module(claim, file))

@@ -1,47 +1,33 @@
-"""The ledger: every claim of the paper with its numbers, its decision rule and its controls."""
+"""The ledger: every claim of the papers with its numbers, its decision rule and its controls."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from limitcycles.configuration.settings import resolve_run
 from limitcycles.configuration.validation import (
     Problem,
-    fail_on,
     nearest,
-    problems,
     show,
     suggestion,
 )
-from limitcycles.configuration.yamlfile import ConfigError, read_yaml
+from limitcycles.configuration.yamlfile import ConfigError
 from limitcycles.judging import folders
 
 ARM_LISTS = ("deciding", "enough", "pairs")  # keys of an entry; a rule declares those it reads
 
 
-def load(path: Path, schema: Path) -> dict[str, dict[str, Any]]:
-    """Read the ledger: claim id -> entry, in the order of the file.
+def wrong(ledger: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
+    """What does not fit in the entries of a ledger (claim id -> entry), by key of its paper.
 
-    Parameters
-    ----------
-    path, schema
-        `config/claims.yaml` and `workflow/schemas/claims.schema.yaml`.
-
-    Raises
-    ------
-    ConfigError
-        One line for each thing that is wrong, naming file, key, value and remedy.
+    That is: folders that are not there, and what rules and measurements read of an entry and do not
+    find there, or find and cannot use.
     """
-    ledger, rules = read_yaml(path), read_yaml(schema)
-    found = problems(ledger, rules)
-    for claim, entry in ledger.items() if not found else ():
-        if is_tested(entry):
-            found.extend(_of_entry(claim, entry))
-    fail_on(found, [(str(path), ledger)])
-    return ledger
+    tested = {claim: entry for claim, entry in ledger.items() if is_tested(entry)}
+    found = (problem for claim, entry in tested.items() for problem in _of_entry(claim, entry))
+    return [Problem(("claims", *problem.path), problem.text) for problem in found]
 
 
 def rule_of(claim: str, entry: Mapping[str, Any]) -> str:
@@ -85,7 +71,7 @@ def settings_read(
     """The values that a measurement reads, by the last part of the names in its READS.
 
     Numbers of a rule ("rule.leading") are those of the claims that are judged in its folder, or,
-    for an instrument, that name it; `check_runs` has looked at them.
+    for an instrument, that name it; `check_reads` has looked at them.
     """
     found = {}
     for key in folders.declared(name, "measure").get("READS", ()):
@@ -229,24 +215,18 @@ def is_tested(entry: Mapping[str, Any]) -> bool:
     return "not_tested" not in entry
 
 
-def check_runs(
-    ledger: Mapping[str, Mapping[str, Any]],
-    config: Mapping[str, Any],
-    path: Path | str = "config/claims.yaml",
-) -> None:
-    """Check that each arm's run or trajectory exists, and that a run keeps the snapshots needed.
+def wrong_runs(ledger: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> list[Problem]:
+    """Arms whose run or trajectory is not in the checked configuration, or does not fit the claim.
 
-    `config` is the checked configuration, `path` the file that an error names. Raises
-    `ConfigError` with all errors, one line each.
+    `wrong` finds nothing in these entries. The problems are by key of the paper.
     """
-    _check_reads(ledger, config)
     found = []
     for claim, entry in ledger.items():
         for arm, content in entry.get("arms", {}).items():
             kind = "trajectory" if "trajectory" in content else "run"
             if kind not in content:  # a system of the theory
                 continue
-            run, key = content[kind], (claim, "arms", arm, kind)
+            run, key = content[kind], ("claims", claim, "arms", arm, kind)
             group = "trajectories" if kind == "trajectory" else "runs"
             if run not in config[group]:
                 text = f"{show(run)} is not under {group}; {suggestion(run, config[group])}"
@@ -260,7 +240,8 @@ def check_runs(
                 name.format(network=resolved["network_name"])
                 for name in folders.declared(rule, "rule").get("PAPER_OF_NETWORK", ())
             ]
-            found.extend(_numbers(claim, entry, names, f"the rule, for the arm {arm},"))
+            for problem in _numbers(claim, entry, names, f"the rule, for the arm {arm},"):
+                found.append(Problem(("claims", *problem.path), problem.text))
             training = resolved["training"]
             measurement = measurement_of(claim, entry)
             plain = measurement and folders.declared(measurement, "measure").get("PLAIN_IMAGES")
@@ -278,11 +259,14 @@ def check_runs(
                     f"too; add them to training.snapshots"
                 )
                 found.append(Problem(key, text))
-    fail_on(found, [(str(path), ledger)])
+    return found
 
 
-def _check_reads(ledger: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> None:
-    """What measurements read is in the configuration, and claims agree on numbers of a rule."""
+def check_reads(ledger: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> None:
+    """Check that what measurements read is in the configuration, and that claims agree on it.
+
+    Raises `ConfigError` with the first that is wrong.
+    """
     for name in measured(ledger):
         its = folders.declared(name, "measure").get("READS", ())
         last = [key.rpartition(".")[2] for key in its]

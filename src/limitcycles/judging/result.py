@@ -98,7 +98,7 @@ def paper_value(entry: dict, name: str) -> float:
         if item["name"] == name:
             return float(item["value"])
     raise LimitcyclesError(
-        f"config/claims.yaml: {entry['title']}: paper has no number with the name {name!r}; add it"
+        f"the ledger: {entry['title']}: paper has no number with the name {name!r}; add it"
     )
 
 

@@ -51,10 +51,13 @@ class ReportError(LimitcyclesError):
     """Results that cannot stand in one report."""
 
 
-def merge(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """All results in one mapping: scale, code_version, config_hash, counts, claims.
+def merge(
+    results: Sequence[Mapping[str, Any]], papers: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """All results in one mapping: scale, code_version, config_hash, counts, papers, claims.
 
-    `counts` has every verdict. `code_version` lists all versions where results come from several;
+    `papers` are what `limitcycles.judging.papers.heads` returns. `counts` has every verdict.
+    `code_version` lists all versions where results come from several;
     `config_hash` is a digest over the hashes of all claims.
 
     Raises ReportError: no results, results of several scales, or a verdict that does not exist.
@@ -79,6 +82,7 @@ def merge(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "counts": {
             verdict: sum(result["verdict"] == verdict for result in results) for verdict in VERDICTS
         },
+        "papers": list(papers),
         "claims": list(results),
     }
 
@@ -126,6 +130,7 @@ def page(
     charts: Mapping[str, Mapping[str, dict[str, Any]]],
     meta: Mapping[str, str],
     scripts: str,
+    papers: Sequence[Mapping[str, Any]],
 ) -> str:
     """The whole report as one HTML page.
 
@@ -140,11 +145,13 @@ def page(
         `scale`, `code_version`, `config_hash`.
     scripts
         What `limitcycles.charts.scripts` returns.
+    papers
+        What `limitcycles.judging.papers.heads` returns: the claims of each in its sections.
 
     Raises
     ------
     ReportError
-        As `merge`; or charts of a claim that is not among the results.
+        As `merge`; charts of a claim that is not among the results; or a result of no paper.
     """
     counts = merge(results)["counts"]
     strangers = sorted(set(charts) - {result["id"] for result in results})
@@ -152,6 +159,10 @@ def page(
         raise ReportError(
             f"there are charts of {', '.join(strangers)} but no result; make the claim first."
         )
+    paper_of = {claim: paper for paper in papers for claim in paper["claims"]}
+    homeless = sorted({result["id"] for result in results} - set(paper_of))
+    if homeless:
+        raise ReportError(f"no paper has the claims {', '.join(homeless)}; delete their results.")
     judged = [result for result in results if result["verdict"] != Verdict.NOT_TESTED]
     untested = [result for result in results if result["verdict"] == Verdict.NOT_TESTED]
     return (
@@ -164,6 +175,8 @@ def page(
                 result["id"]: _ordered(result, charts.get(result["id"], {})) for result in judged
             },
             meta=meta,
+            papers=papers,
+            paper_of=paper_of,
             counts=counts,
             total=len(results),
             departures=_departures(results),
@@ -232,6 +245,13 @@ def _said(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return result["paper"][0] if result["paper"] else None
 
 
+def _where(paper: Mapping[str, Any]) -> str:
+    """Where a paper can be found: its number in arXiv or its address; where it was published."""
+    its = paper["citation"]
+    place = f"arXiv {its['arxiv']}" if "arxiv" in its else its["url"]
+    return f"{place}; {its.get('venue', its['year'])}"
+
+
 def _stated(entry: Mapping[str, Any]) -> str:
     """A number of the paper with its unit."""
     return wording.with_unit(wording.given(entry["value"]), entry["unit"])
@@ -269,6 +289,7 @@ def _environment() -> jinja2.Environment:
         "setting": _setting,
         "headline": _headline,
         "said": _said,
+        "found": _where,
         "slug": lambda text: text.replace(" ", "-"),
         "packed": _packed,
         "untitled": lambda spec: {key: spec[key] for key in spec if key != "title"},
