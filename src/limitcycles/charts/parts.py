@@ -130,3 +130,13 @@ def panels(charts: Sequence[alt.TopLevelMixin], choice: alt.Parameter) -> alt.To
 def _single() -> alt.Chart:
     """A chart with one row, for marks at fixed places."""
     return alt.Chart(alt.InlineData(values=[{}]))
+
+
+def small_panels(layers: alt.LayerChart, names: Sequence[str], title: str) -> alt.FacetChart:
+    """A small panel for each of `names`, on the same axes; all layers have the column `arm`."""
+    header = alt.Header(labelAnchor="start", labelFontSize=11, labelPadding=2)
+    facet = alt.Facet("arm:N", sort=list(names), title=None, header=header)
+    grid = layers.properties(width=172, height=100).facet(
+        facet, columns=4, spacing={"row": 14, "column": 18}
+    )
+    return grid.properties(title=alt.Title(title, fontSize=13))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -56,17 +57,27 @@ def _lag_axis(ticks: int = 5) -> alt.X:
     )
 
 
-def _strokes(names: list[str], dashes: list[list[int]]) -> dict[str, Any]:
-    """Colour and dash of named lines, in one legend below."""
-    legend = parts.legend(None, lines=True, below=True)
-    return {
-        "color": alt.Color(
-            "line:N", scale=alt.Scale(domain=names, range=CATEGORY[: len(names)]), legend=legend
-        ),
-        "strokeDash": alt.StrokeDash(
-            "line:N", scale=alt.Scale(domain=names, range=dashes), legend=legend
-        ),
-    }
+def _lines(
+    lag: np.ndarray, drawn: dict[str, list[np.ndarray]], width: float, dashes: list[list[int]]
+) -> alt.Chart:
+    """Named lines of one or two sides against the lag; colour and dash in one legend below."""
+    sides = [(name, k, side) for name, both in drawn.items() for k, side in enumerate(both)]
+    frame = pd.concat(
+        pd.DataFrame({"lag": lag, "r": side, "line": name, "side": k}) for name, k, side in sides
+    )
+    names, legend = list(drawn), parts.legend(None, lines=True, below=True)
+    colours, strokes = (
+        alt.Scale(domain=names, range=its) for its in (CATEGORY[: len(names)], dashes)
+    )
+    return (
+        alt.Chart(data.table(frame))
+        .mark_line(strokeWidth=width)
+        .encode(
+            detail="side:N",
+            color=alt.Color("line:N", scale=colours, legend=legend),
+            strokeDash=alt.StrokeDash("line:N", scale=strokes, legend=legend),
+        )
+    )
 
 
 def _paper(result: dict[str, Any], arms: list[dict], by_arm: Analyses) -> alt.TopLevelMixin:
@@ -114,11 +125,6 @@ def _fan(lags: xr.Dataset) -> alt.LayerChart:
         ENVELOPE: [lags["walk_low"].values, lags["walk_high"].values],
         BANDS: [0 * lag - band, 0 * lag + band],
     }
-    lines = pd.concat(
-        pd.DataFrame({"lag": lag, "r": side, "line": name, "side": k})
-        for name, sides in drawn.items()
-        for k, side in enumerate(sides)
-    )
     shaded = (
         alt.Chart(data.table(areas))
         .mark_area(opacity=0.22, color=CATEGORY[0])
@@ -129,17 +135,8 @@ def _fan(lags: xr.Dataset) -> alt.LayerChart:
             detail="share:N",
         )
     )
-    stroked = (
-        alt.Chart(data.table(lines))
-        .mark_line(strokeWidth=1.8)
-        .encode(
-            x="lag:Q",
-            y="r:Q",
-            detail="side:N",
-            **_strokes(list(drawn), [[1, 0], [7, 4], [2, 3]]),
-        )
-    )
-    return shaded + stroked
+    stroked = _lines(lag, drawn, 1.8, [[1, 0], [7, 4], [2, 3]])
+    return shaded + stroked.encode(x="lag:Q", y="r:Q")
 
 
 def _shares(result: dict[str, Any]) -> alt.TopLevelMixin:
@@ -252,21 +249,7 @@ def _example(lags: xr.Dataset, title: alt.Title) -> alt.LayerChart:
         words: [lags[f"example_{end}"].sel(null=null).values for end in ("low", "high")]
         for null, words in SHORT.items()
     }
-    lines = pd.concat(
-        pd.DataFrame({"lag": lag, "r": side, "line": name, "side": k})
-        for name, sides in drawn.items()
-        for k, side in enumerate(sides)
-    )
-    return (
-        alt.Chart(data.table(lines))
-        .mark_line(strokeWidth=1.6)
-        .encode(
-            x=_lag_axis(3),
-            y=alt.Y(
-                "r:Q", title="autocorrelation r", scale=alt.Scale(domain=[-1.1, 1.5], nice=False)
-            ),
-            detail="side:N",
-            **_strokes(list(drawn), [[1, 0], [7, 4], [2, 3], [1, 5]]),
-        )
-        .properties(title=title, width=SMALL * 2 // 3, height=150)
-    )
+    scale = alt.Scale(domain=[-1.1, 1.5], nice=False)
+    lines = _lines(lag, drawn, 1.6, [[1, 0], [7, 4], [2, 3], [1, 5]])
+    lines = lines.encode(x=_lag_axis(3), y=alt.Y("r:Q", title="autocorrelation r", scale=scale))
+    return lines.properties(title=title, width=SMALL * 2 // 3, height=150)

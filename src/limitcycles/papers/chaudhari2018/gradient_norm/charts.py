@@ -24,7 +24,6 @@ TITLE = "‖∇f‖/√d (nats per unit of weight)"
 POINTS = 120  # of a line in the paper's chart
 LARGE = 80  # of a line of an arm that decides, where all arms are drawn
 ROWS = 2300  # of the other arms together, about
-COLUMNS, WIDTH, HEIGHT = 4, 172, 100  # of the grid of the arms that do not decide
 Parts = dict[str, xr.Dataset]
 
 
@@ -184,15 +183,7 @@ def _grid(small: dict[str, pd.DataFrame], chosen: alt.Parameter) -> alt.FacetCha
     x = layers[0].encoding.x.copy()
     x.shorthand = "after:Q"
     layers.append(step.mark_rule(style="threshold").encode(x=x))
-    facet = alt.Facet(
-        "arm:N",
-        sort=list(small),
-        title=None,
-        header=alt.Header(labelAnchor="start", labelFontSize=11, labelPadding=2),
-    )
-    grid = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
-    grid = grid.facet(facet, columns=COLUMNS, spacing={"row": 14, "column": 18})
-    return grid.properties(title=alt.Title("Other arms", fontSize=13))
+    return parts.small_panels(alt.layer(*layers), list(small), "Other arms")
 
 
 def _raw(curve: xr.Dataset, kind: str, most: int) -> pd.DataFrame:

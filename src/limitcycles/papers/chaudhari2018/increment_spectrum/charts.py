@@ -24,7 +24,6 @@ WEIGHTS = "weights"
 COLOURS = [CATEGORY[0], CATEGORY[1], CATEGORY[2], CATEGORY[3]]
 DOTS, POINTS = 60, 80  # weights and frequencies that are drawn of an arm that decides
 SMALL, ROWS = 40, 2400  # frequencies of each other arm, and of all others together
-COLUMNS, WIDTH, HEIGHT = 4, 172, 100  # of the grid of the other arms
 ENDS = {
     "low": "lowest {low:g} % of the frequencies",
     "high": "highest {high:g} % of the frequencies",
@@ -61,20 +60,6 @@ def _layout(large: list[alt.TopLevelMixin], small: alt.TopLevelMixin | None) -> 
     if not rows:
         return parts.panel(alt.Chart(alt.InlineData(values=[{}])).mark_point(), "no weight moves")
     return alt.vconcat(*rows).resolve_scale(color="shared", strokeDash="shared")
-
-
-def _grid(layers: alt.LayerChart, names: list[str], title: str) -> alt.FacetChart:
-    """Small panels, one an arm, of layers that all have the column `arm`."""
-    facet = alt.Facet(
-        "arm:N",
-        sort=names,
-        title=None,
-        header=alt.Header(labelAnchor="start", labelFontSize=11, labelPadding=2),
-    )
-    grid = layers.properties(width=WIDTH, height=HEIGHT).facet(
-        facet, columns=COLUMNS, spacing={"row": 14, "column": 18}
-    )
-    return grid.properties(title=alt.Title(title, fontSize=13))
 
 
 def _split(result: dict[str, Any], found: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -165,7 +150,7 @@ def _small_amplitudes(others: dict[str, xr.Dataset]) -> alt.FacetChart | None:
     one = alt.Chart(layers[0].data).transform_aggregate(rows="count()", groupby=["arm"])
     layers.append(one.mark_rule(style="threshold").encode(y=alt.datum(1)))
     title = "Other arms: amplitude over that of independent steps (dashed)"
-    return _grid(alt.layer(*layers), list(others), title)
+    return parts.small_panels(alt.layer(*layers), list(others), title)
 
 
 def _band_and_mean(frame: pd.DataFrame, low: float, high: float, title: str) -> list[alt.Chart]:
@@ -206,7 +191,7 @@ def _full(result: dict[str, Any], arms: dict) -> alt.TopLevelMixin:
         frames = [_density_frame(name, found, _points(others)) for name, found in others.items()]
         lost = ", ".join(name for name in moving if name not in drawn)
         title = "Other arms" + (f" (without {lost}: steps too small for a density)" if lost else "")
-        small = _grid(_density(frames), list(others), title)
+        small = parts.small_panels(_density(frames), list(others), title)
     caption = (
         "Density of the increments of each weight over their mean square, by Thomson's multitaper "
         "estimate in the whole band: mean over weights (line), and where 50 % and 90 % of them lie "
