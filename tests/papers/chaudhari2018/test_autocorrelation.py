@@ -5,12 +5,10 @@ import re
 
 import numpy as np
 import pytest
-import vl_convert
 import xarray as xr
+from drawing import drawn
 from helpers import along, claims, context
 
-from limitcycles import charts
-from limitcycles.judging import folders
 from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
 from limitcycles.papers.chaudhari2018.autocorrelation import rule as claim
@@ -210,31 +208,21 @@ def test_controls_that_misbehave_decide(monkeypatch, broken):
 def test_charts_are_drawn_from_the_analyses():
     arms = evidence(LEAVING, WITHIN, gaussian=WITHIN)
     result = judge(NAME, ENTRY, along(ENTRY, arms), context())
-    drawn = charts.draw(result, along(ENTRY, arms))
-    assert tuple(drawn) == folders.charts(NAME)
-    specs = {name: chart.to_dict() for name, chart in drawn.items()}
-    for spec in specs.values():
-        assert spec["title"]
-        assert spec["description"].endswith(".")
-        assert len(json.dumps(spec)) < 120_000
-        assert len(spec["description"]) < 480
-    shares = specs["autocorrelation-nulls"]
-    assert '{"datum": 50.0}' in json.dumps(shares)
-    assert '{"datum": 5.0}' in json.dumps(shares)
-    assert "text 100 % and 60.0 %" in shares["description"]
-    assert "gaussian" not in shares["description"]
-    assert "3 of these 6 weights lie outside" in specs["example-weights"]["description"]
-    assert "text 100 % of the lags" in specs["autocorrelation-paper"]["description"]
-    svg = vl_convert.vegalite_to_svg(specs["autocorrelation-paper"])
-    assert "paper: 100 % of the lags outside the white-noise bands" in svg
-    assert "calibrated: 60.0 % of the weights outside both fitted nulls" in svg
+    paper, shares, examples = drawn(result, along(ENTRY, arms)).values()
+    assert all(len(json.dumps(one.spec)) < 120_000 for one in (paper, shares, examples))
+    assert '{"datum": 50.0}' in json.dumps(shares.spec)
+    assert '{"datum": 5.0}' in json.dumps(shares.spec)
+    assert "text 100 % and 60.0 %" in shares.caption
+    assert "gaussian" not in shares.caption
+    assert "3 of these 6 weights lie outside" in examples.caption
+    assert "text 100 % of the lags" in paper.caption
+    assert "paper: 100 % of the lags outside the white-noise bands" in paper.svg
+    assert "calibrated: 60.0 % of the weights outside both fitted nulls" in paper.svg
 
 
 def test_the_shares_of_many_arms_stay_legible():
     arms = evidence(LEAVING, WITHIN)
     result = judge(NAME, ENTRY, along(ENTRY, arms), context())
     result["arms"] += [result["arms"][1] | {"name": f"arm{i}"} for i in range(37)]
-    spec = charts.draw(result, along(ENTRY, arms))["autocorrelation-nulls"].to_dict()
-    assert len(spec["description"]) < 480
-    height = float(re.search(r'height="([\d.]+)"', vl_convert.vegalite_to_svg(spec))[1])
-    assert height < 1800
+    shares = drawn(result, along(ENTRY, arms))["autocorrelation-nulls"]
+    assert float(re.search(r'height="([\d.]+)"', shares.svg)[1]) < 1800
