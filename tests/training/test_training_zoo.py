@@ -1,4 +1,4 @@
-"""Every kind of network in training and in late noise, against loops by hand in float64."""
+"""Every kind of network in training and at a constant rate, against loops by hand in float64."""
 
 import copy
 from pathlib import Path

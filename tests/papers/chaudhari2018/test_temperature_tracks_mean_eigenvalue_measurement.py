@@ -10,7 +10,7 @@ import torch
 from helpers import one_thread, spectrum  # noqa: F401
 
 from limitcycles.papers.chaudhari2018.temperature_tracks_mean_eigenvalue import (
-    measure as late_noise,
+    measure as temperature,
 )
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.runtime.stopping import StoppedError
@@ -57,7 +57,7 @@ def spectra(runs, **means):
 
 def measured(runs, data, settings=SETTINGS, **means):
     its = list(runs.values()), spectra(runs, **means)
-    return late_noise.measure(*its, {"digits": data}, settings, 0, device="cpu")["noise"]
+    return temperature.measure(*its, {"digits": data}, settings, 0, device="cpu")["noise"]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def result(runs, data):
 
 def test_what_is_stored(result, runs, tmp_path):
     assert list(result["setting"].values) == list(runs)
-    assert tuple(result["group"].values) == late_noise.GROUPS
+    assert tuple(result["group"].values) == temperature.GROUPS
     assert (result.attrs["seed"], result.attrs["steps"], result.attrs["percent"]) == (0, 120, 100)
     assert result.attrs["diverged"] == []
     assert [int(d) for d in result["weights"]] == [r.sizes["weight"] for r in runs.values()]
@@ -105,7 +105,7 @@ def test_it_is_repeated_to_the_bit_and_depends_on_the_seed_alone(result, runs, d
 def test_equal_mean_eigenvalues_make_the_groups_one(runs, data):
     found = measured(runs, data, wide=1e-3, narrow=1e-3, plain=1e-3)
     for key in ("variance", "variance_by_time", "learning_rate"):
-        one, other = (found[key].sel(group=group) for group in late_noise.GROUPS)
+        one, other = (found[key].sel(group=group) for group in temperature.GROUPS)
         np.testing.assert_allclose(one, other, rtol=1e-5)  # the rates differ by rounding
 
 
@@ -125,27 +125,27 @@ def test_asked_to_end_it_saves_and_goes_on_to_the_same_bits(result, runs, data, 
         calls.clear()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(constant_rate, "_gradient", interrupted)
-            with pytest.raises(StoppedError, match="late noise, seed 0: in step") as caught:
-                late_noise.measure(*its, device="cpu", state=tmp_path)
+            with pytest.raises(StoppedError, match="constant rate, seed 0: in step") as caught:
+                temperature.measure(*its, device="cpu", state=tmp_path)
         reached.append(str(caught.value))
         assert len(list(tmp_path.glob("checkpoint-*.pt"))) == 1
     capsys.readouterr()
-    found = late_noise.measure(*its, device="cpu", state=tmp_path)["noise"]
+    found = temperature.measure(*its, device="cpu", state=tmp_path)["noise"]
     assert found.identical(result)
     assert len(set(reached)) > 1
     line, bar, *_ = capsys.readouterr().err.splitlines()
-    assert line.startswith("late noise seed 0, continued at step ")
+    assert line.startswith("constant rate seed 0, continued at step ")
     assert bar.startswith(f"{line}:")
 
 
 def test_other_settings_do_not_go_on_there(runs, data, tmp_path):
     its = list(runs.values()), spectra(runs), {"digits": data}
     keys = {
-        late_noise._key(*its, SETTINGS | change, seed, torch.device("cpu"))
+        temperature._key(*its, SETTINGS | change, seed, torch.device("cpu"))
         for change, seed in (({}, 0), ({}, 1), ({"steps": 121}, 0))
     }
     other = spectra(runs, wide=2e-3)
-    keys.add(late_noise._key(its[0], other, its[2], SETTINGS, 0, torch.device("cpu")))
+    keys.add(temperature._key(its[0], other, its[2], SETTINGS, 0, torch.device("cpu")))
     assert len(keys) == 4
 
 
@@ -164,7 +164,7 @@ def test_a_network_that_diverges_is_named(runs, data, monkeypatch):
         seen.append(1)
         loss = true(logits, labels)
         # The last descent of all: "plain" in the group "matched".
-        return loss * torch.inf if len(seen) > 3 * (2 * late_noise.DRAWS + 240) - 110 else loss
+        return loss * torch.inf if len(seen) > 3 * (2 * temperature.DRAWS + 240) - 110 else loss
 
     monkeypatch.setattr(constant_rate.F, "cross_entropy", spoilt)
     found = measured(runs, data)
@@ -173,32 +173,32 @@ def test_a_network_that_diverges_is_named(runs, data, monkeypatch):
     assert found["variance_by_time"].sel(setting="plain", group="matched") == np.inf
     assert np.isfinite(found["variance"].values).sum() == 5
     # It stopped at the next look at the weights.
-    assert len(seen) < 3 * (2 * late_noise.DRAWS + 240) - 110 + 2 * constant_rate.BETWEEN_CHECKS
+    assert len(seen) < 3 * (2 * temperature.DRAWS + 240) - 110 + 2 * constant_rate.BETWEEN_CHECKS
 
 
 class TestErrors:
     def test_no_spectrum_of_the_run(self, runs, data):
         some = spectra(runs)[1:]
         with pytest.raises(LimitcyclesError, match="wide of seed 0 has no spectrum"):
-            late_noise.measure(list(runs.values()), some, {"digits": data}, SETTINGS, 0)
+            temperature.measure(list(runs.values()), some, {"digits": data}, SETTINGS, 0)
 
     def test_a_run_of_another_seed(self, runs, data):
-        with pytest.raises(LimitcyclesError, match="late noise of seed 1: the run wide of seed 0"):
-            late_noise.measure(list(runs.values()), spectra(runs), {"digits": data}, SETTINGS, 1)
+        with pytest.raises(LimitcyclesError, match="of seed 1: the run wide of seed 0"):
+            temperature.measure(list(runs.values()), spectra(runs), {"digits": data}, SETTINGS, 1)
 
     def test_no_dataset_of_the_run(self, runs, data):
         with pytest.raises(LimitcyclesError, match="trained on the dataset digits"):
-            late_noise.measure(list(runs.values()), spectra(runs), {"mnist": data}, SETTINGS, 0)
+            temperature.measure(list(runs.values()), spectra(runs), {"mnist": data}, SETTINGS, 0)
 
     def test_a_run_on_augmented_images(self, runs, data):
         run = runs["wide"].copy()
         words = run.attrs["settings"].replace('"epochs"', '"augmentation": {"pad": 1}, "epochs"')
         run.attrs["settings"] = words
         with pytest.raises(LimitcyclesError, match=r"training\.augmentation"):
-            late_noise.measure([run], spectra(runs), {"digits": data}, SETTINGS, 0)
+            temperature.measure([run], spectra(runs), {"digits": data}, SETTINGS, 0)
 
     def test_no_run_or_no_steps(self, runs, data):
         with pytest.raises(LimitcyclesError, match="no run was given"):
-            late_noise.measure([], [], {}, SETTINGS, 0)
+            temperature.measure([], [], {}, SETTINGS, 0)
         with pytest.raises(LimitcyclesError, match=r"constant_rate_sgd\.steps: 3"):
             measured(runs, data, SETTINGS | {"steps": 3})

@@ -1,4 +1,4 @@
-"""Charts of the late noise of networks at matched temperatures (Remark 15)."""
+"""Charts of the noise of networks at matched temperatures (Remark 15)."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ RATIOS = {"variance": "variance (the rule)", "variance_by_time": "by unit of tim
 
 
 def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMixin]:
-    """Charts of the claim, from the late noise of all seeds.
+    """Charts of the claim, from the measurements of all seeds.
 
     A setting that diverged in any seed has an infinite variance, and no place in them; the captions
     name it. Raises ChartDataError: a setting of the result is not in a dataset.
@@ -45,21 +45,21 @@ def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMi
 
 
 def _tables(
-    result: dict[str, Any], late_noise: list[xr.Dataset]
+    result: dict[str, Any], measured: list[xr.Dataset]
 ) -> tuple[list[xr.Dataset], list[str]]:
     """The datasets with the settings that are finite in all of them, and the names of others."""
     keep, left_out = [], []
     for arm in result["arms"]:
-        for one in late_noise:
+        for one in measured:
             if arm["run"] not in one["setting"].values:
                 raise data.ChartDataError(
-                    f"the late noise of seed {one.attrs['seed']} has no run '{arm['run']}' (arm "
+                    f"the measurement of seed {one.attrs['seed']} has no run '{arm['run']}' (arm "
                     f"'{arm['name']}' of {result['id']}); make it anew."
                 )
-        variances = [one["variance"].sel(setting=arm["run"]) for one in late_noise]
+        variances = [one["variance"].sel(setting=arm["run"]) for one in measured]
         finite = bool(np.isfinite(variances).all())
         (keep if finite else left_out).append(arm["run"] if finite else arm["name"])
-    return [one.sel(setting=keep) for one in late_noise], left_out
+    return [one.sel(setting=keep) for one in measured], left_out
 
 
 def _frame(result: dict[str, Any], tables: list[xr.Dataset]) -> pd.DataFrame:

@@ -103,7 +103,7 @@ def measure(
     """
     turn = contextlib.nullcontext()
     if state is not None:
-        turn = sole_writer(state, f"late noise, seed {seed}")
+        turn = sole_writer(state, f"constant rate, seed {seed}")
     with turn as mine:
         return {"noise": _measure(runs, spectra, datasets, settings, seed, device, state, mine)}
 
@@ -123,7 +123,7 @@ def _measure(
     if steps < 4:
         raise LimitcyclesError(f"constant_rate_sgd.steps: {steps} is too few; take at least 4")
     if not runs:
-        raise LimitcyclesError("late noise: no run was given; give the arms of the claim a seed")
+        raise LimitcyclesError("constant rate: no run was given; give the arms of the claim a seed")
     where = pick_device(device)
     torch.use_deterministic_algorithms(True, warn_only=where.type == "cuda")
     names = [run.attrs["run"] for run in runs]
@@ -138,7 +138,7 @@ def _measure(
         saved = checkpoint.load()
         done = saved or done
         pause = Saving(
-            turn, checkpoint, done, f"late noise, seed {seed}: in step {{step}} of {steps}"
+            turn, checkpoint, done, f"constant rate, seed {seed}: in step {{step}} of {steps}"
         )
     found, alone, diverged = done["found"], done["alone"], done["diverged"]
     walk = done["walk"]
@@ -149,7 +149,7 @@ def _measure(
         track(
             total=total,
             unit="step",
-            what=f"late noise seed {seed}",
+            what=f"constant rate seed {seed}",
             done=None if saved is None else before,
         ) as bar,
     ):
@@ -254,7 +254,7 @@ def _spectrum(run: xr.Dataset, spectra: Sequence[xr.Dataset], seed: int) -> xr.D
     mine = [s for s in spectra if (s.attrs["run"], s.attrs["seed"]) == (name, seed)]
     if its != seed or not mine:
         raise LimitcyclesError(
-            f"late noise of seed {seed}: the run {name} of seed {its} has no spectrum of that "
+            f"constant rate of seed {seed}: the run {name} of seed {its} has no spectrum of that "
             "seed; compute its spectra, and give all arms of the claim the same seeds"
         )
     return max(mine, key=lambda s: s.attrs["percent"])
@@ -265,12 +265,12 @@ def _dataset(run: xr.Dataset, datasets: Mapping[str, xr.Dataset]) -> xr.Dataset:
     name, run_name = settings["dataset_name"], run.attrs["run"]
     if name not in datasets:
         raise LimitcyclesError(
-            f"late noise: the run {run_name} was trained on the dataset {name}, which was not "
+            f"constant rate: the run {run_name} was trained on the dataset {name}, which was not "
             f"given; there are {', '.join(datasets)}"
         )
     if settings["training"].get("augmentation"):
         raise LimitcyclesError(
-            f"late noise: the run {run_name} was trained on augmented images "
+            f"constant rate: the run {run_name} was trained on augmented images "
             "(training.augmentation), which plain mini-batches are not; take a run without"
         )
     return datasets[name]

@@ -63,7 +63,7 @@ def ratios(tables: Sequence[xr.Dataset], key: str = "variance") -> np.ndarray:
     by_group = spreads(tables, key)
     if not (by_group[EQUAL] > 0).all():
         raise LimitcyclesError(
-            f"late noise: at equal η/b all settings have the same {key.replace('_', ' ')}, whose "
+            f"at equal η/b all settings have the same {key.replace('_', ' ')}, whose "
             "spread cannot fall; give the claim arms that differ"
         )
     return by_group[MATCHED] / by_group[EQUAL]
@@ -103,7 +103,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     finite = np.all([np.isfinite(one["variance"]).all("group") for one in tables], axis=0)
     if finite.sum() < 2:
         raise LimitcyclesError(
-            "late noise: fewer than two settings stay finite; lower constant_rate_sgd.learning_rate"
+            "fewer than two settings stay finite; lower constant_rate_sgd.learning_rate"
         )
     settled = [one.isel(setting=np.flatnonzero(finite)) for one in tables]
     verdict, main, own = decide(settled, parameters)
@@ -153,7 +153,7 @@ def _of(one: xr.Dataset, runs: list[str]) -> xr.Dataset:
     missing = sorted(set(runs) - set(one["setting"].values))
     if missing:
         raise LimitcyclesError(
-            f"the late noise of seed {one.attrs['seed']} lacks {', '.join(missing)}; delete the "
+            f"the measurement of seed {one.attrs['seed']} lacks {', '.join(missing)}; delete the "
             "file and run it again"
         )
     return one.sel(setting=runs)
@@ -248,7 +248,7 @@ def _rule_check(tables: Sequence[xr.Dataset], parameters: dict, key: str, name: 
     )
 
 
-def linear_late_noise(curvatures, matched, seed: int) -> xr.Dataset:
+def linear_noise(curvatures, matched, seed: int) -> xr.Dataset:
     """Late noise of linear systems, made as that of networks is; their Hessian is `curvatures`·1.
 
     System i has D = LINEAR_MEANS[i]·1. In the group "matched" its rate is `matched`[i], in the
@@ -285,7 +285,7 @@ def _controls(entry: dict) -> tuple[list[dict], dict]:
     parameters, means = entry["rule_parameters"], np.array(LINEAR_MEANS)
 
     def of(curvatures, matched):
-        return [linear_late_noise(curvatures, matched, seed) for seed in range(LINEAR_SEEDS)]
+        return [linear_noise(curvatures, matched, seed) for seed in range(LINEAR_SEEDS)]
 
     product = matched_rates(means, LINEAR_RATE)
     equal_curvature = np.ones(len(means))
