@@ -37,7 +37,7 @@ def examine(weights: np.ndarray, *, seed: int, level: float) -> dict[str, xr.Dat
     - `same_halves` (weight): whether both halves have equal means and variances
       (`stationarity.halves`); `mean_shift` and `log_ratio` (weight): by how much they differ
       (deviations of the whole; nats, infinite or NaN if a half stands still);
-    - `variance_ratio`, `variance_ratio_z` (weight): see `series.variance_ratio`; NaN where a
+    - `variance_ratio`, `variance_ratio_z` (weight): see `statistics.variance_ratio`; NaN where a
       weight stands still whenever it is looked at.
 
     `lags`, by `lag` (epochs; multiples of n // 100, 0 among them):

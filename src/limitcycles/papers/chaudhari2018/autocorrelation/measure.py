@@ -18,7 +18,7 @@ ROWS = 4096  # epochs that are read at once
 def measure(trajectory: xr.Dataset, dataset: xr.Dataset, settings: dict) -> dict[str, xr.Dataset]:
     """Autocorrelations of all weights after the transient, against bands and envelopes.
 
-    Parts: `weights` and `lags`, with all that `_autocorrelation.examine` says of them.
+    Parts: `weights` and `lags`, with all that `envelopes.examine` says of them.
     """
     first, total = after_transient(trajectory), trajectory.sizes["epoch"]
     starts = range(first, total, ROWS)

@@ -91,18 +91,10 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     for pair in first:
         if len(log_ratios(logs, pair)) == 1 < min(len(spectra[name]) for name in pair):
             caveats.append(f"{pair_name(pair)}: one common seed only, no interval")
-    arms = [
-        arm(
-            entry,
-            name,
-            None,
-            [
-                *_moments(entry, name, spectra[name]),
-                *(s for pair, both in ratios.items() if pair[1] == name for s in both),
-            ],
-        )
-        for name in spectra
-    ]
+    arms = []
+    for name, its in spectra.items():
+        against = [s for pair, both in ratios.items() if pair[1] == name for s in both]
+        arms.append(arm(entry, name, None, [*_moments(entry, name, its), *against]))
     checks = [
         *(_check("first rule", p, ratios[p], s > 0) for p, s in zip(first, found, strict=True)),
         *(_check("second rule", p, ratios[p], h) for p, h in zip(second, held, strict=True)),
@@ -141,17 +133,10 @@ def _logs(spectra: Mapping[str, Sequence[xr.Dataset]], reads: Sequence) -> Logs:
 
 
 def _moments(entry: dict, name: str, spectra: Sequence[xr.Dataset]) -> list[dict]:
-    papers = [_paper(entry, name), None]
+    its = {"unit": "gradient squared", "level": entry["rule_parameters"]["level"]}
     return [
-        statistic(
-            moment,
-            [s.attrs[key] for s in spectra],
-            unit="gradient squared",
-            level=entry["rule_parameters"]["level"],
-            paper=paper,
-            scale=POSITIVE,
-        )
-        for (moment, key), paper in zip(MOMENTS.items(), papers, strict=True)
+        statistic(moment, [s.attrs[key] for s in spectra], paper=paper, scale=POSITIVE, **its)
+        for (moment, key), paper in zip(MOMENTS.items(), (_paper(entry, name), None), strict=True)
     ]
 
 
@@ -166,15 +151,9 @@ def _ratios(entry: dict, logs: Logs, pair: Pair) -> list[dict]:
     low, high = (_paper(entry, name) for name in pair)
     if low and high:
         papers[0] = float(np.log(high / low))
+    its = {"scale": REAL, "unit": "1", "level": entry["rule_parameters"]["level"]}
     return [
-        statistic(
-            ratio_name(moment, pair),
-            list(values),
-            scale=REAL,
-            unit="1",
-            level=entry["rule_parameters"]["level"],
-            paper=paper,
-        )
+        statistic(ratio_name(moment, pair), list(values), paper=paper, **its)
         for moment, values, paper in zip(MOMENTS, log_ratios(logs, pair).T, papers, strict=True)
     ]
 

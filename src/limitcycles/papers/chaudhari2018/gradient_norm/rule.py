@@ -85,19 +85,12 @@ def _smoothed(curves: Sequence[xr.Dataset], parameters: dict, paper: float) -> l
 
     From epoch 0, and from the end of the transient on.
     """
+    its = {"unit": "1", "level": parameters["level"], "paper": paper, "scale": POSITIVE}
     result = []
     for name, key in (("from epoch 0", "smoothed"), ("after the transient", "smoothed_after")):
         values = [c[f"{key}_training"].dropna("point").values for c in curves]
-        result.append(
-            statistic(
-                f"fall of the paper's smoothed curve, {name}",
-                [max(v[0], SMALLEST) / max(v[-1], SMALLEST) for v in values],
-                unit="1",
-                level=parameters["level"],
-                paper=paper,
-                scale=POSITIVE,
-            )
-        )
+        falls = [max(v[0], SMALLEST) / max(v[-1], SMALLEST) for v in values]
+        result.append(statistic(f"fall of the paper's smoothed curve, {name}", falls, **its))
     return result
 
 
@@ -249,7 +242,7 @@ def descent(seed: int) -> np.ndarray:
 
 
 def _of(gradients: np.ndarray) -> xr.Dataset:
-    """Made-up gradients as the part `norms` of an analysis, the same in both modes."""
+    """Made-up gradients as the part `norms` of a measurement, the same in both modes."""
     values = norm(gradients)
     return xr.Dataset(
         {f"norm_{mode}": ("gradient", values) for mode in MODES},

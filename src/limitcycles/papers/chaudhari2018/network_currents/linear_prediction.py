@@ -166,7 +166,7 @@ class Sight:
         if not whole_batch and self.engine.examples < 2 * self.engine.batch:
             raise LimitcyclesError(
                 f"{trajectory.attrs['run']}: {self.engine.examples} images are fewer than two "
-                f"batches of {self.engine.batch}, which the analysis `currents` needs; lower "
+                f"batches of {self.engine.batch}, which its currents need; lower "
                 "training.batch_size"
             )
         self.replacement = self.sampler != "without-replacement"

@@ -26,7 +26,7 @@ def rates(coordinates: np.ndarray, level: float) -> dict:
 
 
 def measured(coordinates: np.ndarray, level: float, start: int = 0) -> dict:
-    """What `analyse` says of coordinates (epoch, plane, 2) themselves, for `xr.Dataset`."""
+    """What `measure` says of coordinates (epoch, plane, 2) themselves, for `xr.Dataset`."""
     areas = currents.areas(coordinates)
     keep = np.unique(np.linspace(1, len(areas), POINTS).round().astype(int))
     return rates(coordinates, level) | {

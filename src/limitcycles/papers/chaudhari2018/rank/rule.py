@@ -34,52 +34,35 @@ CONTROL_SHAPE = (3000, 1000)  # examples and weights of the synthetic gradients
 def judge(entry: dict, evidence: Evidence) -> Outcome:
     """Compare rank(D)/d and the mean eigenvalue at the end of training with the paper's."""
     parameters = entry["rule_parameters"]
-    paper = paper_value(entry, "rank")
-    paper_mean = paper_value(entry, "mean eigenvalue")
-    paper_std = paper_value(entry, "std of eigenvalues")
+    paper, paper_mean, paper_std = (paper_value(entry, name) for name in PAPER)
     level, last = parameters["level"], max(entry["snapshots"])
 
     arms, means_hold = [], {}
     for name in entry["arms"]:
         spectra = evidence.spectra[name][last]
 
-        def over_seeds(key, spectra=spectra, scale=1.0):
-            return [scale * s.attrs[key] for s in spectra]
+        def over_seeds(name, key, spectra=spectra, **its):
+            return statistic(name, [s.attrs[key] for s in spectra], level=level, **its)
 
-        percent = over_seeds("rank_percent_float32")
-        main = statistic("rank(D)/d", percent, unit="%", level=level, paper=paper, scale=SHARE_LOG)
-        statistics = [main]
-        means = {}
+        main = over_seeds(
+            "rank(D)/d", "rank_percent_float32", unit="%", paper=paper, scale=SHARE_LOG
+        )
+        statistics, holding, its = [main], [], {"unit": "gradient squared", "scale": POSITIVE}
         for reading in READINGS:
-            mean = statistic(
-                f"mean eigenvalue ({reading})",
-                over_seeds(f"mean_{reading}"),
-                unit="gradient squared",
-                level=level,
-                paper=paper_mean,
-                scale=POSITIVE,
-            )
-            std = statistic(
-                f"std of eigenvalues ({reading})",
-                over_seeds(f"std_{reading}"),
-                unit="gradient squared",
-                level=level,
-                paper=paper_std,
-                scale=POSITIVE,
+            mean, std = (
+                over_seeds(f"{moment} ({reading})", f"{key}_{reading}", paper=number, **its)
+                for moment, key, number in (
+                    ("mean eigenvalue", "mean", paper_mean),
+                    ("std of eigenvalues", "std", paper_std),
+                )
             )
             statistics += [mean, std]
-            means[reading] = within(mean["value"], paper_mean, parameters["mean_factor"])
-        statistics.append(
-            statistic(
-                "participation ratio",
-                over_seeds("participation_ratio"),
-                unit="1",
-                level=level,
-                scale=FROM_ONE,
-            )
-        )
-        arms.append(arm(entry, name, agrees(main, paper, parameters["factor"]), statistics))
-        means_hold[name] = [r for r, holds in means.items() if holds]
+            if within(mean["value"], paper_mean, parameters["mean_factor"]):
+                holding.append(reading)
+        ratio = over_seeds("participation ratio", "participation_ratio", unit="1", scale=FROM_ONE)
+        whole = agrees(main, paper, parameters["factor"])
+        arms.append(arm(entry, name, whole, [*statistics, ratio]))
+        means_hold[name] = holding
 
     verdict, caveats = all_agree(arms)
     main = [a["statistics"][0] for a in arms]
@@ -87,14 +70,10 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     if all(value > parameters["contradiction_percent"] for value in lower):
         verdict = Verdict.CONTRADICTED
     agreeing = [a["name"] for a in arms if a["agrees"]]
-    mean_holds = any(means_hold[name] for name in agreeing)
-    if agreeing and not mean_holds:
+    if agreeing and not any(means_hold[name] for name in agreeing):
         verdict = Verdict.WITH_CAVEAT
         caveats.append("the rank agrees, the mean eigenvalue in no reading")
-    detail = "; ".join(
-        f"{name}: {', '.join(readings) if readings else 'no reading'}"
-        for name, readings in means_hold.items()
-    )
+    detail = "; ".join(f"{n}: {', '.join(r) or 'no reading'}" for n, r in means_hold.items())
     checks = [
         check(
             "mean eigenvalue",

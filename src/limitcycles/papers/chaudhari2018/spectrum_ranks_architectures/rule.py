@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -116,7 +117,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
     within = groups(evidence, names, parameters["fewest_networks"])
     checks, signs, by_z, statistics = [], {}, {}, {}
 
-    def judge(where, mine, percent, read=score, resample=False):
+    def look(where, mine, percent, read=score, resample=False):
         """Add one τ to the checks; returns its sign if it passes, and the statistic."""
         scores, errors = table(evidence, mine, percent, read), table(evidence, mine)
         found = statistic(
@@ -133,14 +134,14 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         return sign, found
 
     for percent in entry["snapshots"]:
-        signs[ALL, percent], statistics[percent] = judge(ALL, names, percent, resample=True)
+        signs[ALL, percent], statistics[percent] = look(ALL, names, percent, resample=True)
         for where, mine in within.items():
-            signs[where, percent], _ = judge(where, mine, percent, resample=True)
-        judge("rank(D)/d alone", names, percent, rank_share)
-        judge("var λ(D) alone", names, percent, variance)
+            signs[where, percent], _ = look(where, mine, percent, resample=True)
+        look("rank(D)/d alone", names, percent, rank_share)
+        look("var λ(D) alone", names, percent, variance)
         connected = [name for name in names if is_connected(evidence.runs[name][0])]
         if len(connected) > 1:
-            judge("fully connected networks only", connected, percent)
+            look("fully connected networks only", connected, percent)
 
     first, last = min(entry["snapshots"]), max(entry["snapshots"])
     verdict = _verdict(signs[ALL, first], signs[ALL, last])
@@ -176,27 +177,13 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         )
 
     errors = table(evidence, names)
-    arms = [
-        arm(
-            entry,
-            name,
-            None,
-            [
-                statistic("test error", errors[i], scale=PERCENT, unit="%", level=level),
-                *(
-                    statistic(
-                        f"rank(D)/d + var λ(D) at {percent} %",
-                        table(evidence, names, percent)[i],
-                        scale=POSITIVE,
-                        unit="mixed",
-                        level=level,
-                    )
-                    for percent in entry["snapshots"]
-                ),
-            ],
-        )
-        for i, name in enumerate(names)
-    ]
+    tables = {percent: table(evidence, names, percent) for percent in entry["snapshots"]}
+    score_of = partial(statistic, scale=POSITIVE, unit="mixed", level=level)
+    arms = []
+    for i, name in enumerate(names):
+        error = statistic("test error", errors[i], scale=PERCENT, unit="%", level=level)
+        scores = [score_of(f"rank(D)/d + var λ(D) at {p} %", tables[p][i]) for p in tables]
+        arms.append(arm(entry, name, None, [error, *scores]))
     for where, mine in within.items():
         share = correlation.permuted_share(
             table(evidence, mine, last), table(evidence, mine), parameters
@@ -208,7 +195,7 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
                 f"{100 * share:.3g} % of the permuted scores pass the second rule",
             )
         )
-    controls = _controls(entry, table(evidence, names, last), errors)
+    controls = _controls(parameters, tables[last], errors)
     return Outcome(verdict, statistics[last], arms, controls, checks, caveats)
 
 
@@ -244,8 +231,7 @@ def _check(
     )
 
 
-def _controls(entry: dict, scores: np.ndarray, errors: np.ndarray) -> list[dict]:
-    parameters = entry["rule_parameters"]
+def _controls(parameters: dict, scores: np.ndarray, errors: np.ndarray) -> list[dict]:
     planted = correlation.taus(np.exp(-errors), errors)
     share = correlation.permuted_share(scores, errors, parameters)
     return [

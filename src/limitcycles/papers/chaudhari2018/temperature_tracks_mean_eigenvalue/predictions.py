@@ -25,7 +25,7 @@ def points(one: xr.Dataset) -> int:
 def predictions(one: xr.Dataset) -> dict[str, xr.DataArray]:
     """Predicted variance of the weights by theory, over (setting, group).
 
-    "D": the Hessian is D, noise D/b as the spectrum has it (`temperatures.expected_variance`).
+    "D": the Hessian is D, noise D/b as the spectrum has it (`noise_temperature.expected_variance`).
     "step": the weights diffuse, η² v (n + 1)/6, with the variance v of the mini-batch gradients
     that was measured in these steps, and no spectrum.
     """

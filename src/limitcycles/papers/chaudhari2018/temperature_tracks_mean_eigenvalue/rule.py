@@ -3,7 +3,7 @@
 What is called noise here is how far the weights wander, not the noise of a step: that has the
 variance (η²/b)·mean λ(D) by Definition 1; `one step` among the checks measures that of the
 gradient, mean λ(D)/b. How the one follows from the other, `noise_temperature` says;
-`claims.temperature_theory` compares.
+`predictions` compares.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import torch
 import xarray as xr
@@ -46,17 +47,9 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
 
     arms, controls = [], []
     for name, its in networks.items():
-        statistics = [
-            statistic(
-                f"{part} error",
-                [float(run[f"{part}_error"][-1]) for run in evidence.runs[name]],
-                scale=PERCENT,
-                unit="%",
-                level=parameters["level"],
-                paper=paper,
-            )
-            for part, paper in papers[its].items()
-        ]
+        last = {p: [float(r[f"{p}_error"][-1]) for r in evidence.runs[name]] for p in WORDS}
+        share = partial(statistic, scale=PERCENT, unit="%", level=parameters["level"])
+        statistics = [share(f"{p} error", last[p], paper=v) for p, v in papers[its].items()]
         values = {p: s["value"] for p, s in zip(papers[its], statistics, strict=True)}
         arms.append(arm(entry, name, passes(values, papers[its]), statistics))
 
@@ -64,20 +57,11 @@ def judge(entry: dict, evidence: Evidence) -> Outcome:
         planted = {part: _planted(value) for part, value in paper.items()}
         first = next(evidence.runs[name][0] for name, its in networks.items() if its == one)
         untrained = {p: float(first[f"{p}_error"][0]) for p in paper}
-        wrong = round(PLANTED * paper["test"] / 100)
+        made = f"{one}: {round(PLANTED * paper['test'] / 100)} of {PLANTED} labels planted wrong"
+        start, fails = f"{one} before training", not passes(untrained, paper)
         controls += [
-            positive(
-                f"{one}: {wrong} of {PLANTED} labels planted wrong",
-                "error in %",
-                planted["test"],
-                passes(planted, paper),
-            ),
-            negative(
-                f"{one} before training",
-                "test error in %",
-                untrained["test"],
-                not passes(untrained, paper),
-            ),
+            positive(made, "error in %", planted["test"], passes(planted, paper)),
+            negative(start, "test error in %", untrained["test"], fails),
         ]
 
     verdict, caveats = all_agree(arms)
