@@ -248,6 +248,31 @@ def test_all_arms_are_of_one_kind(claims, errors):
     ]
 
 
+def test_arms_that_a_rule_reads_by_name_are_listed_and_are_there(claims, errors):
+    entry = copy.deepcopy(claims["network-currents"])
+    del entry["deciding"]
+    entry["enough"] = ["plain", "plain-fw"]
+    entry["pairs"] = [["plain", "text"]]
+    where, reader = "network-currents", "the rule network-currents"
+    assert errors({where: entry}) == [
+        f"{where}.deciding: is missing, and {reader} reads it; add the arms",
+        f'{where}.enough: "plain-fw" is no arm of the claim; nearest valid value: plain-few',
+        f"{where}.pairs: is not read by {reader}; leave it out",
+    ]
+    entry = copy.deepcopy(claims["network-currents"])
+    entry["enough"] = ["plain", "full-batch"]
+    assert errors({where: entry}) == [
+        f'{where}.enough: "full-batch" is none of the arms that decide; valid values: '
+        "code, plain, plain-few, text"
+    ]
+    entry = copy.deepcopy(claims["diversity-raises-spectrum"])
+    entry["pairs"][1][1] = "cifar1000"
+    entry["arms"]["mnist"]["paper"] = "mean eigenvalue on MNST"
+    pairs, paper = errors({"diversity-raises-spectrum": entry})
+    assert 'pairs: "cifar1000" is no arm of the claim' in pairs
+    assert 'no number with the name "mean eigenvalue on MNST", which the arm mnist reads' in paper
+
+
 @pytest.mark.parametrize("scale", ["quick", "laptop", "paper"])
 def test_a_run_that_is_left_out_still_has_to_fit_its_claims(scale):
     """So that a seed given on the command line is enough to run it."""

@@ -154,6 +154,9 @@ def _arms(
             if arm not in entry["arms"]:
                 text = f"{show(arm)} is no arm of the claim; {suggestion(arm, entry['arms'])}"
                 yield Problem((claim, key), text)
+            elif key == "enough" and arm not in entry.get("deciding", entry["arms"]):
+                text = f"{show(arm)} is none of the arms that decide; "
+                yield Problem((claim, key), text + suggestion(arm, entry["deciding"]))
     for arm in reads.get("NEEDED_ARMS", ()):
         if arm not in entry["arms"]:
             yield Problem((claim, "arms", arm), f"is missing, and {reader} reads it; add it")
