@@ -27,7 +27,7 @@ def made_up() -> tuple[xr.Dataset, xr.Dataset]:
     rates = xr.Dataset(
         columns | {"current": ("process", [False, False, True])},
         coords={"process": names},
-        attrs={"runs": 2000, "steps": 20000, "strength": 0.12},
+        attrs={"runs": 2000, "level": 0.95, "steps": 20000, "strength": 0.12},
     )
     strength = [0.0, 0.12, 0.24]
     power = xr.Dataset(

@@ -142,6 +142,7 @@ def _fan(lags: xr.Dataset) -> alt.LayerChart:
 def _shares(result: dict[str, Any]) -> alt.TopLevelMixin:
     enough = data.rule_parameter(result, "weights_percent")
     most = 100 - data.rule_parameter(result, "within_percent")
+    chance = 100 - 100 * data.rule_parameter(result, "level")
     deciding = [a for a in result["arms"] if a["name"] in result["deciding"]]
     others = [a for a in result["arms"] if a["name"] not in result["deciding"]]
     agree = parts.vertical_line(enough, f"rule: {enough:g} % or more outside both", y=-7)
@@ -170,9 +171,10 @@ def _shares(result: dict[str, Any]) -> alt.TopLevelMixin:
     caption = (
         "Share of the weights whose autocorrelation leaves the paper's white-noise bands (squares) "
         "or the envelopes of nulls that were fitted to each weight. Outside the bands, and outside "
-        f"both envelopes of the rule: {facts}. Under its own null 1 % of the weights leave an "
-        f"envelope; the claim holds if {enough:g} % leave both. Square-root scale; the other arms "
-        "are in the lower panel and the table."
+        f"both envelopes of the rule: {facts}. Under its own null {chance:g} % of the weights "
+        f"leave an envelope; the claim holds if {enough:g} % leave both. Square-root scale; the "
+        "other "
+        "arms are in the lower panel and the table."
     )
     return dressed(chart, "What bands for white noise say, and what fitted nulls say", caption)
 
@@ -235,8 +237,10 @@ def _examples(arms: list[dict], by_arm: Analyses) -> alt.TopLevelMixin:
     count = sum(len(row.hconcat) for row in rows)
     caption = (
         "Autocorrelation of weights at places chosen beforehand, evenly spaced among all, inside "
-        "the 99 % envelopes of nulls that were fitted to each and hold at all lags at once. "
-        f"{left} of these {count} weights lie outside the envelopes of both the random walk and "
+        f"the {wording.percent(lags.attrs['level'])} envelopes of nulls that were fitted to each "
+        "and "
+        f"hold at all lags at once. {left} of these {count} weights lie outside the envelopes of "
+        "both the random walk and "
         "the Ornstein–Uhlenbeck process."
     )
     chart = alt.vconcat(*rows).resolve_scale(color="shared", strokeDash="shared")

@@ -59,7 +59,7 @@ def _confirmed(driven: xr.Dataset) -> dict[str, float]:
     runs, passing = int(driven.attrs["runs"]), float(driven["stationary"])
     of_passing = float(driven["confirmed"]) if passing > 0 else 0.0
     hits = round(of_passing * passing * runs)
-    low, high = exact_binomial(hits, runs)
+    low, high = exact_binomial(hits, runs, driven.attrs["level"])
     return {"share": 100 * hits / runs, "low": 100 * low, "high": 100 * high}
 
 
@@ -172,7 +172,8 @@ def _caption(nulls: xr.Dataset, driven: xr.Dataset, asked: float) -> str:
     found = float(_spans(driven, "found")["share"][0])
     return (
         f"{wording.count(nulls.attrs['runs'])} runs of {wording.count(nulls.attrs['steps'])} steps "
-        "of each process, exact 95 % intervals. Left: false alarms. The gate is needed: of the "
+        f"of each process, exact {wording.percent(nulls.attrs['level'])} intervals. Left: false "
+        "alarms. The gate is needed: of the "
         f"runs of “{walk['process'].item()}” {100 * _passing(walk):.2g} % pass it, and without it "
         f"{100 * float(walk['ungated']):.2g} % show a current. Right: runs in which the current of "
         f"strength {driven.attrs['strength']:g} is found: {found:.1f} % by the interval, "

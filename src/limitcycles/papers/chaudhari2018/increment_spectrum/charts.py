@@ -102,10 +102,11 @@ def _paper(result: dict[str, Any], arms: dict) -> alt.TopLevelMixin:
         title = alt.Title(f"{name} (decides)", subtitle=said, fontSize=13)
         charts.append(_amplitudes(found).properties(title=title))
         facts.append(f"{wording.number(first)} ({name})")
+    level = wording.percent(data.rule_parameter(result, "level"))
     caption = (
         "The paper's estimator: |FFT| of the steps of each weight from epoch to epoch, mean over "
-        "weights with its 95 % band, in the first 1,000 frequencies without 0. Dashed: independent "
-        "steps of the same size. Amplitude at the first frequency over the middle: "
+        f"weights with its {level} band, in the first 1,000 frequencies without 0. Dashed: "
+        "independent steps of the same size. Amplitude at the first frequency over the middle: "
         f"{', '.join(facts) or 'no weight moves'}. That it rises at an end does not show more than "
         "noise: the chart of the power ratios holds it against fitted nulls. The other arms are "
         "in the small panels."
@@ -266,6 +267,7 @@ def _density(frames: list[pd.DataFrame]) -> alt.LayerChart:
 def _ratios(result: dict[str, Any], arms: dict) -> alt.TopLevelMixin:
     bands = {end: data.rule_parameter(result, f"{end}_percent") for end in ENDS}
     needed = data.rule_parameter(result, "weights_percent")
+    level = wording.percent(data.rule_parameter(result, "level"))
     gathered = {name: _moving(seeds) for name, (_, seeds) in arms.items()}
     moving = {name: found for name, found in gathered.items() if found.sizes["weight"]}
     groups = _split(result, moving)
@@ -291,7 +293,7 @@ def _ratios(result: dict[str, Any], arms: dict) -> alt.TopLevelMixin:
         facts.append(f"{wording.number(low)} % (low) and {wording.number(high)} % (high) in {name}")
     caption = (
         "Log of the mean power at either end of the band over that between. Bars: half of the "
-        "weights, and the median 95 % envelopes of the fitted nulls; thin lines: 90 % of them; "
+        f"weights, and the median {level} envelopes of the fitted nulls; thin lines: 90 % of them; "
         f"dots: {DOTS} single weights. The claim holds in an arm if at both ends {needed:g} % of "
         "the weights lie to the right of all three nulls. Such weights are "
         f"{'; '.join(facts) or 'none'}. The numbers of the other arms are in the "

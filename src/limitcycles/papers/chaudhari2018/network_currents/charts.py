@@ -170,9 +170,10 @@ def _scatter(result: dict[str, Any], seeds: Seeds) -> alt.TopLevelMixin:
     chart = alt.concat(*rows, columns=2).resolve_scale(color="shared", shape="shared")
     caption = (
         "Measured area rates against those of the linear theory, in planes of Hessian "
-        "eigenvectors. Horizontal lines span the predictions along the run, vertical ones are 95 % "
-        "intervals. Dashed: slope 1, a perfect theory; solid: the slope over planes that pass the "
-        "gate. On the right slow drifts are taken out (beside the rule). Slopes left and right: "
+        "eigenvectors. Horizontal lines span the predictions along the run, vertical ones are "
+        f"{wording.percent(parameters['level'])} intervals. Dashed: slope 1, a perfect "
+        "theory; solid: the slope over planes that pass the gate. On the right slow drifts are "
+        "taken out (beside the rule). Slopes left and right: "
         f"{', '.join(words)}."
     )
     return dressed(chart, "Measured and predicted area rates", caption)
@@ -190,7 +191,8 @@ def _scatter_panel(
     detected = detections(tables, parameters, fast=fast)
     for planes, gate in zip(tables, (one.stationary for one in detected), strict=True):
         use = ~planes["random"].values
-        half = stats.t.ppf(0.975, planes.sizes["batch"] - 1) * planes[f"{of}error"].values[use]
+        t = stats.t.ppf((1 + parameters["level"]) / 2, planes.sizes["batch"] - 1)
+        half = t * planes[f"{of}error"].values[use]
         rate, predicted = planes[f"{of}rate"].values[use], planes["predicted"].values[:, use]
         # A place where no mode relaxes predicts nothing.
         mean, least, most = _over_places(predicted)
