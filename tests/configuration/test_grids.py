@@ -302,9 +302,8 @@ def test_what_the_scales_run():
         *("few-heavy-ball-with", "few-nesterov", "few-plain-no-norm", "few-heavy-ball-no-norm"),
         *("few-full-batch", "few-gaussian"),
     }
-    for group, number in (("runs", 35), ("trajectories", 39)):
+    for group in ("runs", "trajectories"):
         assert seeded(paper, group) == set(paper[group]) == set(quick[group])
-        assert len(paper[group]) == number
 
 
 def test_a_new_run_on_mnist_needs_no_edit_of_quick(tmp_path):
