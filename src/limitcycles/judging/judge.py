@@ -53,11 +53,11 @@ def judge(claim: str, entry: dict, evidence: Evidence, context: dict) -> dict:
     """
     if "not_tested" in entry:
         return untested(claim, entry, context)
-    module = importlib.import_module(folders.module(entry.get("judged_by", claim), "rule"))
     absent = context.get("absent", {})
     there = {name: its for name, its in entry["arms"].items() if name not in absent}
     if not there:
         return untested(claim, entry, context, "; ".join(dict.fromkeys(absent.values())))
+    module = importlib.import_module(folders.module(entry.get("judged_by", claim), "rule"))
     entry = entry | {"id": claim, "arms": there}
     try:
         return assemble(claim, entry, module.judge(entry, evidence), context)
