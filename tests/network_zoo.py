@@ -1,17 +1,19 @@
 """Small networks of every kind, each right or refused: what users hand in, and how.
 
-`ZOO` maps a name to an `Animal`. Its network comes from `build(name)`, which is a builder for a
-configuration, too ("network_zoo:build" with the option `name`), its data from `data(name)`.
+`RIGHT` has those that work, `REFUSED` the others, each with key words of the sentence (a regular
+expression). A network comes from `build(name)`, which is a builder for a configuration, too, and
+what it is trained on from `data`, `dataset` and `run`.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import small_runs
 import torch
 import torch.nn.functional as F
+import xarray as xr
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
@@ -21,29 +23,19 @@ from limitcycles.training import networks
 EXAMPLES, SIDE, CLASSES = 14, 6, 4
 PIXELS = SIDE**2
 WORDS, LENGTH = 9, 5  # tokens
-
-
-@dataclass(frozen=True)
-class Animal:
-    """`refused`: key words of the sentence (a regular expression); None where it works.
-
-    `compiled`: the compiled loops take it, too. `inputs`: "images", (n, 1, 6, 6) float32,
-    "large", (n, 1, 28, 28), "tokens", (n, 5) int64, or "fitted", images of which the first four
-    pixels are the label, or 0 in the last ones. Labels are 0 to 3 (0 to 9 of "large"). `batch_size`
-    is that of its training.
-    """
-
-    network: Callable[[], nn.Module]
-    refused: str | None = None
-    inputs: str = "images"
-    compiled: bool = False
-    batch_size: int = 4
+EPOCHS, RATE, MOMENTUM = 2, 0.05, 0.5
+Builder = Callable[[], nn.Module]
 
 
 def data(name: str, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Inputs (n, ...) and labels (n,) int64 of which each class has some."""
+    """Inputs (n, ...) and labels (n,) int64 of which each class has some.
+
+    Inputs are images (n, 1, 6, 6) float32 with labels 0 to 3, or as `INPUTS` has it: "large"
+    ones, (n, 1, 28, 28) with labels 0 to 9, "tokens", (n, 5) int64, or "fitted", images of which
+    the first four pixels are the label, or 0 in the last ones.
+    """
     generator = torch.Generator().manual_seed(seed)
-    kind = ZOO[name].inputs
+    kind = INPUTS.get(name)
     labels = torch.arange(EXAMPLES) % (10 if kind == "large" else CLASSES)
     if kind == "tokens":
         return torch.randint(WORDS, (EXAMPLES, LENGTH), generator=generator), labels
@@ -55,10 +47,38 @@ def data(name: str, seed: int = 0) -> tuple[Tensor, Tensor]:
     return images, labels
 
 
+def dataset(name: str) -> xr.Dataset:
+    """Other examples for the test."""
+    parts = {}
+    for seed, part in enumerate(("train", "test")):
+        inputs, labels = data(name, seed)
+        axes = ("position",) if inputs.ndim == 2 else ("channel", "height", "width")
+        parts[f"{part}_image"] = ((part, *axes), inputs.numpy())
+        parts[f"{part}_label"] = (part, labels.numpy())
+    return xr.Dataset(parts, attrs={"sha256": name})
+
+
+def run(name: str, **training) -> dict:
+    """Settings of a short run."""
+    options = {
+        "epochs": EPOCHS,
+        "batch_size": batch_size(name),
+        "learning_rate": {"start": RATE, "factor": 1.0, "at": []},
+        "optimiser": small_runs.sgd(MOMENTUM),
+        "snapshots": [0, 100],
+    }
+    network = {"builder": "network_zoo:build", "options": {"name": name}}
+    return small_runs.run(network, **options | training)
+
+
+def batch_size(name: str) -> int:
+    return BATCH_SIZE.get(name, 4)
+
+
 def build(name: str) -> nn.Module:
     with warnings.catch_warnings():  # deprecated, and in use
         warnings.simplefilter("ignore")
-        return ZOO[name].network()
+        return ZOO[name]()
 
 
 # ------------------------------------------------------------------------------- parts
@@ -108,6 +128,13 @@ def sequence(x):
     return x.squeeze(1)
 
 
+def changed(change, path="1"):
+    """A network with one layer on which `change` was called."""
+    network = hidden(nn.ReLU())
+    change(network.get_submodule(path))
+    return network
+
+
 def recurrent(layer, outputs):
     return Net(
         lambda s, x: s.head(s.layer(sequence(x))[0][:, -1]),
@@ -155,25 +182,6 @@ def frozen(network, *names):
     for name in names:
         network.get_parameter(name).requires_grad_(False)
     return network
-
-
-def with_hook(network, path, kind, hook):
-    getattr(network.get_submodule(path), f"register_{kind}")(hook)
-    return network
-
-
-def weight_hook(network, path):
-    network.get_parameter(path).register_hook(lambda gradient: 2 * gradient)
-    return network
-
-
-def cast(network, path, dtype):
-    network.get_submodule(path).to(dtype)
-    return network
-
-
-def in_graph(network):
-    return fx.symbolic_trace(network)
 
 
 # ----------------------------------------------------------------- layers of one's own
@@ -396,37 +404,6 @@ def self_holding():
     return network
 
 
-def old_norm(kind):
-    network = hidden(nn.ReLU())
-    getattr(nn.utils, kind)(network[1])
-    return network
-
-
-def pruned():
-    network = hidden(nn.ReLU())
-    prune.l1_unstructured(network[1], "weight", 0.3)
-    return network
-
-
-def nan_weights():
-    network = hidden(nn.ReLU())
-    with torch.no_grad():
-        network[1].weight[0, 0] = torch.nan
-    return network
-
-
-def on_meta():
-    network = hidden(nn.ReLU())
-    network[1].to("meta")
-    return network
-
-
-def parametrized(kind):
-    network = hidden(nn.ReLU())
-    getattr(parametrizations, kind)(network[1])
-    return network
-
-
 def transformer_decoder(s, x):
     x = sequence(x)
     return s.head(s.layer(x, 0.5 * x.flip(1)).mean(1))
@@ -452,449 +429,304 @@ def mixed_up(dimension):
 
 # --------------------------------------------------------------------------------- zoo
 
-RIGHT: dict[str, Animal] = {
+RIGHT: dict[str, Builder] = {
     # Fully connected
-    "fully connected": Animal(lambda: networks.fully_connected(PIXELS, 8, CLASSES), compiled=True),
-    "fully connected without normalisation": Animal(
-        lambda: networks.fully_connected(PIXELS, 8, CLASSES, norm=False), compiled=True
-    ),
-    "three linear layers": Animal(
-        lambda: hidden(nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU()), compiled=True
-    ),
-    "softmax regression": Animal(lambda: flat(last=PIXELS), compiled=True),
-    "more outputs than labels": Animal(
-        lambda: nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 7)), compiled=True
-    ),
-    "momentum and eps of one's own": Animal(
-        lambda: hidden(nn.BatchNorm1d(8, eps=0.01, momentum=0.3), nn.ReLU()), compiled=True
-    ),
-    "ReLU in place": Animal(lambda: hidden(nn.BatchNorm1d(8), nn.ReLU(inplace=True))),
-    "no bias": Animal(lambda: flat(nn.Linear(PIXELS, 8, bias=False), nn.ReLU())),
-    "dropout": Animal(lambda: hidden(nn.Dropout(0.3), nn.ReLU())),
-    "bilinear": Animal(
-        lambda: Net(lambda s, x: s.layer(x[:, 0, 0], x[:, 0, 1]), layer=nn.Bilinear(6, 6, CLASSES))
-    ),
+    "fully connected": lambda: networks.fully_connected(PIXELS, 8, CLASSES),
+    "fully connected without normalisation": lambda: networks.fully_connected(
+        PIXELS, 8, CLASSES, norm=False),
+    "three linear layers": lambda: hidden(nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU()),
+    "softmax regression": lambda: flat(last=PIXELS),
+    "more outputs than labels": lambda: nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 7)),
+    "momentum and eps of one's own": lambda: hidden(
+        nn.BatchNorm1d(8, eps=0.01, momentum=0.3), nn.ReLU()),
+    "ReLU in place": lambda: hidden(nn.BatchNorm1d(8), nn.ReLU(inplace=True)),
+    "no bias": lambda: flat(nn.Linear(PIXELS, 8, bias=False), nn.ReLU()),
+    "dropout": lambda: hidden(nn.Dropout(0.3), nn.ReLU()),
+    "bilinear": lambda: Net(
+        lambda s, x: s.layer(x[:, 0, 0], x[:, 0, 1]), layer=nn.Bilinear(6, 6, CLASSES)),
     # Convolutions
-    "small-lenet": Animal(networks.small_lenet, inputs="large", batch_size=EXAMPLES),
-    "all-convolutional": Animal(lambda: networks.allcnn(CLASSES, 1, (3, 4), 1)),
-    "Conv1d": Animal(
-        lambda: nn.Sequential(
-            Do(sequence), nn.Conv1d(6, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, CLASSES)
-        )
-    ),
-    "Conv3d": Animal(
-        lambda: convolved(
-            Do(lambda x: x.reshape(-1, 1, 4, 3, 3)), nn.Conv3d(1, 2, 2), nn.BatchNorm3d(2),
-            nn.ReLU(), numbers=24,
-        )
-    ),
-    "stride and dilation": Animal(
-        lambda: convolved(
-            nn.Conv2d(1, 3, 2, stride=2, padding=1), nn.ReLU(), nn.Conv2d(3, 2, 2, dilation=2),
-            numbers=8,
-        )
-    ),
-    "grouped convolution": Animal(
-        lambda: convolved(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 2, groups=2), numbers=36)
-    ),
-    "depthwise convolution": Animal(
-        lambda: convolved(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 2, groups=4), numbers=36)
-    ),
-    "circular padding": Animal(
-        lambda: convolved(nn.Conv2d(1, 3, 3, padding=1, padding_mode="circular"), numbers=108)
-    ),
-    "reflected padding": Animal(
-        lambda: convolved(nn.Conv2d(1, 3, 3, padding=1, padding_mode="reflect"), numbers=108)
-    ),
-    "replicated padding": Animal(
-        lambda: convolved(nn.Conv2d(1, 3, 3, padding=1, padding_mode="replicate"), numbers=108)
-    ),
-    "padding to the same size": Animal(
-        lambda: convolved(nn.Conv2d(1, 3, 3, padding="same"), numbers=108)
-    ),
-    "ConvTranspose1d": Animal(
-        lambda: nn.Sequential(
-            Do(sequence), nn.ConvTranspose1d(6, 2, 2), nn.Flatten(), nn.Linear(14, CLASSES)
-        )
-    ),
-    "ConvTranspose2d": Animal(
-        lambda: convolved(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.ConvTranspose2d(2, 2, 2), numbers=50)
-    ),
-    "ConvTranspose3d": Animal(
-        lambda: convolved(
-            Do(lambda x: x.reshape(-1, 1, 4, 3, 3)), nn.ConvTranspose3d(1, 1, 2), numbers=80
-        )
-    ),
-    "pixel shuffle": Animal(
-        lambda: convolved(nn.Conv2d(1, 4, 3), nn.PixelShuffle(2), nn.ReLU(), numbers=64)
-    ),
-    "unfold": Animal(lambda: convolved(nn.Unfold(3), nn.ReLU(), numbers=144)),
-    "pooling of several kinds": Animal(
-        lambda: convolved(
-            nn.Conv2d(1, 3, 2), nn.LPPool2d(2, 2), nn.Upsample(scale_factor=2),
-            nn.AdaptiveMaxPool2d(3), numbers=27,
-        )
-    ),
+    "small-lenet": networks.small_lenet,
+    "all-convolutional": lambda: networks.allcnn(CLASSES, 1, (3, 4), 1),
+    "Conv1d": lambda: nn.Sequential(
+        Do(sequence), nn.Conv1d(6, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, CLASSES)),
+    "Conv3d": lambda: convolved(
+        Do(lambda x: x.reshape(-1, 1, 4, 3, 3)), nn.Conv3d(1, 2, 2), nn.BatchNorm3d(2), nn.ReLU(),
+        numbers=24),
+    "stride and dilation": lambda: convolved(
+        nn.Conv2d(1, 3, 2, stride=2, padding=1), nn.ReLU(), nn.Conv2d(3, 2, 2, dilation=2),
+        numbers=8),
+    "grouped convolution": lambda: convolved(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 2, groups=2), numbers=36),
+    "depthwise convolution": lambda: convolved(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 2, groups=4), numbers=36),
+    "circular padding": lambda: convolved(
+        nn.Conv2d(1, 3, 3, padding=1, padding_mode="circular"), numbers=108),
+    "reflected padding": lambda: convolved(
+        nn.Conv2d(1, 3, 3, padding=1, padding_mode="reflect"), numbers=108),
+    "replicated padding": lambda: convolved(
+        nn.Conv2d(1, 3, 3, padding=1, padding_mode="replicate"), numbers=108),
+    "padding to the same size": lambda: convolved(nn.Conv2d(1, 3, 3, padding="same"), numbers=108),
+    "ConvTranspose1d": lambda: nn.Sequential(
+        Do(sequence), nn.ConvTranspose1d(6, 2, 2), nn.Flatten(), nn.Linear(14, CLASSES)),
+    "ConvTranspose2d": lambda: convolved(
+        nn.Conv2d(1, 2, 3), nn.ReLU(), nn.ConvTranspose2d(2, 2, 2), numbers=50),
+    "ConvTranspose3d": lambda: convolved(
+        Do(lambda x: x.reshape(-1, 1, 4, 3, 3)), nn.ConvTranspose3d(1, 1, 2), numbers=80),
+    "pixel shuffle": lambda: convolved(
+        nn.Conv2d(1, 4, 3), nn.PixelShuffle(2), nn.ReLU(), numbers=64),
+    "unfold": lambda: convolved(nn.Unfold(3), nn.ReLU(), numbers=144),
+    "pooling of several kinds": lambda: convolved(
+        nn.Conv2d(1, 3, 2), nn.LPPool2d(2, 2), nn.Upsample(scale_factor=2), nn.AdaptiveMaxPool2d(3),
+        numbers=27),
     # Tokens
-    "embedding": Animal(lambda: words(nn.Embedding(WORDS, 3), 15), inputs="tokens"),
-    "embedding with padding": Animal(
-        lambda: words(nn.Embedding(WORDS, 3, padding_idx=0), 15), inputs="tokens"
-    ),
-    "bag of words": Animal(lambda: words(nn.EmbeddingBag(WORDS, 3)), inputs="tokens"),
-    "bag of words, maximum": Animal(
-        lambda: words(nn.EmbeddingBag(WORDS, 3, mode="max")), inputs="tokens"
-    ),
-    "embedding and LSTM": Animal(
-        lambda: nn.Sequential( nn.Embedding(WORDS, 3), nn.LSTM(3, 4, batch_first=True),
-            Do(lambda o: o[0][:, -1]),
-            nn.Linear(4, CLASSES),
-        ),
-        inputs="tokens",
-    ),
-    "tied embedding": Animal(
-        lambda: Net(
-            lambda s, x: F.linear(s.words(x).mean(1), s.words.weight),
-            words=nn.Embedding(WORDS, 3),
-        ),
-        inputs="tokens",
-    ),
+    "embedding": lambda: words(nn.Embedding(WORDS, 3), 15),
+    "embedding with padding": lambda: words(nn.Embedding(WORDS, 3, padding_idx=0), 15),
+    "bag of words": lambda: words(nn.EmbeddingBag(WORDS, 3)),
+    "bag of words, maximum": lambda: words(nn.EmbeddingBag(WORDS, 3, mode="max")),
+    "embedding and LSTM": lambda: nn.Sequential(
+        nn.Embedding(WORDS, 3), nn.LSTM(3, 4, batch_first=True), Do(lambda o: o[0][:, -1]),
+        nn.Linear(4, CLASSES)),
+    "tied embedding": lambda: Net(
+        lambda s, x: F.linear(s.words(x).mean(1), s.words.weight), words=nn.Embedding(WORDS, 3)),
     # Recurrent
-    "RNN": Animal(lambda: recurrent(nn.RNN(6, 8, batch_first=True), 8)),
-    "GRU": Animal(lambda: recurrent(nn.GRU(6, 8, batch_first=True), 8)),
-    "LSTM": Animal(lambda: recurrent(nn.LSTM(6, 8, batch_first=True), 8)),
-    "LSTM in both directions": Animal(
-        lambda: recurrent(nn.LSTM(6, 4, 2, batch_first=True, bidirectional=True), 8)
-    ),
-    "LSTM with projection": Animal(
-        lambda: recurrent(nn.LSTM(6, 8, proj_size=3, batch_first=True), 3)
-    ),
-    "RNNCell": Animal(lambda: stepped(nn.RNNCell(6, 8))),
-    "GRUCell": Animal(lambda: stepped(nn.GRUCell(6, 8))),
-    "LSTMCell": Animal(lambda: stepped(nn.LSTMCell(6, 8))),
+    "RNN": lambda: recurrent(nn.RNN(6, 8, batch_first=True), 8),
+    "GRU": lambda: recurrent(nn.GRU(6, 8, batch_first=True), 8),
+    "LSTM": lambda: recurrent(nn.LSTM(6, 8, batch_first=True), 8),
+    "LSTM in both directions": lambda: recurrent(
+        nn.LSTM(6, 4, 2, batch_first=True, bidirectional=True), 8),
+    "LSTM with projection": lambda: recurrent(nn.LSTM(6, 8, proj_size=3, batch_first=True), 3),
+    "RNNCell": lambda: stepped(nn.RNNCell(6, 8)),
+    "GRUCell": lambda: stepped(nn.GRUCell(6, 8)),
+    "LSTMCell": lambda: stepped(nn.LSTMCell(6, 8)),
     # Attention
-    "attention": Animal(lambda: attention(batch_first=True)),
-    "transformer encoder": Animal(
-        lambda: nn.Sequential(
-            Do(sequence), nn.TransformerEncoderLayer(6, 2, 8, batch_first=True),
-            Do(lambda x: x.mean(1)), nn.Linear(6, CLASSES),
-        )
-    ),
-    "transformer decoder": Animal(
-        lambda: Net(
-            transformer_decoder, layer=nn.TransformerDecoderLayer(6, 2, 8, batch_first=True),
-            head=nn.Linear(6, CLASSES),
-        )
-    ),
+    "attention": lambda: attention(batch_first=True),
+    "transformer encoder": lambda: nn.Sequential(
+        Do(sequence), nn.TransformerEncoderLayer(6, 2, 8, batch_first=True),
+        Do(lambda x: x.mean(1)), nn.Linear(6, CLASSES)),
+    "transformer decoder": lambda: Net(
+        transformer_decoder, layer=nn.TransformerDecoderLayer(6, 2, 8, batch_first=True),
+        head=nn.Linear(6, CLASSES)),
     # Normalisations
-    "LayerNorm": Animal(lambda: settled(hidden(nn.LayerNorm(8), nn.ReLU()))),
-    "RMSNorm": Animal(lambda: settled(hidden(nn.RMSNorm(8), nn.ReLU()))),
-    "GroupNorm": Animal(
-        lambda: settled(convolved(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), numbers=64))
-    ),
-    "InstanceNorm2d": Animal(
-        lambda: settled(
-            convolved(nn.Conv2d(1, 3, 3), nn.InstanceNorm2d(3, affine=True), nn.ReLU(), numbers=48)
-        )
-    ),
-    "InstanceNorm2d with running moments": Animal(
-        lambda: settled(
-            convolved(
-                nn.Conv2d(1, 3, 3), nn.InstanceNorm2d(3, track_running_stats=True), nn.ReLU(),
-                numbers=48,
-            )
-        )
-    ),
-    "local response normalisation": Animal(
-        lambda: convolved(nn.Conv2d(1, 4, 3), nn.LocalResponseNorm(2), numbers=64)
-    ),
-    "BatchNorm without scale": Animal(
-        lambda: settled(hidden(nn.BatchNorm1d(8, affine=False), nn.ReLU()))
-    ),
-    "BatchNorm with plain means": Animal(
-        lambda: settled(hidden(nn.BatchNorm1d(8, momentum=None), nn.ReLU()))
-    ),
-    "BatchNorm first": Animal(
-        lambda: settled(convolved(nn.BatchNorm2d(1), nn.Conv2d(1, 3, 3), nn.ReLU(), numbers=48))
-    ),
-    "BatchNorm after ReLU": Animal(
-        lambda: settled(convolved(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.BatchNorm2d(3), numbers=48))
-    ),
-    "BatchNorm without shift": Animal(
-        lambda: frozen(settled(hidden(nn.BatchNorm1d(8), nn.ReLU())), "2.bias")
-    ),
-    "BatchNorm across rows": Animal(
-        lambda: settled(
-            nn.Sequential(
-                Do(sequence), nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Flatten(),
-                nn.Linear(PIXELS, CLASSES),
-            )
-        )
-    ),
+    "LayerNorm": lambda: settled(hidden(nn.LayerNorm(8), nn.ReLU())),
+    "RMSNorm": lambda: settled(hidden(nn.RMSNorm(8), nn.ReLU())),
+    "GroupNorm": lambda: settled(
+        convolved(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), numbers=64)),
+    "InstanceNorm2d": lambda: settled(
+        convolved(nn.Conv2d(1, 3, 3), nn.InstanceNorm2d(3, affine=True), nn.ReLU(), numbers=48)),
+    "InstanceNorm2d with running moments": lambda: settled(
+        convolved(nn.Conv2d(1, 3, 3), nn.InstanceNorm2d(3, track_running_stats=True), nn.ReLU(),
+        numbers=48)),
+    "local response normalisation": lambda: convolved(
+        nn.Conv2d(1, 4, 3), nn.LocalResponseNorm(2), numbers=64),
+    "BatchNorm without scale": lambda: settled(hidden(nn.BatchNorm1d(8, affine=False), nn.ReLU())),
+    "BatchNorm with plain means": lambda: settled(
+        hidden(nn.BatchNorm1d(8, momentum=None), nn.ReLU())),
+    "BatchNorm first": lambda: settled(
+        convolved(nn.BatchNorm2d(1), nn.Conv2d(1, 3, 3), nn.ReLU(), numbers=48)),
+    "BatchNorm after ReLU": lambda: settled(
+        convolved(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.BatchNorm2d(3), numbers=48)),
+    "BatchNorm without shift": lambda: frozen(
+        settled(hidden(nn.BatchNorm1d(8), nn.ReLU())), "2.bias"),
+    "BatchNorm across rows": lambda: settled(
+        nn.Sequential(Do(sequence), nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Flatten(),
+        nn.Linear(PIXELS, CLASSES))),
     # Activations
-    "PReLU": Animal(lambda: hidden(nn.PReLU())),
-    "PReLU of each unit": Animal(lambda: hidden(nn.PReLU(8))),
-    "RReLU": Animal(lambda: hidden(nn.RReLU())),
-    "GLU": Animal(lambda: flat(nn.Linear(PIXELS, 16), nn.GLU())),
-    "GELU, SiLU, softplus": Animal(lambda: hidden(nn.GELU(), nn.SiLU(), nn.Softplus())),
-    "maxout": Animal(lambda: flat(nn.Linear(PIXELS, 16), nn.Unflatten(1, (8, 2)),
-                                  Do(lambda x: x.amax(2)))),
-    "straight-through rounding": Animal(lambda: hidden(Do(Rounded.apply))),
+    "PReLU": lambda: hidden(nn.PReLU()),
+    "PReLU of each unit": lambda: hidden(nn.PReLU(8)),
+    "RReLU": lambda: hidden(nn.RReLU()),
+    "GLU": lambda: flat(nn.Linear(PIXELS, 16), nn.GLU()),
+    "GELU, SiLU, softplus": lambda: hidden(nn.GELU(), nn.SiLU(), nn.Softplus()),
+    "maxout": lambda: flat(nn.Linear(PIXELS, 16), nn.Unflatten(1, (8, 2)), Do(lambda x: x.amax(2))),
+    "straight-through rounding": lambda: hidden(Do(Rounded.apply)),
     # Weights in uncommon places
-    "tied weights": Animal(tied),
-    "layer used twice": Animal(lambda: shared(nn.Linear(8, 8))),
-    "BatchNorm used twice": Animal(lambda: shared(settled(nn.BatchNorm1d(8)))),
-    "weight used outside its layer": Animal(fitted),
-    "weight used outside its layer, fitted": Animal(fitted, inputs="fitted"),
-    "residual": Animal(
-        lambda: settled(
-            Net(
-                lambda s, x: s.c((h := s.a(x.flatten(1))) + F.relu(s.n(s.b(h)))),
-                a=nn.Linear(PIXELS, 8), b=nn.Linear(8, 8), n=nn.BatchNorm1d(8),
-                c=nn.Linear(8, CLASSES),
-            )
-        )
-    ),
-    "dense connections": Animal(
-        lambda: Net(
-            dense, a=nn.Conv2d(1, 2, 3, padding=1), b=nn.Conv2d(3, 2, 3, padding=1),
-            head=nn.Linear(5 * PIXELS, CLASSES),
-        )
-    ),
-    "a convolution to the classes": Animal(
-        lambda: Net(lambda s, x: s.layer(x).flatten(1), layer=nn.Conv2d(1, CLASSES, SIDE))
-    ),
-    "single numbers": Animal(lambda: hidden(Scale(), nn.ReLU())),
-    "list of parameters": Animal(
-        lambda: Net(
-            lambda s, x: x.flatten(1) @ s.all[0] + s.all[1],
-            all=nn.ParameterList([torch.randn(PIXELS, CLASSES) / 6, torch.zeros(CLASSES)]),
-        )
-    ),
-    "weight normalisation": Animal(lambda: parametrized("weight_norm")),
-    "spectral normalisation": Animal(lambda: parametrized("spectral_norm")),
-    "orthogonal weights": Animal(lambda: parametrized("orthogonal")),
-    "frozen layer": Animal(
-        lambda: frozen(
-            settled(hidden(nn.BatchNorm1d(8), nn.ReLU())),
-            *("1.weight", "1.bias", "2.weight", "2.bias"),
-        )
-    ),
-    "frozen bias": Animal(lambda: frozen(hidden(nn.ReLU()), "1.bias")),
-    "frozen last layer": Animal(lambda: frozen(hidden(nn.ReLU()), "3.weight", "3.bias")),
-    "layer never called": Animal(
-        lambda: Net(
-            lambda s, x: s.b(F.relu(s.a(x.flatten(1)))),
-            a=nn.Linear(PIXELS, 8), never=nn.Linear(3, 3), b=nn.Linear(8, CLASSES),
-        )
-    ),
-    "detached branch": Animal(
-        lambda: Net(
-            lambda s, x: s.a(x.flatten(1)) + s.b(x.flatten(1)).detach(),
-            a=nn.Linear(PIXELS, CLASSES), b=nn.Linear(PIXELS, CLASSES),
-        )
-    ),
+    "tied weights": tied,
+    "layer used twice": lambda: shared(nn.Linear(8, 8)),
+    "BatchNorm used twice": lambda: shared(settled(nn.BatchNorm1d(8))),
+    "weight used outside its layer": fitted,
+    "weight used outside its layer, fitted": fitted,
+    "residual": lambda: settled(
+        Net(lambda s, x: s.c((h := s.a(x.flatten(1))) + F.relu(s.n(s.b(h)))),
+        a=nn.Linear(PIXELS, 8), b=nn.Linear(8, 8), n=nn.BatchNorm1d(8), c=nn.Linear(8, CLASSES))),
+    "dense connections": lambda: Net(
+        dense, a=nn.Conv2d(1, 2, 3, padding=1), b=nn.Conv2d(3, 2, 3, padding=1),
+        head=nn.Linear(5 * PIXELS, CLASSES)),
+    "a convolution to the classes": lambda: Net(
+        lambda s, x: s.layer(x).flatten(1), layer=nn.Conv2d(1, CLASSES, SIDE)),
+    "single numbers": lambda: hidden(Scale(), nn.ReLU()),
+    "list of parameters": lambda: Net(
+        lambda s, x: x.flatten(1) @ s.all[0] + s.all[1],
+        all=nn.ParameterList([torch.randn(PIXELS, CLASSES) / 6, torch.zeros(CLASSES)])),
+    "weight normalisation": lambda: changed(parametrizations.weight_norm),
+    "spectral normalisation": lambda: changed(parametrizations.spectral_norm),
+    "orthogonal weights": lambda: changed(parametrizations.orthogonal),
+    "frozen layer": lambda: frozen(
+        settled(hidden(nn.BatchNorm1d(8), nn.ReLU())),
+        *("1.weight", "1.bias", "2.weight", "2.bias")),
+    "frozen bias": lambda: frozen(hidden(nn.ReLU()), "1.bias"),
+    "frozen last layer": lambda: frozen(hidden(nn.ReLU()), "3.weight", "3.bias"),
+    "layer never called": lambda: Net(
+        lambda s, x: s.b(F.relu(s.a(x.flatten(1)))), a=nn.Linear(PIXELS, 8), never=nn.Linear(3, 3),
+        b=nn.Linear(8, CLASSES)),
+    "detached branch": lambda: Net(
+        lambda s, x: s.a(x.flatten(1)) + s.b(x.flatten(1)).detach(), a=nn.Linear(PIXELS, CLASSES),
+        b=nn.Linear(PIXELS, CLASSES)),
     # Changed layers
-    "subclass of Linear": Animal(
-        lambda: nn.Sequential(
-            nn.Flatten(), HalfLinear(PIXELS, 8), nn.ReLU(), nn.Linear(8, CLASSES)
-        )
-    ),
-    "subclass of ReLU": Animal(lambda: hidden(LeakyReLU())),
-    "subclass of BatchNorm1d": Animal(lambda: settled(hidden(DoubledNorm(8), nn.ReLU()))),
-    "subclass of Sequential": Animal(
-        lambda: SkippingSequential(nn.Linear(PIXELS, 8), nn.ReLU(), nn.Linear(8, CLASSES))
-    ),
-    "forward hook": Animal(
-        lambda: with_hook(hidden(nn.ReLU()), "1", "forward_hook", lambda m, i, o: 0.5 * o)
-    ),
-    "forward pre-hook": Animal(
-        lambda: with_hook(hidden(nn.ReLU()), "1", "forward_pre_hook", lambda m, i: (2 * i[0],))
-    ),
-    "forward hook of the whole network": Animal(
-        lambda: with_hook(hidden(nn.ReLU()), "", "forward_hook", lambda m, i, o: 0.5 * o)
-    ),
-    "backward hook": Animal(
-        lambda: with_hook(
-            hidden(nn.ReLU()), "3", "full_backward_hook", lambda m, i, o: (3 * i[0],)
-        )
-    ),
-    "graph of torch.fx": Animal(lambda: in_graph(hidden(nn.BatchNorm1d(8), nn.ReLU()))),
+    "subclass of Linear": lambda: nn.Sequential(
+        nn.Flatten(), HalfLinear(PIXELS, 8), nn.ReLU(), nn.Linear(8, CLASSES)),
+    "subclass of ReLU": lambda: hidden(LeakyReLU()),
+    "subclass of BatchNorm1d": lambda: settled(hidden(DoubledNorm(8), nn.ReLU())),
+    "subclass of Sequential": lambda: SkippingSequential(
+        nn.Linear(PIXELS, 8), nn.ReLU(), nn.Linear(8, CLASSES)),
+    "forward hook": lambda: changed(
+        lambda layer: layer.register_forward_hook(lambda m, i, o: 0.5 * o)),
+    "forward pre-hook": lambda: changed(
+        lambda layer: layer.register_forward_pre_hook(lambda m, i: (2 * i[0],))),
+    "forward hook of the whole network": lambda: changed(
+        lambda layer: layer.register_forward_hook(lambda m, i, o: 0.5 * o), ""),
+    "backward hook": lambda: changed(
+        lambda layer: layer.register_full_backward_hook(lambda m, i, o: (3 * i[0],)), "3"),
+    "graph of torch.fx": lambda: fx.symbolic_trace(hidden(nn.BatchNorm1d(8), nn.ReLU())),
     # Ways that depend on the example
-    "layer that some blocks call": Animal(
-        lambda: Net(
-            some_blocks, a=nn.Linear(PIXELS, 8), extra=nn.Linear(8, 8), b=nn.Linear(8, CLASSES)
-        )
-    ),
-    "hard mixture of experts": Animal(
-        lambda: Net(
-            experts, gate=nn.Linear(PIXELS, 3),
-            **{name: nn.Linear(PIXELS, CLASSES) for name in ("first", "second", "third")},
-        )
-    ),
-    "if on each example": Animal(
-        lambda: Net(upside_down, a=nn.Linear(PIXELS, 8), b=nn.Linear(8, CLASSES))
-    ),
+    "layer that some blocks call": lambda: Net(
+        some_blocks, a=nn.Linear(PIXELS, 8), extra=nn.Linear(8, 8), b=nn.Linear(8, CLASSES)),
+    "hard mixture of experts": lambda: Net(
+        experts, gate=nn.Linear(PIXELS, 3),
+        **{name: nn.Linear(PIXELS, CLASSES) for name in ("first", "second", "third")}),
+    "if on each example": lambda: Net(upside_down, a=nn.Linear(PIXELS, 8), b=nn.Linear(8, CLASSES)),
     # Memory and state
-    "checkpointing": Animal(lambda: checkpointed(False)),
-    "sum in place": Animal(
-        lambda: Net(
-            lambda s, x: s.b(F.relu(s.a(x.flatten(1)).add_(1).mul_(0.5))),
-            a=nn.Linear(PIXELS, 8), b=nn.Linear(8, CLASSES),
-        )
-    ),
-    "counter of calls": Animal(lambda: hidden(Counter(), nn.ReLU())),
-    "sequence inside a sequence": Animal(
-        lambda: nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(PIXELS, 8), nn.ReLU()),
-                              nn.Linear(8, CLASSES))
-    ),
+    "checkpointing": lambda: checkpointed(False),
+    "sum in place": lambda: Net(
+        lambda s, x: s.b(F.relu(s.a(x.flatten(1)).add_(1).mul_(0.5))), a=nn.Linear(PIXELS, 8),
+        b=nn.Linear(8, CLASSES)),
+    "counter of calls": lambda: hidden(Counter(), nn.ReLU()),
+    "sequence inside a sequence": lambda: nn.Sequential(
+        nn.Flatten(), nn.Sequential(nn.Linear(PIXELS, 8), nn.ReLU()), nn.Linear(8, CLASSES)),
 }  # fmt: skip
 
-REFUSED: dict[str, Animal] = {
-    "old weight_norm": Animal(
-        lambda: old_norm("weight_norm"), r"1\.weight.*parametrizations\.weight_norm"
-    ),
-    "old spectral_norm": Animal(
-        lambda: old_norm("spectral_norm"), r"1\.weight.*parametrizations\.spectral_norm"
-    ),
-    "pruning": Animal(pruned, r"1\.weight.*prune\.remove"),
-    "lazy layer": Animal(
-        lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(CLASSES)), r"1\.weight.*no size yet"
-    ),
-    "weights without values": Animal(on_meta, r"1\.weight.*meta"),
-    "double precision": Animal(lambda: hidden(nn.ReLU()).double(), "float64.*float32"),
-    "half precision": Animal(lambda: hidden(nn.ReLU()).bfloat16(), "bfloat16.*float32"),
-    "one layer in double precision": Animal(
-        lambda: cast(hidden(nn.ReLU()), "3", torch.float64), r"3\.weight.*float64.*float32"
-    ),
-    "complex weights": Animal(
-        lambda: Net(
-            lambda s, x: (x.flatten(1).to(torch.complex64) @ s.all[0]).abs(),
-            all=nn.ParameterList([torch.randn(PIXELS, CLASSES, dtype=torch.complex64)]),
-        ),
-        r"all\.0.*complex64",
-    ),
-    "double precision on tokens": Animal(
-        lambda: words(nn.Embedding(WORDS, 3), 15).double(), "float64.*float32", inputs="tokens"
-    ),
-    "nothing trainable": Animal(
-        lambda: hidden(nn.ReLU()).requires_grad_(False), "nothing.*requires_grad"
-    ),
-    "no weights": Animal(
-        lambda: nn.Sequential(nn.Flatten(), Do(lambda x: x[:, :CLASSES])), "no weights"
-    ),
-    "weights that reach no output": Animal(
-        lambda: Net(
-            lambda s, x: s.a(x.flatten(1)).detach(), a=nn.Linear(PIXELS, CLASSES)
-        ),
-        "depends on no weight",
-    ),
-    "fewer outputs than labels": Animal(
-        lambda: nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 3)), "3 outputs.*labels.*3"
-    ),
-    "tuple of outputs": Animal(
-        lambda: Net(lambda s, x: (s.a(x.flatten(1)), x), a=nn.Linear(PIXELS, CLASSES)), "tuple"
-    ),
-    "tuple of outputs in training": Animal(Auxiliary, "tuple.*training mode"),
-    "mapping of outputs": Animal(
+REFUSED: dict[str, tuple[Builder, str]] = {
+    "old weight_norm": (lambda: changed(nn.utils.weight_norm),
+        r"1\.weight.*parametrizations\.weight_norm"),
+    "old spectral_norm": (
+        lambda: changed(nn.utils.spectral_norm), r"1\.weight.*parametrizations\.spectral_norm"),
+    "pruning": (lambda: changed(lambda layer: prune.l1_unstructured(layer, "weight", 0.3)),
+        r"1\.weight.*prune\.remove"),
+    "lazy layer": (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(CLASSES)),
+        r"1\.weight.*no size yet"),
+    "weights without values": (lambda: changed(lambda layer: layer.to("meta")), r"1\.weight.*meta"),
+    "double precision": (lambda: hidden(nn.ReLU()).double(), "float64.*float32"),
+    "half precision": (lambda: hidden(nn.ReLU()).bfloat16(), "bfloat16.*float32"),
+    "one layer in double precision": (
+        lambda: changed(nn.Module.double, "3"), r"3\.weight.*float64.*float32"),
+    "complex weights": (lambda: Net(
+        lambda s, x: (x.flatten(1).to(torch.complex64) @ s.all[0]).abs(),
+        all=nn.ParameterList([torch.randn(PIXELS, CLASSES, dtype=torch.complex64)])),
+        r"all\.0.*complex64"),
+    "double precision on tokens": (
+        lambda: words(nn.Embedding(WORDS, 3), 15).double(), "float64.*float32"),
+    "nothing trainable": (
+        lambda: hidden(nn.ReLU()).requires_grad_(False), "nothing.*requires_grad"),
+    "no weights": (lambda: nn.Sequential(nn.Flatten(), Do(lambda x: x[:, :CLASSES])), "no weights"),
+    "weights that reach no output": (
+        lambda: Net(lambda s, x: s.a(x.flatten(1)).detach(), a=nn.Linear(PIXELS, CLASSES)),
+        "depends on no weight"),
+    "fewer outputs than labels": (
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 3)), "3 outputs.*labels.*3"),
+    "tuple of outputs": (
+        lambda: Net(lambda s, x: (s.a(x.flatten(1)), x), a=nn.Linear(PIXELS, CLASSES)), "tuple"),
+    "tuple of outputs in training": (Auxiliary, "tuple.*training mode"),
+    "mapping of outputs": (
         lambda: Net(lambda s, x: {"logits": s.a(x.flatten(1))}, a=nn.Linear(PIXELS, CLASSES)),
-        "dict",
-    ),
-    "no output": Animal(lambda: nn.Sequential(hidden(), Do(lambda x: None)), "None"),
-    "output of whole numbers": Animal(
+        "dict"),
+    "no output": (lambda: nn.Sequential(hidden(), Do(lambda x: None)), "None"),
+    "output of whole numbers": (
         lambda: nn.Sequential(hidden(), Do(lambda x: x.argmax(1, keepdim=True).expand(-1, 4))),
-        "int64",
-    ),
-    "squeezed output": Animal(
-        lambda: nn.Sequential(nn.Conv2d(1, CLASSES, SIDE), Do(torch.squeeze)),
-        r"\(4,\).*squeeze",
-    ),
-    "output of images": Animal(
-        lambda: nn.Conv2d(1, CLASSES, 3), r"\(\d+, 4, 4, 4\).*\(batch, classes\)"
-    ),
-    "NaN": Animal(nan_weights, "NaN"),
-    "infinite output": Animal(lambda: nn.Sequential(hidden(), Do(lambda x: x / 0)), "infinite"),
-    "other size of images": Animal(
-        lambda: nn.Sequential(nn.Flatten(), nn.Linear(49, CLASSES)), r"layer 1 \(Linear\)"
-    ),
-    "forward wants labels": Animal(WithLabels, "labels"),
-    "dropout that is always on": Animal(
-        lambda: hidden(Do(lambda x: F.dropout(x, 0.5))), r"random.*layer 2 \(Do\).*self\.training"
-    ),
-    "random pooling": Animal(
-        lambda: convolved(nn.Conv2d(1, 2, 2), nn.FractionalMaxPool2d(2, output_size=3), numbers=18),
-        r"random.*layer 1 \(FractionalMaxPool2d\)",
-    ),
-    "running mean that moves in evaluation": Animal(
-        lambda: hidden(Running(), nn.ReLU()), "changes.*2.mean"
-    ),
-    "batch statistics": Animal(
+        "int64"),
+    "squeezed output": (lambda: nn.Sequential(nn.Conv2d(1, CLASSES, SIDE), Do(torch.squeeze)),
+        r"\(4,\).*squeeze"),
+    "output of images": (lambda: nn.Conv2d(1, CLASSES, 3), r"\(\d+, 4, 4, 4\).*\(batch, classes\)"),
+    "NaN": (lambda: changed(lambda layer: layer.weight.data[0, :1].fill_(torch.nan)), "NaN"),
+    "infinite output": (lambda: nn.Sequential(hidden(), Do(lambda x: x / 0)), "infinite"),
+    "other size of images": (
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(49, CLASSES)), r"layer 1 \(Linear\)"),
+    "forward wants labels": (WithLabels, "labels"),
+    "dropout that is always on": (
+        lambda: hidden(Do(lambda x: F.dropout(x, 0.5))), r"random.*layer 2 \(Do\).*self\.training"),
+    "random pooling": (lambda: convolved(
+        nn.Conv2d(1, 2, 2), nn.FractionalMaxPool2d(2, output_size=3), numbers=18),
+        r"random.*layer 1 \(FractionalMaxPool2d\)"),
+    "running mean that moves in evaluation": (
+        lambda: hidden(Running(), nn.ReLU()), "changes.*2.mean"),
+    "batch statistics": (
         lambda: hidden(nn.BatchNorm1d(8, track_running_stats=False), nn.ReLU()),
-        "batch statistics in 2",
-    ),
-    "minus the mean of the batch": Animal(
-        lambda: hidden(mixed_up(0), nn.ReLU()), r"couples the examples.*layer 2 \(Do\)"
-    ),
-    "branch on the size of the batch": Animal(
-        lambda: Net(
-            lambda s, x: s.b(s.c(s.a(x)) if len(x) > 1 else s.a(x)[:, :3]),
-            a=nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 8)),
-            c=nn.Linear(8, 3),
-            b=nn.Linear(3, CLASSES),
-        ),
-        r"couples the examples of a batch.*the network itself",
-    ),
-    "softmax over the batch": Animal(lambda: hidden(nn.Softmax(0)), r"couples.*2 \(Softmax\)"),
-    "attention over the batch": Animal(attention, "couples the examples"),
-    "LSTM over the batch": Animal(lambda: recurrent(nn.LSTM(6, 8), 8), "couples the examples"),
-    "gradients scaled by frequency": Animal(
+        "batch statistics in 2"),
+    "minus the mean of the batch": (
+        lambda: hidden(mixed_up(0), nn.ReLU()), r"couples the examples.*layer 2 \(Do\)"),
+    "branch on the size of the batch": (
+        lambda: Net(lambda s, x: s.b(s.c(s.a(x)) if len(x) > 1 else s.a(x)[:, :3]),
+        a=nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 8)), c=nn.Linear(8, 3),
+        b=nn.Linear(3, CLASSES)), r"couples the examples of a batch.*the network itself"),
+    "softmax over the batch": (lambda: hidden(nn.Softmax(0)), r"couples.*2 \(Softmax\)"),
+    "attention over the batch": (attention, "couples the examples"),
+    "LSTM over the batch": (lambda: recurrent(nn.LSTM(6, 8), 8), "couples the examples"),
+    "gradients scaled by frequency": (
         lambda: words(nn.Embedding(WORDS, 3, scale_grad_by_freq=True), 15),
-        r"0\.weight.*scale_grad_by_freq",
-        inputs="tokens",
-    ),
-    "sparse gradients": Animal(
-        lambda: words(nn.Embedding(WORDS, 3, sparse=True), 15),
-        r"0\.weight.*sparse",
-        inputs="tokens",
-    ),
-    "embedding that shortens its rows": Animal(
-        lambda: words(nn.Embedding(WORDS, 3, max_norm=0.5), 15),
-        r"0 \(Embedding\).*max_norm",
-        inputs="tokens",
-    ),
-    "tokens beyond the vocabulary": Animal(
-        lambda: words(nn.Embedding(4, 3), 15), r"layer 0 \(Embedding\)", inputs="tokens"
-    ),
-    "input changed in place": Animal(
-        lambda: nn.Sequential(nn.ReLU(inplace=True), hidden()), "changes its input"
-    ),
-    "hook on a weight": Animal(
-        lambda: weight_hook(hidden(nn.ReLU()), "1.weight"), r"1\.weight.*hook"
-    ),
-    "two weights that overlap in memory": Animal(overlapping, r"3\.weight.*5\.weight"),
-    "two weights in the same memory": Animal(same_memory, r"3\.weight.*5\.weight"),
-    "reentrant checkpointing": Animal(lambda: checkpointed(True), "use_reentrant=False"),
-    "function that holds the network": Animal(self_holding, "weights of the original.*lambda"),
-    "gradient that is not finite": Animal(
-        lambda: hidden(Do(lambda x: x + ((x - x) ** 2).sqrt())), r"gradient of 1\.weight.*NaN"
-    ),
-    "state that a snapshot would lose": Animal(
-        lambda: hidden(Annealed(), nn.ReLU()), "state outside.*register_buffer"
-    ),
-    "layer that is frozen while it runs": Animal(
-        FreezingInTraining, r"requires_grad of a\.weight.*builder"
-    ),
-    "complex buffer that moves": Animal(
-        lambda: hidden(ComplexScale(), nn.ReLU()), "state outside.*real numbers"
-    ),
-    "BatchNorm and batches of one": Animal(
+        r"0\.weight.*scale_grad_by_freq"),
+    "sparse gradients": (
+        lambda: words(nn.Embedding(WORDS, 3, sparse=True), 15), r"0\.weight.*sparse"),
+    "embedding that shortens its rows": (
+        lambda: words(nn.Embedding(WORDS, 3, max_norm=0.5), 15), r"0 \(Embedding\).*max_norm"),
+    "tokens beyond the vocabulary": (
+        lambda: words(nn.Embedding(4, 3), 15), r"layer 0 \(Embedding\)"),
+    "input changed in place": (
+        lambda: nn.Sequential(nn.ReLU(inplace=True), hidden()), "changes its input"),
+    "hook on a weight": (
+        lambda: changed(lambda layer: layer.weight.register_hook(lambda slope: 2 * slope)),
+        r"1\.weight.*hook"),
+    "two weights that overlap in memory": (overlapping, r"3\.weight.*5\.weight"),
+    "two weights in the same memory": (same_memory, r"3\.weight.*5\.weight"),
+    "reentrant checkpointing": (lambda: checkpointed(True), "use_reentrant=False"),
+    "function that holds the network": (self_holding, "weights of the original.*lambda"),
+    "gradient that is not finite": (
+        lambda: hidden(Do(lambda x: x + ((x - x) ** 2).sqrt())), r"gradient of 1\.weight.*NaN"),
+    "state that a snapshot would lose": (
+        lambda: hidden(Annealed(), nn.ReLU()), "state outside.*register_buffer"),
+    "layer that is frozen while it runs": (
+        FreezingInTraining, r"requires_grad of a\.weight.*builder"),
+    "complex buffer that moves": (
+        lambda: hidden(ComplexScale(), nn.ReLU()), "state outside.*real numbers"),
+    "BatchNorm and batches of one": (
         lambda: settled(hidden(nn.BatchNorm1d(8), nn.ReLU())),
-        r"training mode.*layer 2 \(BatchNorm1d\).*\(1, 1, 6, 6\)",
-        batch_size=1,
-    ),
-    "what cannot be copied": Animal(
-        lambda: hidden(Uncopied(), nn.ReLU()), "copied",
-    ),
+        r"training mode.*layer 2 \(BatchNorm1d\).*\(1, 1, 6, 6\)"),
+    "what cannot be copied": (lambda: hidden(Uncopied(), nn.ReLU()), "copied"),
 }  # fmt: skip
 
+ZOO = RIGHT | {name: builder for name, (builder, _) in REFUSED.items()}
 
-ZOO = RIGHT | REFUSED
+TOKENS = (
+    "embedding",
+    "embedding with padding",
+    "bag of words",
+    "bag of words, maximum",
+    "embedding and LSTM",
+    "tied embedding",
+    "double precision on tokens",
+    "gradients scaled by frequency",
+    "sparse gradients",
+    "embedding that shortens its rows",
+    "tokens beyond the vocabulary",
+)
+# The compiled loops take these, too.
+COMPILED = {
+    "fully connected",
+    "fully connected without normalisation",
+    "three linear layers",
+    "softmax regression",
+    "more outputs than labels",
+    "momentum and eps of one's own",
+}
+INPUTS = {
+    **dict.fromkeys(TOKENS, "tokens"),
+    "small-lenet": "large",
+    "weight used outside its layer, fitted": "fitted",
+}
+BATCH_SIZE = {"small-lenet": EXAMPLES, "BatchNorm and batches of one": 1}

@@ -6,7 +6,6 @@ import pytest
 import small_runs
 import torch
 import torch.nn.functional as F
-import xarray as xr
 from helpers import one_thread, row_by_row  # noqa: F401
 
 from limitcycles.diffusion import gradients
@@ -22,7 +21,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Using padding='same' with even kernel lengths",
     "ignore:LSTM with projections is not supported with oneDNN",
 )
-EPOCHS, RATE = 2, 0.05
 LOOP = {
     *("RNN", "GRU", "LSTM with projection", "RNNCell", "GRUCell", "LSTMCell"),
     *("straight-through rounding", "backward hook", "layer that some blocks call"),
@@ -51,34 +49,6 @@ def doubled(inputs):
     return inputs.double() if inputs.is_floating_point() else inputs
 
 
-def dataset(name) -> xr.Dataset:
-    inputs, labels = zoo.data(name)
-    axes = ("position",) if inputs.ndim == 2 else ("channel", "height", "width")
-    arrays = {}
-    for part in ("train", "test"):
-        arrays[f"{part}_image"] = ((part, *axes), inputs.numpy())
-        arrays[f"{part}_label"] = ((part,), labels.numpy())
-    return xr.Dataset(arrays, attrs={"sha256": name})
-
-
-def run(name) -> dict:
-    return {
-        "network": {"builder": "network_zoo:build", "options": {"name": name}},
-        "dataset": {"source": "made up"},
-        "training": {
-            "epochs": EPOCHS,
-            "batch_size": zoo.ZOO[name].batch_size,
-            "learning_rate": {"start": RATE, "factor": 1.0, "at": []},
-            "optimiser": {"kind": "sgd", "options": {"momentum": 0.5}},
-            "weight_decay": 0.0,
-            "augmentation": None,
-            "sampler": "without-replacement",
-            "snapshots": [0, 100],
-            "checkpoint_seconds": 1e9,
-        },
-    }
-
-
 def test_the_zoo_is_large():
     assert len(zoo.RIGHT) >= 90
     assert len(zoo.REFUSED) >= 40
@@ -101,7 +71,7 @@ def test_per_sample_gradients_are_those_of_a_loop(name):
 
 @pytest.mark.parametrize("name", zoo.RIGHT)
 def test_training_and_the_gradients_of_its_snapshot(name, tmp_path):
-    settings, data, seed = run(name), dataset(name), 5
+    settings, data, seed = zoo.run(name), zoo.dataset(name), 5
     stored = sgd.train(data, settings, seed, tmp_path, device="cpu")
     images, labels = sgd.tensors(data, "train", "cpu")
     # The same by the textbook.
@@ -111,17 +81,15 @@ def test_training_and_the_gradients_of_its_snapshot(name, tmp_path):
     weights = [p for p in network.parameters() if p.requires_grad]
     velocity = [torch.zeros_like(p) for p in weights]
     order = torch.Generator().manual_seed(stream(seed, "sampler"))
-    for _ in range(EPOCHS):
-        for index in batches(
-            "without-replacement", len(labels), settings["training"]["batch_size"], order
-        ):
+    for _ in range(zoo.EPOCHS):
+        for index in batches("without-replacement", len(labels), zoo.batch_size(name), order):
             loss = F.cross_entropy(network(images[index]), labels[index])
             slopes = torch.autograd.grad(loss, weights, allow_unused=True)
             with torch.no_grad():
                 for p, v, g in zip(weights, velocity, slopes, strict=True):
                     if g is not None:
-                        v.mul_(0.5).add_(g)
-                        p.sub_(RATE * v)
+                        v.mul_(zoo.MOMENTUM).add_(g)
+                        p.sub_(zoo.RATE * v)
     expected = torch.cat([p.detach().reshape(-1) for p in weights]).numpy()
     np.testing.assert_allclose(stored["weights"][-1], expected, rtol=1e-4, atol=1e-5)
     assert not np.array_equal(stored["weights"][0], stored["weights"][1])
@@ -134,30 +102,18 @@ def test_training_and_the_gradients_of_its_snapshot(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", zoo.REFUSED)
-def test_refused_by_the_first_look(name):
-    network, inputs, labels = of(name)
-    words = zoo.ZOO[name].refused
+def test_refused_in_a_sentence_before_anything_is_done(name, tmp_path):
+    (network, inputs, labels), (_, words) = of(name), zoo.REFUSED[name]
     with pytest.raises(LimitcyclesError, match=words) as error:
-        look(network, inputs, labels, batch_size=zoo.ZOO[name].batch_size)
+        look(network, inputs, labels, batch_size=zoo.batch_size(name))
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("name", [n for n in zoo.REFUSED if n not in IN_TRAINING])
-def test_refused_by_per_sample_gradients(name):
-    with pytest.raises(LimitcyclesError, match=zoo.ZOO[name].refused):
-        PerSampleGradients(*of(name))
-
-
-@pytest.mark.parametrize("name", zoo.REFUSED)
-def test_refused_before_any_training(name, tmp_path):
-    with small_runs.Steps() as steps, pytest.raises(LimitcyclesError, match=zoo.ZOO[name].refused):
-        sgd.train(dataset(name), run(name), 0, tmp_path / "state", device="cpu")
+    if name not in IN_TRAINING:
+        with pytest.raises(LimitcyclesError, match=words):
+            PerSampleGradients(*of(name))
+    made = zoo.dataset(name), zoo.run(name), 0, tmp_path / "state"
+    with small_runs.Steps() as steps, pytest.raises(LimitcyclesError, match=words):
+        sgd.train(*made, device="cpu")
     assert len(steps) == 0
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("name", zoo.REFUSED)
-def test_refused_before_any_trajectory(name, tmp_path):
-    with pytest.raises(LimitcyclesError, match=zoo.ZOO[name].refused):
-        recording.record(dataset(name), run(name), 0, tmp_path / "state")
+    with pytest.raises(LimitcyclesError, match=words):
+        recording.record(*made)
     assert not list(tmp_path.iterdir())

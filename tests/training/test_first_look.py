@@ -141,6 +141,6 @@ def test_every_sentence_of_the_zoo_says_something_else():
     for name in zoo.REFUSED:
         network, inputs, labels = of(name)
         with pytest.raises(LimitcyclesError) as error:
-            look(network, inputs, labels, batch_size=zoo.ZOO[name].batch_size)
+            look(network, inputs, labels, batch_size=zoo.batch_size(name))
         found[name] = str(error.value)
     assert len(set(found.values())) >= 35

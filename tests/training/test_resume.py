@@ -14,7 +14,6 @@ import paused_training
 import pytest
 import small_disk
 import small_runs
-import torch
 from small_runs import EPOCHS, STEPS, Steps
 
 from limitcycles.storage import store
@@ -293,19 +292,6 @@ def assert_kept(case, reference, before, said, reason):
     assert list(case.state.iterdir()) == [path]
     assert case.finish() == reference.steps[20:]
     case.assert_as_uninterrupted(reference)
-
-
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return small_runs.digits()
 
 
 def stop(dataset, run, state, *, times=1, seed=5):

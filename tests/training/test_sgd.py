@@ -12,45 +12,13 @@ from limitcycles.training import networks, optimisers, sgd
 from limitcycles.training.augmentation import augment
 from limitcycles.training.trajectories import recording
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 LINEAR = {"builder": "small_runs:linear", "weights": 650}
 MOMENTA = {
     "none": small_runs.sgd(),
     "heavy-ball": small_runs.sgd(0.9),
     "nesterov": small_runs.sgd(0.7, nesterov=True),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """As in the workflow: the order of sums depends on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return small_runs.digits()
-
-
-@pytest.fixture(scope="module")
-def large_digits():
-    return small_runs.digits(28)
-
-
-@pytest.fixture
-def plans(monkeypatch):
-    """The mini-batches of each epoch, as training drew them."""
-    seen = []
-
-    def batches(*arguments):
-        seen.append(training_batches(*arguments))
-        return seen[-1]
-
-    training_batches = sgd.batches
-    monkeypatch.setattr(sgd, "batches", batches)
-    return seen
 
 
 def updated(x, velocity, gradient, rate, momentum, decay):

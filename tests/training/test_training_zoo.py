@@ -16,31 +16,11 @@ from torch import Tensor, nn
 from limitcycles.diffusion import gradients, spectrum
 from limitcycles.training import constant_rate, networks, sgd
 
-RATE, DECAY, MOMENTUM, BATCH = 0.05, 0.01, 0.5, 5
-
-
-def dataset(name: str) -> xr.Dataset:
-    parts = {}
-    for seed, part in enumerate(("train", "test")):
-        inputs, labels = zoo.data(name, seed)
-        axes = ("channel", "row", "column") if inputs.ndim == 4 else ("token",)
-        parts[f"{part}_image"] = ((part, *axes), inputs.numpy())
-        parts[f"{part}_label"] = (part, labels.numpy())
-    return xr.Dataset(parts, attrs={"sha256": name})
+DECAY, BATCH = 0.01, 5
 
 
 def settings(name: str, **changes) -> dict:
-    options = {
-        "batch_size": BATCH,
-        "epochs": 2,
-        "snapshots": [0, 100],
-        "learning_rate": {"start": RATE, "factor": 1.0, "at": []},
-        "optimiser": {"kind": "sgd", "options": {"momentum": MOMENTUM}},
-        "weight_decay": DECAY,
-    }
-    return small_runs.run(
-        {"builder": "network_zoo:build", "options": {"name": name}}, **options | changes
-    )
+    return zoo.run(name, batch_size=BATCH, weight_decay=DECAY, **changes)
 
 
 def at_start(name: str, result: xr.Dataset) -> nn.Module:
@@ -81,45 +61,30 @@ def by_hand(network: nn.Module, inputs, labels, batches, rate, decay=0.0, moment
     return np.array(path), np.array(gradients)
 
 
-@pytest.fixture
-def plans(monkeypatch) -> list[Tensor]:
-    """The mini-batches of all epochs, as training drew them."""
-    seen: list[Tensor] = []
-
-    def batches(*arguments):
-        plan = draw(*arguments)
-        seen.extend(plan)
-        return plan
-
-    draw = sgd.batches
-    monkeypatch.setattr(sgd, "batches", batches)
-    return seen
-
-
 @pytest.mark.parametrize("name", zoo.RIGHT)
 def test_training_and_going_on_at_a_constant_rate(name, plans, tmp_path: Path):
     torch.manual_seed(0)
     inputs, labels = zoo.data(name)
-    result = sgd.train(dataset(name), settings(name), 0, tmp_path / "whole")
-    order = list(plans)
+    result = sgd.train(zoo.dataset(name), settings(name), 0, tmp_path / "whole")
+    order = [index for plan in plans for index in plan]
 
     parts = settings(name, checkpoint_seconds=0)
     for _ in range(3):
         with pytest.raises(TimeoutError):
-            sgd.train(dataset(name), parts, 0, tmp_path / "parts", limit_seconds=0)
+            sgd.train(zoo.dataset(name), parts, 0, tmp_path / "parts", limit_seconds=0)
     parts["training"]["checkpoint_seconds"] = 1e9
-    again = sgd.train(dataset(name), parts, 0, tmp_path / "parts")
+    again = sgd.train(zoo.dataset(name), parts, 0, tmp_path / "parts")
     for key in ("weights", "buffers", "train_loss", "test_loss"):
         np.testing.assert_array_equal(again[key], result[key])
 
     index = torch.randint(len(labels), (9, BATCH), generator=torch.Generator().manual_seed(0))
     walker, exact = precise(at_start(name, result), inputs)
-    found = constant_rate.descend(walker, exact, labels, index, RATE)
+    found = constant_rate.descend(walker, exact, labels, index, zoo.RATE)
     if draws(at_start(name, result), inputs):
         return
-    path, _ = by_hand(at_start(name, result), inputs, labels, order, RATE, DECAY, MOMENTUM)
+    path, _ = by_hand(at_start(name, result), inputs, labels, order, zoo.RATE, DECAY, zoo.MOMENTUM)
     np.testing.assert_allclose(result["weights"].values[-1], path[-1], rtol=0, atol=2e-6)
-    path, gradients = by_hand(at_start(name, result), inputs, labels, index, RATE)
+    path, gradients = by_hand(at_start(name, result), inputs, labels, index, zoo.RATE)
     variance = path[4:].var(0, ddof=1).mean()
     assert found["variance"] == pytest.approx(variance, rel=1e-7)
     noise = gradients[4:].var(0, ddof=1).mean()

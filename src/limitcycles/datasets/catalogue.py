@@ -134,33 +134,30 @@ def _compare(what: str, found: str, expected: str) -> None:
         raise ContentError(f"{what} is {found}, expected {expected}")
 
 
+def _idx_files(*sums: str) -> tuple[File, ...]:
+    """The four files of MNIST or of a dataset in its likeness.
+
+    sums: by file, the SHA-256 of the IDX file and of the mirror's gzip file of it.
+    """
+    files = []
+    for split, images in (("train", 60_000), ("t10k", 10_000)):
+        for what, shape in (("images-idx3", (images, 28, 28)), ("labels-idx1", (images,))):
+            at = 2 * len(files)
+            files.append(File(f"{split}-{what}-ubyte", shape, *sums[at : at + 2]))
+    return tuple(files)
+
+
 MNIST = Catalogue(
     name="mnist",
-    files=(
-        File(
-            "train-images-idx3-ubyte",
-            (60_000, 28, 28),
-            sha256="ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            gz_sha256="440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-        ),
-        File(
-            "train-labels-idx1-ubyte",
-            (60_000,),
-            sha256="65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            gz_sha256="3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-        ),
-        File(
-            "t10k-images-idx3-ubyte",
-            (10_000, 28, 28),
-            sha256="0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            gz_sha256="8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-        ),
-        File(
-            "t10k-labels-idx1-ubyte",
-            (10_000,),
-            sha256="ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-            gz_sha256="f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-        ),
+    files=_idx_files(
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
     ),
     sha256="ac89dbc26b7b0b5f68ff586bc0579a0c16e78b3436b0c71ccdd0169cbebf9ff7",
     mirrors=(
@@ -175,31 +172,15 @@ MNIST = Catalogue(
 
 FASHION_MNIST = Catalogue(
     name="fashion-mnist",
-    files=(
-        File(
-            "train-images-idx3-ubyte",
-            (60_000, 28, 28),
-            sha256="c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            gz_sha256="3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-        ),
-        File(
-            "train-labels-idx1-ubyte",
-            (60_000,),
-            sha256="bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            gz_sha256="a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-        ),
-        File(
-            "t10k-images-idx3-ubyte",
-            (10_000, 28, 28),
-            sha256="5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            gz_sha256="346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-        ),
-        File(
-            "t10k-labels-idx1-ubyte",
-            (10_000,),
-            sha256="0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-            gz_sha256="67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-        ),
+    files=_idx_files(
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     ),
     sha256="7b0688d0999122d67a4eb2b95499a3bf7c5afbfaef15b7295b9f619d9e48a0bc",
     # Published over HTTP only; the SHA-256 of each file makes up for it.

@@ -112,57 +112,46 @@ def _images_and_labels(records: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 # The SHA-256 are those of torchvision's port to Ruby, the MD5 those of torchvision. The PNGs of the
 # npm package, put back into records, have these SHA-256 and the SHA-1 that MXNet lists. For
 # CIFAR-100 the SHA-256 stand in that one list.
-CIFAR10_FILES = tuple(
-    RecordFile(f"{name}.bin", 10_000, 1, sha256=sha256, python=name, md5=md5)
-    for name, sha256, md5 in (
-        (
-            "data_batch_1",
-            "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
-            "c99cafc152244af753f735de768cd75f",
-        ),
-        (
-            "data_batch_2",
-            "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
-            "d4bba439e000b95fd0a9bffe97cbabec",
-        ),
-        (
-            "data_batch_3",
-            "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
-            "54ebc095f3ab1f0389bbae665268c751",
-        ),
-        (
-            "data_batch_4",
-            "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
-            "634d18415352ddfa80567beed471001a",
-        ),
-        (
-            "data_batch_5",
-            "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
-            "482c414d41f54cd18b22e5b47cb7c3cb",
-        ),
-        (
-            "test_batch",
-            "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
-            "40351d587109b95175f43aff81a1287e",
-        ),
-    )
-)
+_SUMS = {  # by the name in the python version: SHA-256 of the binary file, MD5 of the pickle
+    "data_batch_1": (
+        "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+        "c99cafc152244af753f735de768cd75f",
+    ),
+    "data_batch_2": (
+        "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+        "d4bba439e000b95fd0a9bffe97cbabec",
+    ),
+    "data_batch_3": (
+        "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+        "54ebc095f3ab1f0389bbae665268c751",
+    ),
+    "data_batch_4": (
+        "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+        "634d18415352ddfa80567beed471001a",
+    ),
+    "data_batch_5": (
+        "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+        "482c414d41f54cd18b22e5b47cb7c3cb",
+    ),
+    "test_batch": (
+        "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+        "40351d587109b95175f43aff81a1287e",
+    ),
+    "train": (
+        "f31298fc616915fa142368359df1c4ca2ae984d6915ca468b998a5ec6aeebf29",
+        "16019d7e3df5f24257cddd939b257f8d",
+    ),
+    "test": (
+        "d8b1e6b7b3bee4020055f0699b111f60b1af1e262aeb93a0b659061746f8224a",
+        "f0ef6b0ae62326f3e7ffdfab6717acfc",
+    ),
+}
 
-CIFAR100_FILES = (
-    RecordFile(
-        "train.bin",
-        50_000,
-        2,
-        sha256="f31298fc616915fa142368359df1c4ca2ae984d6915ca468b998a5ec6aeebf29",
-        python="train",
-        md5="16019d7e3df5f24257cddd939b257f8d",
-    ),
-    RecordFile(
-        "test.bin",
-        10_000,
-        2,
-        sha256="d8b1e6b7b3bee4020055f0699b111f60b1af1e262aeb93a0b659061746f8224a",
-        python="test",
-        md5="f0ef6b0ae62326f3e7ffdfab6717acfc",
-    ),
-)
+
+def _file(name: str, images: int, labels: int) -> RecordFile:
+    sha256, md5 = _SUMS[name]
+    return RecordFile(f"{name}.bin", images, labels, sha256, python=name, md5=md5)
+
+
+CIFAR10_FILES = tuple(_file(name, 10_000, 1) for name in _SUMS if "batch" in name)
+CIFAR100_FILES = (_file("train", 50_000, 2), _file("test", 10_000, 2))
