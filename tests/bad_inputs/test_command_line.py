@@ -11,14 +11,10 @@ from limitcycles.configuration import command_line
 FILES = {"ok.yaml": "scale: quick\n", "tab.yaml": "training:\n\tepochs: 3\n", "list.yaml": "- a\n"}
 TAKES_ALL = "takes all words that follow it: put a target before it"
 LINES = [  # what a user types after `snakemake`, what is said
-    (
-        ["--configfile", "ok.yaml", "figure_1"],
-        ["--configfile: figure_1: ", TAKES_ALL, "(snakemake figure_1 --configfile ...)"],
-    ),
-    (
-        ["-n", "--configfiles", "ok.yaml", "claim_rank_small_fc"],
-        ["--configfiles: claim_", TAKES_ALL],
-    ),
+    (["--configfile", "ok.yaml", "figure_1"],
+        ["--configfile: figure_1: ", TAKES_ALL, "(snakemake figure_1 --configfile ...)"]),
+    (["-n", "--configfiles", "ok.yaml", "claim_rank_small_fc"],
+        ["--configfiles: claim_", TAKES_ALL]),
     (["--configfile", "figure_1"], ["figure_1: there is no such file", TAKES_ALL]),
     (["--configfile", "absent.yaml"], ["absent.yaml: cannot be read: No such file"]),
     (["--configfile", "some/where"], ["some/where: cannot be read: No such file"]),
@@ -34,28 +30,22 @@ LINES = [  # what a user types after `snakemake`, what is said
     (["--config", "training={epochs:", "3}"], ["3}: is no name=value", "quotes"]),
     (["--config", "seeds", "=", "3"], ["seeds: is no name=value"]),
     (["--config", "training.epochs=3"], ["write 'training={epochs: 3}'"]),
-    (
-        ["--config", "training.learning_rate.start=0.1"],
-        ["write 'training={learning_rate: {start: 0.1}}'"],
-    ),
+    (["--config", "training.learning_rate.start=0.1"],
+        ["write 'training={learning_rate: {start: 0.1}}'"]),
     (["scale=quick"], ["scale=quick: is a setting, no target; write --config scale=quick"]),
     (["figure_1", "-n", "seeds=[0]"], ["seeds=[0]: is a setting, no target"]),
-    (
-        ["--config", "scale=quick", "-n", "--config", "seeds=[0]"],
-        ["--config: stands there after --config", "write all settings after one --config"],
-    ),
+    (["--config", "scale=quick", "-n", "--config", "seeds=[0]"],
+        ["--config: stands there after --config", "write all settings after one --config"]),
     (["-C", "scale=quick", "--config=seeds=[0]"], ["--config: stands there after -C"]),
-    (
-        ["--configfile", "ok.yaml", "--configfiles", "ok.yaml"],
-        ["--configfiles: stands there after --configfile", "all files after one --configfile"],
-    ),
+    (["--configfile", "ok.yaml", "--configfiles", "ok.yaml"],
+        ["--configfiles: stands there after --configfile", "all files after one --configfile"]),
     (["--config", "scale=quick", "scale=paper"], ["scale: stands there 2 times; write it once"]),
     (["--config", "training={epochs: 3, epochs: 5}"], ["the key 'epochs' stands twice in it"]),
     (["-C", "runs={a: {seeds: [0]}, b: {}, a: {}}"], ["the key 'a' stands twice in it"]),
     (["--config", "=3"], ["'' is no name of a setting", "config/README.md"]),
     (["--config", "x=3"], ["'x' is no name of a setting"]),
     (["--config", "1st=3"], ["'1st' is no name of a setting"]),
-]
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -175,72 +175,38 @@ TWIN = (
 )
 REFUSED = [  # text of mine.yaml, the start of the only line, what it says
     ("grids: {empty: {}}", "mine.yaml: grids.empty.factors: is empty", ["at least one factor"]),
-    (
-        "grids: {sweep: {factors: {none: {}}}}",
-        f"{FACTORS}.none.values: is empty",
-        ["write a list of numbers, or {name: {settings: ...}}"],
-    ),
+    ("grids: {sweep: {factors: {none: {}}}}", f"{FACTORS}.none.values: is empty",
+        ["write a list of numbers, or {name: {settings: ...}}"]),
     ("grids: {sweep: {factor: {}}}", "mine.yaml: grids.sweep.factor: unknown key", ["factors"]),
-    (
-        "grids: {sweep: {of: run}}",
-        'mine.yaml: grids.sweep.of: "run"',
-        ["nearest valid value: runs"],
-    ),
-    (
-        "grids: {sweep: {factors: {sampler: {values: {with: 3}}}}}",
+    ("grids: {sweep: {of: run}}", 'mine.yaml: grids.sweep.of: "run"',
+        ["nearest valid value: runs"]),
+    ("grids: {sweep: {factors: {sampler: {values: {with: 3}}}}}",
         f"{FACTORS}.sampler.values.with: 3 is not a mapping",
-        ["write {settings: ..., name: ..., words: ...}"],
-    ),
-    (
-        "grids: {sweep: {factors: {batch: {values: 3}}}}",
-        f"{FACTORS}.batch.values: 3 is not a mapping or a list",
-        [],
-    ),
-    (
-        "grids: {sweep: {factors: {batch: {values: [3, 3]}}}}",
+        ["write {settings: ..., name: ..., words: ...}"]),
+    ("grids: {sweep: {factors: {batch: {values: 3}}}}",
+        f"{FACTORS}.batch.values: 3 is not a mapping or a list", []),
+    ("grids: {sweep: {factors: {batch: {values: [3, 3]}}}}",
         f"{FACTORS}.batch.values: [3, 3] is not allowed",
-        ["a list such as [32, 64], or a mapping"],
-    ),
-    (
-        "grids: {sweep: {factors: {batch: {sets: null}}}}",
+        ["a list such as [32, 64], or a mapping"]),
+    ("grids: {sweep: {factors: {batch: {sets: null}}}}",
         "config.yaml: grids.sweep.factors.batch.values: [32, 64] is a list",
-        ["name the key it is for"],
-    ),
-    (
-        "grids: {sweep: {factors: {sampler: {sets: training.sampler}}}}",
+        ["name the key it is for"]),
+    ("grids: {sweep: {factors: {sampler: {sets: training.sampler}}}}",
         f'{FACTORS}.sampler.sets: "training.sampler" goes with a list',
-        ["delete it, or write a list"],
-    ),
-    (
-        "grids: {sweep: {factors: {batch: {sets: training.batchsize}}}}",
-        f"{FACTORS}.batch.sets: unknown key",
-        ["nearest valid key: batch_size"],
-    ),
-    (
-        "grids: {sweep: {factors: {batch: {sets: trainig.batch_size}}}}",
-        f"{FACTORS}.batch.sets: unknown key",
-        ["nearest valid key: training"],
-    ),
-    (
-        "grids: {sweep: {factors: {batch: {values: [32, 0]}}}}",
-        f"{FACTORS}.batch.values[1]: 0 is not allowed",
-        ["at least 1"],
-    ),
-    (
-        "grids: {sweep: {factors: {sampler: {values: {with: {settings: {seed: 3}}}}}}}",
-        f"{FACTORS}.sampler.values.with.settings.seed: unknown key",
-        ["nearest valid key: seeds"],
-    ),
-    (
-        "grids: {sweep: {settings: {network: m}}}",
-        'mine.yaml: grids.sweep.settings.network: "m" is not under networks',
-        ["valid value"],
-    ),
-    (
-        "grids: {sweep: {settings: {training: {sampler: gaussian}}}}",
+        ["delete it, or write a list"]),
+    ("grids: {sweep: {factors: {batch: {sets: training.batchsize}}}}",
+        f"{FACTORS}.batch.sets: unknown key", ["nearest valid key: batch_size"]),
+    ("grids: {sweep: {factors: {batch: {sets: trainig.batch_size}}}}",
+        f"{FACTORS}.batch.sets: unknown key", ["nearest valid key: training"]),
+    ("grids: {sweep: {factors: {batch: {values: [32, 0]}}}}",
+        f"{FACTORS}.batch.values[1]: 0 is not allowed", ["at least 1"]),
+    ("grids: {sweep: {factors: {sampler: {values: {with: {settings: {seed: 3}}}}}}}",
+        f"{FACTORS}.sampler.values.with.settings.seed: unknown key", ["nearest valid key: seeds"]),
+    ("grids: {sweep: {settings: {network: m}}}",
+        'mine.yaml: grids.sweep.settings.network: "m" is not under networks', ["valid value"]),
+    ("grids: {sweep: {settings: {training: {sampler: gaussian}}}}",
         "mine.yaml: grids.sweep.settings.training.sampler: ",
-        ["for trajectories only", "take a sampler with mini-batches"],
-    ),
+        ["for trajectories only", "take a sampler with mini-batches"]),
     (
         "grids: {sweep: {factors: {batch: {name: b}}}}",
         f"{FACTORS}: the combinations {{rate: 0.1, batch: 32, sampler: without}} and "
@@ -253,16 +219,12 @@ REFUSED = [  # text of mine.yaml, the start of the only line, what it says
         " of the grid sweep and {x: 5} have the same name",
         [],
     ),
-    (
-        TWIN.format("alone"),
+    (TWIN.format("alone"),
         'mine.yaml: grids.twin.factors: make the combination "alone", and runs.alone stands',
-        ["rename one of the two"],
-    ),
-    (
-        "grids: {sweep: {factors: {rate: {name: 'r {}'}}}}",
+        ["rename one of the two"]),
+    ("grids: {sweep: {factors: {rate: {name: 'r {}'}}}}",
         f'{FACTORS}: the combination {{rate: 0.1, batch: 32, sampler: without}} has the name "r 0',
-        ["letters, digits, hyphens and dots"],
-    ),
+        ["letters, digits, hyphens and dots"]),
     (
         "grids: {sweep: {factors: {seed: {sets: training.epochs, values: "
         f"{list(range(2000))}}}}}}}}}",
@@ -270,12 +232,9 @@ REFUSED = [  # text of mine.yaml, the start of the only line, what it says
         ["at most 10,000"],
     ),
     ("runs: {'rat-*': {}}", "mine.yaml: runs.rat-*: matches none of the runs", ["rate0"]),
-    (
-        "runs: {'rate*': {training: {epoks: 3}}}",
-        "mine.yaml: runs.rate*.training.epoks: unknown key",
-        ["nearest valid key: epochs"],
-    ),
-]
+    ("runs: {'rate*': {training: {epoks: 3}}}", "mine.yaml: runs.rate*.training.epoks: unknown key",
+        ["nearest valid key: epochs"]),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "start", "words"), REFUSED)

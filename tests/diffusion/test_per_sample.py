@@ -126,73 +126,44 @@ LAYERS = {
     "fc": (lambda: networks.fully_connected(49, 16, CLASSES), (1, 7, 7)),
     "allcnn": (lambda: networks.allcnn(CLASSES, widths=(3, 4)), (3, 9, 8)),
     "allcnn without normalisation": (
-        lambda: networks.allcnn(CLASSES, widths=(3, 4), norm=False),
-        (3, 8, 8),
-    ),
+        lambda: networks.allcnn(CLASSES, widths=(3, 4), norm=False), (3, 8, 8)),
     "allcnn of one channel": (lambda: networks.allcnn(CLASSES, 1, (3, 4), 1), (1, 8, 8)),
     "one hidden layer": (lambda: flat(nn.Linear(WIDTH, WIDTH), nn.ReLU()), (WIDTH,)),
     "ReLU in place, first": (
-        lambda: flat(nn.Linear(WIDTH, WIDTH), nn.ReLU(inplace=True)),
-        (WIDTH,),
-    ),
-    "ReLU in place": (
-        lambda: flat(
-            nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU(inplace=True),
-            nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU(inplace=True),
-        ),
-        (WIDTH,),
-    ),
+        lambda: flat(nn.Linear(WIDTH, WIDTH), nn.ReLU(inplace=True)), (WIDTH,)),
+    "ReLU in place": (lambda: flat(
+        nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU(inplace=True),
+        nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU(inplace=True)), (WIDTH,)),
     "normalisation first": (lambda: flat(nn.BatchNorm1d(WIDTH), nn.ReLU()), (WIDTH,)),
     "normalisation of images first": (
-        lambda: images(nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3), nn.ReLU()),
-        (2, 6, 5),
-    ),
+        lambda: images(nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3), nn.ReLU()), (2, 6, 5)),
     "normalisation after ReLU": (
         lambda: images(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 2)),
-        (2, 6, 6),
-    ),
+        (2, 6, 6)),
     "linear without bias, then normalisation": (
         lambda: flat(nn.Linear(WIDTH, WIDTH, bias=False), nn.BatchNorm1d(WIDTH), nn.ReLU()),
-        (WIDTH,),
-    ),
+        (WIDTH,)),
     "convolution without bias, then normalisation": (
-        lambda: images(nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3), nn.ReLU()),
-        (2, 6, 5),
-    ),
+        lambda: images(nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3), nn.ReLU()), (2, 6, 5)),
     "normalisation without weights": (
         lambda: flat(nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH, affine=False), nn.ReLU()),
-        (WIDTH,),
-    ),
-    "no bias at all": (
-        lambda: nn.Sequential(
-            nn.Conv2d(1, 3, 2, bias=False), nn.ReLU(), nn.Flatten(),
-            nn.Linear(3 * 5 * 4, CLASSES, bias=False),
-        ),
-        (1, 6, 5),
-    ),
+        (WIDTH,)),
+    "no bias at all": (lambda: nn.Sequential(
+        nn.Conv2d(1, 3, 2, bias=False), nn.ReLU(), nn.Flatten(),
+        nn.Linear(3 * 5 * 4, CLASSES, bias=False)), (1, 6, 5)),
     "stride, padding and dilation": (
-        lambda: images(
-            nn.Conv2d(2, 4, (3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 2)),
-            nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(4, 3, 2, stride=2, padding=1, dilation=2),
-        ),
-        (2, 11, 9),
-    ),
+        lambda: images(nn.Conv2d(2, 4, (3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 2)),
+        nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(4, 3, 2, stride=2, padding=1, dilation=2)), (2, 11, 9)),
     "one channel with stride, padding and dilation": (
-        lambda: images(nn.Conv2d(1, 4, 3, stride=2, padding=2, dilation=2), nn.ReLU()),
-        (1, 9, 10),
-    ),
+        lambda: images(nn.Conv2d(1, 4, 3, stride=2, padding=2, dilation=2), nn.ReLU()), (1, 9, 10)),
     "padding to the same size": (
         lambda: images(nn.Conv2d(2, 4, (2, 4), padding="same"), nn.ReLU(),
-                       nn.Conv2d(4, 2, 3, padding="valid")),
-        (2, 6, 7),
-    ),
+        nn.Conv2d(4, 2, 3, padding="valid")), (2, 6, 7)),
     "linear layer with further dimensions": (
         lambda: nn.Sequential(
-            nn.Unflatten(1, (2, 3)), nn.Linear(3, 4), nn.Tanh(), nn.Flatten(), nn.Linear(8, CLASSES)
-        ),
-        (WIDTH,),
-    ),
+        nn.Unflatten(1, (2, 3)), nn.Linear(3, 4), nn.Tanh(), nn.Flatten(), nn.Linear(8, CLASSES)),
+        (WIDTH,)),
     "normalisation across rows": (lambda: norm_across_rows(4), (WIDTH,)),
     "residual": (Residual, (WIDTH,)),
 }  # fmt: skip

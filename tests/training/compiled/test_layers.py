@@ -104,49 +104,37 @@ def extra(network):
 
 CHANGES = {
     "forward of its own": (own_forward, r"layer 0 \(Linear\) has a forward of its own"),
-    "forward hook": (
-        lambda n: n[2].register_forward_hook(lambda m, i, o: 2 * o), r"layer 2 \(ReLU\) has a hook"
-    ),
-    "hook before": (
-        lambda n: n[1].register_forward_pre_hook(lambda m, i: None), r"layer 1 \(Batch.* has a hook"
-    ),
-    "backward hook": (
-        lambda n: n[0].register_full_backward_hook(lambda m, i, o: None), "layer 0.* has a hook"
-    ),
+    "forward hook": (lambda n: n[2].register_forward_hook(lambda m, i, o: 2 * o),
+        r"layer 2 \(ReLU\) has a hook"),
+    "hook before": (lambda n: n[1].register_forward_pre_hook(lambda m, i: None),
+        r"layer 1 \(Batch.* has a hook"),
+    "backward hook": (lambda n: n[0].register_full_backward_hook(lambda m, i, o: None),
+        "layer 0.* has a hook"),
     "hook before going back": (
-        lambda n: n[0].register_full_backward_pre_hook(lambda m, o: None), "layer 0.* has a hook"
-    ),
+        lambda n: n[0].register_full_backward_pre_hook(lambda m, o: None), "layer 0.* has a hook"),
     "hook of the sequence": (
-        lambda n: n.register_forward_hook(lambda m, i, o: 2 * o), "the sequence has a hook"
-    ),
+        lambda n: n.register_forward_hook(lambda m, i, o: 2 * o), "the sequence has a hook"),
     "hook of a weight": (
-        lambda n: n[0].weight.register_hook(lambda g: 2 * g), r"0\.weight has a hook"
-    ),
+        lambda n: n[0].weight.register_hook(lambda g: 2 * g), r"0\.weight has a hook"),
     "hook after the gradient": (
         lambda n: n[3].bias.register_post_accumulate_grad_hook(lambda p: None),
-        r"3\.bias has a hook",
-    ),
+        r"3\.bias has a hook"),
     "weights of its own": (
         lambda n: n.register_parameter("scale", nn.Parameter(torch.ones(1))),
-        "the sequence has parameters that",
-    ),
-    "more weights": (
-        lambda n: n[2].register_parameter("scale", nn.Parameter(torch.ones(1))),
-        r"layer 2 \(ReLU\) has parameters that",
-    ),
+        "the sequence has parameters that"),
+    "more weights": (lambda n: n[2].register_parameter("scale", nn.Parameter(torch.ones(1))),
+        r"layer 2 \(ReLU\) has parameters that"),
     "a layer in a layer": (extra, r"layer 0 \(Linear\) has layers of its own"),
     "a kind of parameter": (own_kind, r"0\.weight is a Mine"),
     "frozen": (lambda n: n[1].bias.requires_grad_(False), r"1\.bias is frozen"),
     "double precision": (lambda n: n[3].double(), "float64, not float32"),
     "moments in double precision": (
         lambda n: setattr(n[1], "running_var", torch.ones(3).double()),
-        "running_var of torch.float64",
-    ),
+        "running_var of torch.float64"),
     "another shape": (other_shape, r"outputs and a bias of shape \(3,\)"),
     "one bias for all": (bias_for_all, r"3 outputs and a bias of shape \(1,\)"),
     "moments not heeded": (
-        lambda n: setattr(n[1], "track_running_stats", False), "track_running_stats=True"
-    ),
+        lambda n: setattr(n[1], "track_running_stats", False), "track_running_stats=True"),
     "two momenta": (two_momenta, r"layer 4.*other eps and momentum than the first, \(1e-05"),
 }  # fmt: skip
 NETWORKS = {
