@@ -287,6 +287,24 @@ def test_a_finished_trajectory_is_not_made_again(tmp_path):
     assert all(p.stat().st_mtime_ns == then for p, then in times.items())
 
 
+@pytest.mark.parametrize("kind", ["adam", "own_optimisers:Wanders"])
+@pytest.mark.parametrize("device", [None, "cpu"], ids=["compiled", "ensemble"])
+def test_one_of_another_optimiser_goes_on_to_the_same_bits(kind, device, tmp_path, monkeypatch):
+    rate = {"start": 0.01, "factor": 0.5, "at": [0.5]}
+    options = {
+        "settings": run(optimiser={"kind": kind, "options": {}}, learning_rate=rate),
+        "device": device,
+    }
+    whole = record(tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(recording.Checkpoint, "save", killed_after(2))
+        with pytest.raises(Killed):
+            record(tmp_path / "parts", **options)
+    again = record(tmp_path / "parts", **options)
+    np.testing.assert_array_equal(again["weights"].values, whole["weights"].values)
+    assert whole["loss"].values[-1] < 0.9 * whole["loss"].values[1]
+
+
 def test_other_settings_start_anew_and_never_continue(whole, tmp_path):
     record(tmp_path, settings=run(weight_decay=0.1))
     record(tmp_path, data=dataset(1))
