@@ -147,7 +147,7 @@ class Engine:
         loops.epoch(
             self._shape, self._weights, self._vectors, self._moments,
             FROZEN if frozen else TRACKED, self._images, self._labels, order, self.batch,
-            self._take, numbers, self._room, self._gradient, losses, self._place, path,
+            self._take.address, numbers, self._room, self._gradient, losses, self._place, path,
         )  # fmt: skip
         return losses, path
 
@@ -187,7 +187,7 @@ class Engine:
         loops.epoch_of_all(
             self._shape, self._weights, self._vectors, self._moments,
             FROZEN if frozen else TRACKED, self._images, self._labels,
-            np.ascontiguousarray(shares, np.float32), self._take, numbers,
+            np.ascontiguousarray(shares, np.float32), self._take.address, numbers,
             self._room_of_all, self._gradient, losses, self._place, path,
         )  # fmt: skip
         return losses, path

@@ -12,6 +12,7 @@ from limitcycles.training.compiled import kernels
 from limitcycles.training.compiled.compiling import compiled
 from limitcycles.training.compiled.kernels import ONE
 from limitcycles.training.compiled.layers import Layers, padded
+from limitcycles.training.compiled.pointers import step_at
 
 FROZEN, BATCH, TRACKED = 0, 1, 2  # batch normalisation: running moments; the batch's; and note them
 
@@ -96,14 +97,14 @@ def gradient(shape, weights, moments, mode, images, labels, index, share, room, 
 
 @compiled
 def epoch(
-    shape, weights, vectors, moments, mode, images, labels, order, batch, take, numbers, room,
+    shape, weights, vectors, moments, mode, images, labels, order, batch, address, numbers, room,
     part, losses, place, path,
 ):  # fmt: skip
     """One step for each batch of `order`; `path` (steps, d) takes the weights after each.
 
-    `take` is a step of the optimiser (`steps.compiled_step`), with `numbers` (steps, number).
+    `address`: of a step of the optimiser (`steps.compiled_step`), with `numbers` (steps, number).
     """
-    equal = room[8][:0]
+    take, equal = step_at(address), room[8][:0]
     for step in range(losses.shape[0]):
         index = order[step * batch : (step + 1) * batch]
         losses[step] = gradient(
@@ -117,14 +118,14 @@ def epoch(
 
 @compiled
 def epoch_of_all(
-    shape, weights, vectors, moments, mode, images, labels, shares, take, numbers, room,
+    shape, weights, vectors, moments, mode, images, labels, shares, address, numbers, room,
     part, losses, place, path,
 ):  # fmt: skip
     """The same, but every step takes all examples, with the weights of its row of `shares`.
 
     `shares` (steps, examples); (0, examples) for equal weights in every step.
     """
-    everything = np.arange(labels.shape[0])
+    take, everything = step_at(address), np.arange(labels.shape[0])
     for step in range(losses.shape[0]):
         share = shares[step] if shares.shape[0] else room[8][:0]
         losses[step] = gradient(

@@ -15,11 +15,10 @@ from limitcycles.storage import sources
 from limitcycles.training import optimisers
 from limitcycles.training.compiled.compiling import OPTIONS, kept
 from limitcycles.training.compiled.layers import CompiledError
+from limitcycles.training.compiled.pointers import STEP
 from limitcycles.training.optimisers import Elementwise, Optimiser
 
 _FLOAT = types.float32
-# Weights and gradient (size,), vectors (vector, size) and numbers (number,), all float32.
-SIGNATURE = types.void(_FLOAT[::1], _FLOAT[::1], _FLOAT[:, ::1], _FLOAT[::1])
 
 
 def elementwise(optimiser: Optimiser) -> Elementwise:
@@ -43,7 +42,7 @@ def table(optimiser: Elementwise, rate: float, done: int, steps: int) -> np.ndar
 
 
 def compiled_step(optimiser: Optimiser) -> Callable[..., None]:
-    """`step(weights, gradient, vectors, numbers)` in machine code, in place; see SIGNATURE.
+    """`step(weights, gradient, vectors, numbers)` in machine code, in place: `pointers.STEP`.
 
     Raises CompiledError: its `update` does not compile, or is of the wrong shape.
     """
@@ -70,7 +69,7 @@ def _compiled(update: Callable, vectors: int, numbers: int, name: str) -> Callab
     # The name of its file among those that are kept.
     step.__qualname__ = f"{update.__module__}_{update.__qualname__}_{vectors}_{numbers}_{code}"
     try:
-        return kept(lambda **how: cfunc(SIGNATURE, **how, **OPTIONS)(step), code is not None)
+        return kept(lambda **how: cfunc(STEP, **how, **OPTIONS)(step), code is not None)
     except NumbaError as error:
         raise CompiledError(
             f"the update of the optimiser {name} cannot be compiled for trajectories "
