@@ -28,6 +28,15 @@ partial = functools.partial(make, 3)
 class Net(Base):
     def __init__(self, width: int = 8): ...
 class Inherits(Net): ...
+@dataclass(frozen=True)
+class Optimiser:
+    power: float
+    limits: ClassVar = {"power": (0, 1)}
+    steps: int = 3
+@dataclasses.dataclass
+class Own:
+    power: float = 1.0
+    def __init__(self, width: int): ...
 if True:
     def conditional(flip: bool = False): ...
 else:
@@ -90,6 +99,9 @@ OPTIONS = [  # a function, options, the option and what is said of it
     ("nets:by_place", {"width": 3}, "width", ["takes no options"]),
     ("nets:Net", {"self": 3}, "self", ["it takes width"]),
     ("nets:Net", {"width": "8"}, "width", ["says that it is int"]),
+    ("nets:Optimiser", {"power": 0.5, "weight_decay": 1.0}, "weight_decay", ["takes power, steps"]),
+    ("nets:Optimiser", {"power": 0.5, "steps": 0.5}, "steps", ["says that it is int"]),
+    ("nets:Optimiser", {}, None, ["needs power"]),
     ("package.deep:make", {"wide": 8}, "wide", ["it takes width"]),
 ]
 
@@ -112,6 +124,7 @@ def test_options_that_a_function_does_not_take(here, dotted, options, name, word
         ("nets:Inherits", {"more": 1}),
         ("nets:Net.build", {}),
         ("nets:conditional", {"flip": 3}),
+        ("nets:Own", {"more": 1}),
         ("star:make", {"more": 1}),
         ("package.deep:make", {"width": 1}),
         ("math:pi", {}),
@@ -158,3 +171,9 @@ def test_a_file_in_any_encoding_has_a_digest(here):
     digest = plugins.code("latin:make")
     (here / "latin.py").write_bytes("def make(): return 'è'\n".encode("latin-1"))
     assert digest != plugins.code("latin:make")
+
+
+def test_limits_of_a_class(here):
+    ((name, text),) = signatures.wrong_options("nets:Optimiser", {"power": 1.0})
+    assert (name, text) == ("power", "1.0 is not allowed; it must be at least 0 and less than 1")
+    assert list(signatures.wrong_options("nets:Optimiser", {"power": 0.0})) == []

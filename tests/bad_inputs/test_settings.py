@@ -77,6 +77,9 @@ VALUES = [  # text of mine.yaml, key, what is said
         ["write it as training.weight_decay"]),
     ("training: {momentum: {kind: heavy-ball}}", "training.momentum",
         ["is a key no longer; write optimiser: sgd, heavy-ball or nesterov"]),
+    ("optimisers: {a: {kind: 'own_optimisers:Wanders'}}\n"
+     "training: {optimiser: a, weight_decay: 0.1}", "training.weight_decay",
+        ['"own_optimisers:Wanders" has no such parameter', "takes power"]),
     ("runs: {a: {training: {momentum: {}}}}", "runs.a.training.momentum", ["write optimiser"]),
     ("training: {sampler: with replacement}", "training.sampler", ["with-replacement"]),
     ("gradients: {precision: float46}", "gradients.precision", ["float64"]),

@@ -31,8 +31,9 @@ RUNS = {
         28,
         small_runs.run(
             small_runs.lenet(dropout=0.3),
-            optimiser=small_runs.sgd(0.9),
-            weight_decay=1e-4,
+            optimiser={"kind": "adamw"},
+            learning_rate={"start": 0.01, "factor": 0.2, "at": [0.4, 0.8]},
+            weight_decay=1e-2,
             sampler="with-replacement",
             augmentation={"flip": True, "pad": 3},
             checkpoint_seconds=INTERVAL,

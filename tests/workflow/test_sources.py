@@ -91,9 +91,12 @@ OWN = {
     "pictures.py": "import numpy as np\n\n\ndef load():\n"
     "    images, labels = np.random.default_rng(0).random((20, 7, 7)), np.arange(20) % 5\n"
     "    return images, labels, images, labels\n",
+    "moves.py": "from limitcycles.training.optimisers.sgd import Optimiser\n",
     "mine.yaml": "networks: {mine: {builder: 'net:build', options: {inputs: 49}}}\n"
+    "optimisers: {mine: {kind: 'moves:Optimiser', options: {momentum: 0.5}}}\n"
     "datasets: {mine: {source: 'pictures:load'}}\n"
-    "runs: {mine: {network: mine, dataset: digits-7x7}, ours: {network: tiny-fc, dataset: mine}}\n",
+    "runs: {mine: {network: mine, dataset: digits-7x7, training: {optimiser: mine}}, "
+    "ours: {network: tiny-fc, dataset: mine}}\n",
 }
 EPOCHS = "training={epochs: 5, batch_size: 10}"
 
@@ -108,6 +111,7 @@ def test_a_changed_file_of_the_user_runs_what_depends_on_it(workflow):
     assert planned(workflow, *arguments) == {}
     for name, jobs in (
         ("net.py", {"Train mine, seed 0."}),
+        ("moves.py", {"Train mine, seed 0."}),
         ("pictures.py", {"Prepare the dataset mine.", "Train ours, seed 0."}),
     ):
         file = workflow.folder / name

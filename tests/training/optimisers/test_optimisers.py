@@ -9,7 +9,7 @@ import own_optimisers as own
 import pytest
 import small_runs
 import torch
-from fused_problem import CLOSE, EXAMPLES, problem
+from compiled_problem import CLOSE, EXAMPLES, problem
 from helpers import one_thread  # noqa: F401
 from numba import njit
 
@@ -17,7 +17,7 @@ from limitcycles.configuration import signatures
 from limitcycles.training import networks, optimisers, sgd
 from limitcycles.training.compiled import steps
 from limitcycles.training.compiled.engine import Engine
-from limitcycles.training.compiled.layers import FusedError
+from limitcycles.training.compiled.layers import CompiledError
 from limitcycles.training.optimisers import OptimiserError, adam, adamw
 from limitcycles.training.optimisers import sgd as descent
 
@@ -273,6 +273,6 @@ def test_the_loops_compile_it(name, norm):
 )
 def test_what_the_loops_cannot_take_is_refused(optimiser, words):
     network, images, labels = problem((49, 16, 5))
-    with pytest.raises(FusedError, match=words) as caught:
+    with pytest.raises(CompiledError, match=words) as caught:
         Engine(network, images, labels, 32, optimiser)
     assert "\n" not in str(caught.value)
