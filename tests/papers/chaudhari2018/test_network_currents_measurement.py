@@ -215,7 +215,5 @@ def test_another_optimiser_than_sgd_is_told_and_gets_no_prediction():
     trajectory, data = case.trajectory(150, 0.005), case.dataset()
     settings = json.loads(trajectory.attrs["settings"])
     settings["training"]["optimiser"] = {"kind": "adam", "options": {}}
-    with pytest.raises(
-        LimitcyclesError, match="for SGD, and its optimiser is adam; take"
-    ):
+    with pytest.raises(LimitcyclesError, match="for SGD, and its optimiser is adam; take"):
         analyse(trajectory.assign_attrs(settings=json.dumps(settings)), data)
