@@ -1,7 +1,7 @@
 """Pieces that all charts share: axes, reference lines, legends, panels."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import altair as alt
 
@@ -38,6 +38,18 @@ def log_axis(title: str, low: float, high: float, plain: bool = False) -> alt.Ax
     if plain:
         return alt.Axis(title=title, values=ticks, format="~r")
     return alt.Axis(title=title, values=ticks, labelExpr=_DECADE)
+
+
+def log_x(field: str, title: str, low: float, high: float, plain: bool = False) -> alt.X:
+    """The numbers of `field` from left to right on a log scale; see `log_axis`."""
+    axis = log_axis(title, low, high, plain)
+    return alt.X(f"{field}:Q", scale=log_scale(low, high), axis=axis)
+
+
+def log_y(field: str, title: str, low: float, high: float, plain: bool = False) -> alt.Y:
+    """The numbers of `field` from the bottom to the top on a log scale; see `log_axis`."""
+    axis = log_axis(title, low, high, plain)
+    return alt.Y(f"{field}:Q", scale=log_scale(low, high), axis=axis)
 
 
 def zero_scale(values: Sequence[float]) -> alt.Scale:
@@ -111,6 +123,36 @@ def legend(
     if below:
         shape["orient"] = "bottom"
     return alt.Legend(title=title, symbolOpacity=1, **shape)
+
+
+def tooltip(*fields: str, **formats: str) -> list[str | alt.Tooltip]:
+    """What a mark tells: `fields` with their type, then numbers by name with their format."""
+    return [*fields, *(alt.Tooltip(f"{name}:Q", format=how) for name, how in formats.items())]
+
+
+def traces(
+    base: alt.Chart,
+    kinds: Mapping[str, tuple[list[int], str]],
+    choice: alt.Parameter,
+    size: float,
+    tips: Sequence[str | alt.Tooltip],
+) -> list[alt.Chart]:
+    """Lines and points of `base`, told apart by its column `by`: the dash and shape of each."""
+    names, below = list(kinds), legend(None, below=True)
+    dashes = alt.Scale(domain=names, range=[dash for dash, _ in kinds.values()])
+    shapes = alt.Scale(domain=names, range=[shape for _, shape in kinds.values()])
+    lines = base.mark_line(strokeWidth=1.5).encode(
+        strokeDash=alt.StrokeDash("by:N", scale=dashes, legend=below)
+    )
+    points = base.mark_point(filled=True, size=size).encode(
+        shape=alt.Shape("by:N", scale=shapes, legend=below), tooltip=list(tips)
+    )
+    return [lines, points.add_params(choice)]
+
+
+def wide(height: float, *layers: alt.TopLevelMixin) -> alt.LayerChart:
+    """Layers over the full width of a page; `height` in px."""
+    return alt.layer(*layers).properties(width=WIDE, height=height)
 
 
 def panel(chart: alt.TopLevelMixin, title: str) -> alt.TopLevelMixin:

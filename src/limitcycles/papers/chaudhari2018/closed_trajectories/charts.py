@@ -67,7 +67,7 @@ def _shares(result: dict[str, Any], paths: xr.Dataset) -> alt.TopLevelMixin:
             least, f"rule: {wording.given(least)} %", "threshold", y=-6, align="right"
         )
     ]
-    chart = alt.layer(spans, dots, *lines).properties(width=parts.WIDE, height=360)
+    chart = parts.wide(360, spans, dots, *lines)
     both = [
         f"{arm['name']} {arm['statistics'][1]['value']:.0f} % and "
         f"{arm['statistics'][0]['value']:.0f} %"
@@ -93,24 +93,12 @@ def _returns(result: dict[str, Any], returns: xr.Dataset) -> alt.TopLevelMixin:
     names = list(returns["system"].values)
     chosen = parts.legend_choice("system")
     base = alt.Chart(data.table(frame[["system", "time", "relative"]])).encode(
-        x=alt.X(
-            "time:Q",
-            scale=parts.log_scale(start, end),
-            axis=parts.log_axis("time of the return (units of the system)", start, end, plain=True),
-        ),
-        y=alt.Y(
-            "relative:Q",
-            scale=parts.log_scale(low, high),
-            axis=parts.log_axis("distance from the start / length run", low, high),
-        ),
+        x=parts.log_x("time", "time of the return (units of the system)", start, end, plain=True),
+        y=parts.log_y("relative", "distance from the start / length run", low, high),
         color=alt.Color("system:N", scale=alt.Scale(domain=names), legend=parts.legend(None)),
         shape=alt.Shape("system:N", scale=alt.Scale(domain=names)),
         opacity=parts.fading(chosen, 0.9),
-        tooltip=[
-            "system:N",
-            alt.Tooltip("time:Q", format=".1f"),
-            alt.Tooltip("relative:Q", format=".2~e"),
-        ],
+        tooltip=parts.tooltip("system:N", time=".1f", relative=".2~e"),
     )
     points = base.mark_point(filled=True, size=40).add_params(chosen)
     loose = data.rule_parameter(result, "distance_percent") / 100
@@ -121,7 +109,7 @@ def _returns(result: dict[str, Any], returns: xr.Dataset) -> alt.TopLevelMixin:
         ),
         parts.horizontal_line(strict, f"strict rule: {wording.given(strict)}", "threshold"),
     ]
-    chart = alt.layer(points, *lines).properties(width=parts.WIDE, height=340)
+    chart = parts.wide(340, points, *lines)
     best = {
         name: wording.number(float(returns["relative"].sel(system=name).min())) for name in names
     }

@@ -48,11 +48,7 @@ def _dots(result: dict[str, Any], long, high: float, title: str) -> alt.LayerCha
         alt.Chart(data.table(long))
         .mark_point(size=85, strokeWidth=2)
         .encode(
-            x=alt.X(
-                "drawn:Q",
-                scale=parts.log_scale(FLOOR / 2, high),
-                axis=parts.log_axis(title, FLOOR / 2, high),
-            ),
+            x=parts.log_x("drawn", title, FLOOR / 2, high),
             y=alt.Y(
                 "label:N",
                 title=None,
@@ -61,7 +57,7 @@ def _dots(result: dict[str, Any], long, high: float, title: str) -> alt.LayerCha
             ),
             color=alt.Color("of:N", scale=domain, legend=parts.legend(None)),
             shape=alt.Shape("of:N", scale=domain, legend=parts.legend(None)),
-            tooltip=["system:N", "of:N", "meets:N", alt.Tooltip("value:Q", format=".3~g")],
+            tooltip=parts.tooltip("system:N", "of:N", "meets:N", value=".3~g"),
         )
     )
     limit = data.rule_parameter(result, "zero")

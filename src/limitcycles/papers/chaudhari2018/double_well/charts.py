@@ -65,7 +65,7 @@ def _bifurcations(result: dict[str, Any], measured: dict[str, xr.Dataset]) -> al
     focus, meeting = (float(value) for value in points.attrs["changes"])
     lines.append(parts.vertical_line(focus, f"foci from {focus:.3f}", "threshold", y=288))
     lines.append(parts.vertical_line(meeting, f"wells meet at {meeting:.4f}", "threshold", y=288))
-    chart = alt.layer(*lines, dots).properties(width=parts.WIDE, height=300)
+    chart = parts.wide(300, *lines, dots)
     exact = measured["orbits"].attrs["pitchfork"]
     caption = (
         "Critical points of f in Example 19 as λ grows (mirror images below and above). The wells "
@@ -94,17 +94,13 @@ def _return_map(measured: dict[str, xr.Dataset]) -> alt.TopLevelMixin:
             "flow:N", scale=alt.Scale(domain=list(names.values())), legend=parts.legend(None)
         ),
         shape=alt.Shape("flow:N", scale=alt.Scale(domain=list(names.values()))),
-        tooltip=[
-            "flow:N",
-            alt.Tooltip("s:Q", format=".3f"),
-            alt.Tooltip("change:Q", format=".3~g"),
-        ],
+        tooltip=parts.tooltip("flow:N", s=".3f", change=".3~g"),
     )
     drawn = base.mark_line(strokeWidth=1.5).encode(detail="flow:N") + base.mark_point(
         filled=True, size=45
     )
     zero = parts.horizontal_line(0.0, "0: a closed orbit", "threshold")
-    chart = alt.layer(zero, drawn).properties(width=parts.WIDE, height=300)
+    chart = parts.wide(300, zero, drawn)
     turns = measured["turns"]["relative"].sel(flow="lambda-1.5").values
     ring = measured["turns"].sel(flow="hopf_ring")
     s, values = ring["s"].values, ring["relative"].values

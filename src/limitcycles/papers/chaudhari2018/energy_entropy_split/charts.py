@@ -50,11 +50,7 @@ def _panel(frame: pd.DataFrame, chosen: alt.Parameter) -> alt.TopLevelMixin:
     low, high = frame["time"].min(), frame["time"].max()
     table = frame.pivot(index="time", columns="term", values="value").reset_index()
     total = table.assign(value=table["E[Φ]"] + table["−T H"])[["time", "value"]]
-    x = alt.X(
-        "time:Q",
-        scale=parts.log_scale(low, high),
-        axis=parts.log_axis("time", low, high, plain=True),
-    )
+    x = parts.log_x("time", "time", low, high, plain=True)
     terms = list(TERMS.values())
     dashes = alt.Scale(domain=terms, range=[[1, 0], [7, 3], [2, 3]])
     lines = (
@@ -87,9 +83,8 @@ def _spread(result: dict[str, Any], steps: xr.Dataset) -> alt.TopLevelMixin:
     frame["spread"] = frame["spread"].clip(lower=LEAST)  # an exact zero has no place on a log axis
     low, high = parts.log_range([*frame["spread"], LEAST])
     chosen = parts.legend_choice("system")
-    kinds = [OWN, CLOSED, LOSS]
-    dashes = alt.Scale(domain=kinds, range=[[1, 3], [1, 0], [5, 4]])
-    shapes = alt.Scale(domain=kinds, range=["square", "circle", "triangle-up"])
+    looks = (([1, 3], "square"), ([1, 0], "circle"), ([5, 4], "triangle-up"))
+    kinds = dict(zip((OWN, CLOSED, LOSS), looks, strict=True))
     sizes = [int(n) for n in sorted(steps["cells"].values)]
     base = alt.Chart(data.table(frame)).encode(
         x=alt.X(
@@ -97,25 +92,14 @@ def _spread(result: dict[str, Any], steps: xr.Dataset) -> alt.TopLevelMixin:
             scale=parts.log_scale(sizes[0] / 1.1, sizes[-1] * 1.1),
             axis=alt.Axis(title="cells along a side", values=sizes),
         ),
-        y=alt.Y(
-            "spread:Q",
-            scale=parts.log_scale(low, high),
-            axis=parts.log_axis("spread / largest F", low, high),
-        ),
+        y=parts.log_y("spread", "spread / largest F", low, high),
         color=alt.Color("system:N", legend=parts.legend("system")),
         opacity=parts.fading(chosen, 0.85),
     )
-    lines = base.mark_line(strokeWidth=1.5).encode(
-        strokeDash=alt.StrokeDash("by:N", scale=dashes, legend=parts.legend(None, below=True))
-    )
-    points = base.mark_point(filled=True, size=55).encode(
-        shape=alt.Shape("by:N", scale=shapes, legend=parts.legend(None, below=True)),
-        tooltip=["system:N", "by:N", "cells:Q", alt.Tooltip("spread:Q", format=".2e")],
-    )
+    tips = parts.tooltip("system:N", "by:N", "cells:Q", spread=".2e")
+    traces = parts.traces(base, kinds, chosen, 55, tips)
     line = parts.horizontal_line(limit, f"first rule: at most {wording.given(limit)}", "threshold")
-    chart = alt.layer(lines, points.add_params(chosen), line).properties(
-        width=parts.WIDE, height=360
-    )
+    chart = parts.wide(360, *traces, line)
     own = frame.loc[frame["by"] == OWN, "spread"].max()
     last = frame[(frame["by"] == CLOSED) & (frame["cells"] == sizes[-1])]["spread"].max()
     wrong = frame.loc[frame["by"] == LOSS, "spread"].min()

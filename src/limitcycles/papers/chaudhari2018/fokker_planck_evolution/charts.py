@@ -86,28 +86,16 @@ def _distances(result: dict[str, Any], found: xr.Dataset, linear: xr.Dataset) ->
     chosen = parts.legend_choice("system")
     base = alt.Chart(data.table(frame)).encode(
         x=alt.X("time:Q", title="time", scale=alt.Scale(nice=False, padding=12)),
-        y=alt.Y(
-            "ratio:Q",
-            scale=parts.log_scale(low, high),
-            axis=parts.log_axis("L1 distance / its envelope", low, high, plain=True),
-        ),
+        y=parts.log_y("ratio", "L1 distance / its envelope", low, high, plain=True),
         color=alt.Color("system:N", legend=parts.legend("system")),
         opacity=parts.fading(chosen, 0.9),
     )
-    kinds = [ITO, WRONG, CLOSED]
-    dashes = alt.Scale(domain=kinds, range=[[1, 0], [5, 4], [1, 3]])
-    shapes = alt.Scale(domain=kinds, range=["circle", "triangle-up", "square"])
-    lines = base.mark_line(strokeWidth=1.5).encode(
-        strokeDash=alt.StrokeDash("by:N", scale=dashes, legend=parts.legend(None, below=True))
-    )
-    points = base.mark_point(filled=True, size=60).encode(
-        shape=alt.Shape("by:N", scale=shapes, legend=parts.legend(None, below=True)),
-        tooltip=["system:N", "by:N", "time:Q", alt.Tooltip("ratio:Q", format=".3f")],
-    )
+    looks = (([1, 0], "circle"), ([5, 4], "triangle-up"), ([1, 3], "square"))
+    kinds = dict(zip((ITO, WRONG, CLOSED), looks, strict=True))
+    tips = parts.tooltip("system:N", "by:N", "time:Q", ratio=".3f")
+    traces = parts.traces(base, kinds, chosen, 60, tips)
     line = parts.horizontal_line(1.0, f"rule: within the {level} envelope", "threshold")
-    chart = alt.layer(lines, points.add_params(chosen), line).properties(
-        width=parts.WIDE, height=320
-    )
+    chart = parts.wide(320, *traces, line)
     ratio = float((found["distance"] / found["envelope"]).max())
     wrong = (found["stratonovich_distance"] / found["envelope"]).max("time")
     caption = (

@@ -43,11 +43,7 @@ def _fall(result: dict[str, Any], steps: xr.Dataset) -> alt.TopLevelMixin:
     dashes = alt.Scale(domain=[RIGHT, WRONG], range=[[1, 0], [5, 4]])
     base = alt.Chart(data.table(frame)).encode(
         x=alt.X("time:Q", title="time", scale=alt.Scale(nice=False)),
-        y=alt.Y(
-            "value:Q",
-            scale=parts.log_scale(low, high),
-            axis=parts.log_axis("F / F at the start", low, high),
-        ),
+        y=parts.log_y("value", "F / F at the start", low, high),
         color=alt.Color("system:N", legend=parts.legend("system")),
         opacity=parts.fading(chosen, 0.9),
     )
@@ -58,13 +54,11 @@ def _fall(result: dict[str, Any], steps: xr.Dataset) -> alt.TopLevelMixin:
         base.transform_filter(alt.datum.by == RIGHT)
         .mark_point(filled=True, size=22)
         .encode(
-            tooltip=["system:N", "time:Q", alt.Tooltip("value:Q", format=".3e")],
+            tooltip=parts.tooltip("system:N", "time:Q", value=".3e"),
         )
     )
     line = parts.horizontal_line(limit, f"rule: ends below {wording.given(limit)}", "threshold")
-    chart = alt.layer(lines, points.add_params(chosen), line).properties(
-        width=parts.WIDE, height=380
-    )
+    chart = parts.wide(380, lines, points.add_params(chosen), line)
     arms = [
         (data.statistic(result, a, "largest F at the end over F at the start"), a)
         for a in result["arms"]
@@ -86,11 +80,7 @@ def _rates(steps: xr.Dataset) -> alt.TopLevelMixin:
     chosen = parts.legend_choice("system")
     base = alt.Chart(data.table(frame)).encode(
         x=alt.X("time:Q", title="time", scale=alt.Scale(nice=False)),
-        y=alt.Y(
-            "value:Q",
-            scale=parts.log_scale(low, high),
-            axis=parts.log_axis("rate / F at the start (per unit time)", low, high),
-        ),
+        y=parts.log_y("value", "rate / F at the start (per unit time)", low, high),
         color=alt.Color("system:N", legend=parts.legend("system")),
         opacity=parts.fading(chosen, 0.9),
     )
@@ -105,7 +95,7 @@ def _rates(steps: xr.Dataset) -> alt.TopLevelMixin:
         shape=shown,
         opacity=alt.when(alt.datum.by == FISHER).then(alt.value(0.9)).otherwise(alt.value(0)),
     )
-    chart = alt.layer(lines.add_params(chosen), points).properties(width=parts.WIDE, height=320)
+    chart = parts.wide(320, lines.add_params(chosen), points)
     rate, fisher = steps["rate"], steps["fisher"]
     error = float((np.abs(rate - fisher).max("step") / rate.max("step")).max())
     caption = (

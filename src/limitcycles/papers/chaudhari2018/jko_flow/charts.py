@@ -40,31 +40,15 @@ def _distances(result: dict[str, Any], flows: xr.Dataset, free: xr.Dataset) -> a
     low, high = parts.log_range([*frame["distance"], limit])
     first, last = parts.log_range(frame["step"])
     chosen = parts.legend_choice("system")
-    kinds = [RIGHT, WRONG]
-    dashes = alt.Scale(domain=kinds, range=[[1, 0], [5, 4]])
-    shapes = alt.Scale(domain=kinds, range=["circle", "triangle-up"])
-    below = parts.legend(None, below=True)
+    kinds = {RIGHT: ([1, 0], "circle"), WRONG: ([5, 4], "triangle-up")}
     base = alt.Chart(data.table(frame)).encode(
-        x=alt.X(
-            "step:Q",
-            scale=parts.log_scale(first, last),
-            axis=parts.log_axis("JKO step (time)", first, last, plain=True),
-        ),
-        y=alt.Y(
-            "distance:Q",
-            scale=parts.log_scale(low, high),
-            axis=parts.log_axis("L1 distance to (FP)", low, high, plain=True),
-        ),
+        x=parts.log_x("step", "JKO step (time)", first, last, plain=True),
+        y=parts.log_y("distance", "L1 distance to (FP)", low, high, plain=True),
         color=alt.Color("system:N", legend=parts.legend("system")),
         opacity=parts.fading(chosen, 0.9),
     )
-    lines = base.mark_line(strokeWidth=1.5).encode(
-        strokeDash=alt.StrokeDash("by:N", scale=dashes, legend=below)
-    )
-    points = base.mark_point(filled=True, size=60).encode(
-        shape=alt.Shape("by:N", scale=shapes, legend=below),
-        tooltip=["system:N", "by:N", "step:Q", alt.Tooltip("distance:Q", format=".4f")],
-    )
+    tips = parts.tooltip("system:N", "by:N", "step:Q", distance=".4f")
+    traces = parts.traces(base, kinds, chosen, 60, tips)
     top = frame.loc[(frame["by"] == RIGHT), "distance"].max()
     longest = frame["step"].max()
     guide = pd.DataFrame({"step": [first * 1.1, longest]})
@@ -80,9 +64,7 @@ def _distances(result: dict[str, Any], flows: xr.Dataset, free: xr.Dataset) -> a
         .encode(x="step:Q", y="distance:Q")
     )
     line = parts.horizontal_line(limit, f"rule: at most {limit:g} at the end", "threshold")
-    chart = alt.layer(lines, points.add_params(chosen), order, name, line).properties(
-        width=parts.WIDE, height=360
-    )
+    chart = parts.wide(360, *traces, order, name, line)
     slopes = "; ".join(
         f"{a['name']} "
         + wording.estimate(data.statistic(result, a, "slope of log distance against log step"))

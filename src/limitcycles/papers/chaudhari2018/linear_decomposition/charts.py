@@ -52,9 +52,7 @@ def _ratios(result: dict[str, Any], systems: xr.Dataset) -> alt.TopLevelMixin:
     )
     bars = base.mark_rule().encode(y="low:Q", y2="high:Q")
     line = parts.horizontal_line(1.0, "the paper: 1")
-    chart = alt.layer(points.add_params(chosen), bars, line).properties(
-        width=parts.WIDE, height=320
-    )
+    chart = parts.wide(320, points.add_params(chosen), bars, line)
     furthest = float(np.abs(systems["ratio"] - 1).max())
     caption = (
         "Simulated to predicted variance of random stable systems along each eigenvector of the "
@@ -73,18 +71,14 @@ def _residuals(result: dict[str, Any], systems: xr.Dataset) -> alt.TopLevelMixin
     frame["size"] = frame["size"].clip(lower=tiny)
     low, high = tiny / 2, 10 * limit
     base = alt.Chart(data.table(frame)).encode(
-        x=alt.X(
-            "size:Q",
-            scale=parts.log_scale(low, high),
-            axis=parts.log_axis("relative residual", low, high),
-        ),
+        x=parts.log_x("size", "relative residual", low, high),
         y=alt.Y("of:N", title=None),
         yOffset="dimension:N",
         color=alt.Color("dimension:N", legend=parts.legend("dimension")),
     )
     points = base.mark_point(filled=True, size=30, opacity=0.5)
     line = parts.vertical_line(limit, f"rule: at most {limit:g}", "threshold", align="right")
-    chart = alt.layer(points, line).properties(width=parts.WIDE, height=180)
+    chart = parts.wide(180, points, line)
     worst = wording.number(float(systems["residual"].max()))
     caption = (
         "Residuals of the decomposition, one point a system; the largest of F = (D + Q)U is "

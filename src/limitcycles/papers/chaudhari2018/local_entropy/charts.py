@@ -50,18 +50,14 @@ def _ratios(wells: xr.Dataset) -> alt.TopLevelMixin:
             scale=parts.log_scale(*parts.log_range(ratio)),
             axis=alt.Axis(title="ratio of curvatures r", values=list(ratio), format="d"),
         )
-        y = alt.Y(
-            "value:Q",
-            scale=parts.log_scale(low, high),
-            axis=parts.log_axis(title, low, high, plain=True),
-        )
+        y = parts.log_y("value", title, low, high, plain=True)
         base = alt.Chart(data.table(frame)).encode(
             x=x,
             y=y,
             color=alt.Color("gamma:N", scale=alt.Scale(domain=names), legend=parts.legend(None)),
             shape=alt.Shape("gamma:N", scale=alt.Scale(domain=names)),
             opacity=parts.fading(chosen, 0.9),
-            tooltip=["gamma:N", "ratio:Q", alt.Tooltip("value:Q", format=".3~g")],
+            tooltip=parts.tooltip("gamma:N", "ratio:Q", value=".3~g"),
         )
         marks = base.mark_line(strokeWidth=1.3) + base.mark_point(filled=False, size=70)
         layers = [marks]
@@ -149,11 +145,7 @@ def _saddle(result: dict[str, Any], saddle: xr.Dataset) -> alt.TopLevelMixin:
     frame = frame.melt("gamma", var_name="what", value_name="quantile")
     low, high = parts.log_range(frame["gamma"])
     base = alt.Chart(data.table(frame)).encode(
-        x=alt.X(
-            "gamma:Q",
-            scale=parts.log_scale(low, high),
-            axis=parts.log_axis("γ (square of the smoothing length)", low, high, plain=True),
-        ),
+        x=parts.log_x("gamma", "γ (square of the smoothing length)", low, high, plain=True),
         y=alt.Y(
             "quantile:Q",
             title="share of the box with a lower f_γ",
@@ -165,11 +157,11 @@ def _saddle(result: dict[str, Any], saddle: xr.Dataset) -> alt.TopLevelMixin:
             legend=parts.legend(None),
         ),
         shape=alt.Shape("what:N", scale=alt.Scale(domain=list(names.values()))),
-        tooltip=["what:N", "gamma:Q", alt.Tooltip("quantile:Q", format=".3f")],
+        tooltip=parts.tooltip("what:N", "gamma:Q", quantile=".3f"),
     )
     marks = base.mark_line(strokeWidth=1.5) + base.mark_point(filled=True, size=60)
     line = parts.horizontal_line(limit, f"rule: below {wording.given(limit)}", "threshold")
-    chart = alt.layer(line, marks).properties(width=parts.WIDE, height=280)
+    chart = parts.wide(280, line, marks)
     bare = float(saddle["quantile"].sel(gamma=0.0))
     last = smooth.isel(gamma=-1)
     caption = (

@@ -66,7 +66,7 @@ def _distances(result: dict[str, Any], systems: xr.Dataset) -> alt.TopLevelMixin
             color=alt.Color("of:N", scale=order, legend=parts.legend(None)),
             shape=alt.Shape("of:N", scale=order, legend=parts.legend(None)),
             size=alt.Size("of:N", scale=sizes, legend=None),
-            tooltip=["arm:N", "of:N", alt.Tooltip("value:Q", format=".3~g")],
+            tooltip=parts.tooltip("arm:N", "of:N", value=".3~g"),
         )
     )
     least = data.rule_parameter(result, "spacings")
@@ -145,7 +145,7 @@ def _panel(picture: xr.Dataset, system: xr.Dataset, title: str) -> alt.LayerChar
                 scale=alt.Scale(domain=order, range=["cross", "circle"]),
                 legend=parts.legend(None),
             ),
-            tooltip=["of:N", alt.Tooltip("x:Q", format=".3f"), alt.Tooltip("y:Q", format=".3f")],
+            tooltip=parts.tooltip("of:N", x=".3f", y=".3f"),
         )
     )
     chart = alt.layer(field, marks)

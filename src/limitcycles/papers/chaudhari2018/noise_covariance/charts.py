@@ -70,7 +70,7 @@ def _ratio(result: dict[str, Any], network: xr.Dataset, sampling: str) -> alt.To
     )
     bars = base.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q")
     line = parts.horizontal_line(data.paper_value(result, number["name"]), "the paper: 1")
-    chart = alt.layer(line, bars, points).properties(width=parts.WIDE, height=280)
+    chart = parts.wide(280, line, bars, points)
     mine = frame.iloc[:-1]
     worst = mine.loc[(mine["ratio"] - 1).abs().idxmax()]
     caption = (
@@ -103,7 +103,7 @@ def _distance(network: xr.Dataset, sampling: str) -> alt.TopLevelMixin:
             alt.Tooltip("envelope_high:Q", format=".4f"),
         ],
     )
-    chart = alt.layer(envelope, points).properties(width=parts.WIDE, height=280)
+    chart = parts.wide(280, envelope, points)
     inside = (network["distance"] >= network["envelope_low"]) & (
         network["distance"] <= network["envelope_high"]
     )

@@ -33,11 +33,7 @@ def _distances(result: dict[str, Any], shifts: xr.Dataset) -> alt.TopLevelMixin:
     chosen = parts.legend_choice("label")
     domain = alt.Scale(domain=list(dict.fromkeys(frame["label"])))
     base = alt.Chart(data.table(frame.drop(columns="system"))).encode(
-        x=alt.X(
-            "temperature:Q",
-            scale=parts.log_scale(x_low, x_high),
-            axis=parts.log_axis("temperature T = β⁻¹", x_low, x_high, plain=True),
-        ),
+        x=parts.log_x("temperature", "temperature T = β⁻¹", x_low, x_high, plain=True),
         color=alt.Color("label:N", scale=domain, legend=parts.legend(None)),
         opacity=parts.fading(chosen),
     )
@@ -47,11 +43,7 @@ def _distances(result: dict[str, Any], shifts: xr.Dataset) -> alt.TopLevelMixin:
     points = base.mark_point(size=90, strokeWidth=2).encode(
         y=y,
         shape=alt.Shape("label:N", scale=domain, legend=parts.legend(None)),
-        tooltip=[
-            "label:N",
-            alt.Tooltip("distance:Q", format=".4~g"),
-            alt.Tooltip("error:Q", format=".2~g"),
-        ],
+        tooltip=parts.tooltip("label:N", distance=".4~g", error=".2~g"),
     )
     lines = (
         base.mark_line(strokeDash=[5, 4], strokeWidth=1.3)

@@ -25,11 +25,6 @@ def draw(result: dict[str, Any], evidence: Evidence) -> dict[str, alt.TopLevelMi
     }
 
 
-def _log(name: str, title: str, low: float, high: float, channel=alt.X):
-    scale = parts.log_scale(low, high)
-    return channel(f"{name}:Q", scale=scale, axis=parts.log_axis(title, low, high))
-
-
 def _bounds(result: dict[str, Any]) -> dict[str, float]:
     return {key: data.rule_parameter(result, key) for key in ("zero", "not_zero")}
 
@@ -43,11 +38,11 @@ def _named(result: dict[str, Any], named: xr.Dataset) -> alt.TopLevelMixin:
     long["label"] = long["family"] + ": " + long["label"]
     order = list(dict.fromkeys(long["label"]))
     base = alt.Chart(data.table(long)).encode(
-        x=_log("drawn", "size (10⁻⁶: that or less)", FLOOR / 2, 2),
+        x=parts.log_x("drawn", "size (10⁻⁶: that or less)", FLOOR / 2, 2),
         y=alt.Y("label:N", title=None, sort=order, axis=alt.Axis(labelLimit=340, grid=True)),
         color=alt.Color("of:N", legend=parts.legend(None)),
         shape=alt.Shape("of:N", legend=parts.legend(None)),
-        tooltip=["system:N", "of:N", alt.Tooltip("value:Q", format=".3~g")],
+        tooltip=parts.tooltip("system:N", "of:N", value=".3~g"),
     )
     points = base.mark_point(filled=True, size=90, opacity=0.9)
     bounds = _bounds(result)
@@ -84,8 +79,8 @@ def _scatter(result: dict[str, Any], measured: dict[str, xr.Dataset]) -> alt.Top
         alt.Chart(data.table(frame))
         .mark_point(size=45, strokeWidth=1.5)
         .encode(
-            x=_log("force", "force ‖j‖/‖∇f‖ (10⁻⁶: that or less)", low, high),
-            y=_log("residual", "Φ differs from f (10⁻⁶: that or less)", low, high, alt.Y),
+            x=parts.log_x("force", "force ‖j‖/‖∇f‖ (10⁻⁶: that or less)", low, high),
+            y=parts.log_y("residual", "Φ differs from f (10⁻⁶: that or less)", low, high),
             color=alt.Color("family:N", scale=order, legend=parts.legend(None)),
             shape=alt.Shape("family:N", scale=order, legend=parts.legend(None)),
             opacity=parts.fading(chosen, 0.8),
@@ -104,7 +99,7 @@ def _scatter(result: dict[str, Any], measured: dict[str, xr.Dataset]) -> alt.Top
         f"the upper right (all others). The {len(quiet)} systems whose D commutes with the Hessian "
         "lie at the upper left: Φ is not f, and yet there is no force."
     )
-    chart = alt.layer(points, *lines).properties(width=parts.WIDE, height=340)
+    chart = parts.wide(340, points, *lines)
     return dressed(chart, "Does a Φ that is not f mean a force?", caption)
 
 
@@ -118,11 +113,11 @@ def _commutator(drawn: xr.Dataset) -> alt.TopLevelMixin:
         alt.Chart(data.table(frame))
         .mark_point(size=50, strokeWidth=1.5)
         .encode(
-            x=_log("commutator", "‖FD − DF‖ / 2‖FD‖", x_low, x_high),
-            y=_log("force", "force ‖j‖/‖∇f‖", low, high, alt.Y),
+            x=parts.log_x("commutator", "‖FD − DF‖ / 2‖FD‖", x_low, x_high),
+            y=parts.log_y("force", "force ‖j‖/‖∇f‖", low, high),
             color=alt.Color("dimension:N", legend=parts.legend(None)),
             shape=alt.Shape("dimension:N", legend=parts.legend(None)),
-            tooltip=["dimension:N", "system:N", alt.Tooltip("residual:Q", format=".3~g")],
+            tooltip=parts.tooltip("dimension:N", "system:N", residual=".3~g"),
         )
     )
     caption = (

@@ -39,16 +39,8 @@ def _differences(result: dict[str, Any], potentials: xr.Dataset) -> alt.TopLevel
     chosen = parts.legend_choice("system")
     domain = alt.Scale(domain=arms)
     base = alt.Chart(data.table(frame.drop(columns="pair"))).encode(
-        x=alt.X(
-            "colder:Q",
-            scale=parts.log_scale(x_low, x_high),
-            axis=parts.log_axis("T, compared with 10 T", x_low, x_high, plain=True),
-        ),
-        y=alt.Y(
-            "drawn:Q",
-            scale=parts.log_scale(low, high),
-            axis=parts.log_axis("difference of Φ, relative to its spread", low, high),
-        ),
+        x=parts.log_x("colder", "T, compared with 10 T", x_low, x_high, plain=True),
+        y=parts.log_y("drawn", "difference of Φ, relative to its spread", low, high),
         color=alt.Color("system:N", scale=domain, legend=parts.legend(None)),
         opacity=parts.fading(chosen),
     )

@@ -40,15 +40,11 @@ def _errors(errors: xr.Dataset, controls: xr.Dataset) -> alt.TopLevelMixin:
             .mark_line(strokeDash=dash, point=alt.OverlayMarkDef(filled=True, size=40))
             .encode(
                 x=alt.X("rate:Q", scale=parts.log_scale(x_low, x_high), axis=axis),
-                y=alt.Y(
-                    "size:Q",
-                    scale=parts.log_scale(low, high),
-                    axis=parts.log_axis("weak error", low, high),
-                ),
+                y=parts.log_y("size", "weak error", low, high),
                 color=alt.Color("function:N", sort=order, legend=parts.legend("test function")),
                 shape=alt.Shape("function:N", sort=order, legend=None),
                 opacity=parts.fading(chosen),
-                tooltip=["function:N", "rate:Q", alt.Tooltip("error:Q", format=".4g")],
+                tooltip=parts.tooltip("function:N", "rate:Q", error=".4g"),
             )
         )
 
@@ -162,7 +158,7 @@ def _cumulant(found: xr.Dataset) -> alt.TopLevelMixin:
     marks += point.mark_point(size=70, filled=False).encode(y=y, shape=look["shape"])
     limit = parts.horizontal_line(float(found["limit"]), "as η → 0", "threshold")
     equation = parts.horizontal_line(float(found["equation"]), "the equation: 0")
-    chart = alt.layer(equation, limit, line, marks).properties(width=parts.WIDE, height=260)
+    chart = parts.wide(260, equation, limit, line, marks)
     caption = (
         "Third cumulant of the weights of the system with skewed gradients, in units of their "
         "stationary standard deviation cubed. The equation has Gaussian noise and none. With η/b "
