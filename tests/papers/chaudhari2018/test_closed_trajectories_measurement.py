@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import one_thread  # noqa: F401
+from helpers import one_thread, settings_read  # noqa: F401
 from scipy.integrate import solve_ivp
 
 from limitcycles.judging import measuring
@@ -10,7 +10,7 @@ from limitcycles.papers.chaudhari2018.closed_trajectories import frequencies, me
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.theory import systems
 
-SETTINGS = {"seed": 5, "systems": 4}
+SETTINGS = settings_read("closed-trajectories", seed=5, systems=4)
 OPEN = ("torus-flow", "two-rotations", "coupled-oscillators")
 
 
@@ -84,6 +84,13 @@ def test_the_first_return_that_is_near_enough_counts():
     assert measure.first_within(profile, 1e-4) == pytest.approx(1e-5)
     assert measure.first_within(profile, 1e-7) == pytest.approx(1e-5)
     assert measure.first_within(profile[:0], 1e-3) == np.inf
+
+
+def test_time_and_distances_are_those_of_the_rule():
+    other = {"time": 20, "strict_distance": 1e-3, "distance_percent": 5}
+    found = measure.measure(SETTINGS | other)["trajectories"]
+    assert [found.attrs[name] for name in ("time", "strict", "loose")] == [20, 1e-3, 0.05]
+    assert found["time"].max() <= 20
 
 
 def test_too_few_are_refused():

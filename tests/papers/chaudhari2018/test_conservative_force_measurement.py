@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from helpers import one_thread  # noqa: F401
+from helpers import one_thread, settings_read  # noqa: F401
 
 from limitcycles.papers.chaudhari2018.conservative_force import measure
 from limitcycles.theory import systems
 
-SETTINGS = {"seed": 3, "systems": 3, "paths": 1000, "cells": 64}
+SETTINGS = settings_read("conservative-force", seed=3, cells=64)
 
 
 def one(name, cells=64):

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from helpers import one_thread  # noqa: F401
+from helpers import one_thread, settings_read  # noqa: F401
 from scipy import integrate
 
 from limitcycles.judging import measuring
 from limitcycles.papers.chaudhari2018.double_well import measure
 from limitcycles.runtime.errors import LimitcyclesError
 
-SETTINGS = {"seed": 1, "cells": 80, "paths": 3000, "systems": 3}
+SETTINGS = settings_read("double-well", seed=1, cells=80, paths=3000, systems=3)
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +98,9 @@ def test_pictures(parts):
 
 def test_equal_settings_give_equal_ensembles():
     system = measure.systems.double_well(0.5)
-    first = measure.simulated_rate(system, 50, 7)
-    assert first == measure.simulated_rate(system, 50, 7)
-    assert first != measure.simulated_rate(system, 50, 8)
+    first = measure.simulated_rate(system, 50, 7, 0.95)
+    assert first == measure.simulated_rate(system, 50, 7, 0.95)
+    assert first != measure.simulated_rate(system, 50, 8, 0.95)
 
 
 @pytest.mark.parametrize("change", [{"cells": 40}, {"cells": 65}, {"paths": 100}, {"systems": 1}])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.linalg
-from helpers import one_thread  # noqa: F401
+from helpers import one_thread, settings_read  # noqa: F401
 from scipy import stats
 
 from limitcycles.judging import measuring
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:the cell P.clet number:UserWarning", "ignore:the outermost cells:UserWarning"
 )
 
-SETTINGS = {"seed": 1, "cells": 64, "paths": 6000, "systems": 3}
+SETTINGS = settings_read("fokker-planck-evolution", seed=1, cells=64, paths=6000)
 
 
 @pytest.fixture(scope="module")

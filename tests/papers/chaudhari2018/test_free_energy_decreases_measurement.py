@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.linalg
-from helpers import one_thread  # noqa: F401
+from helpers import one_thread, settings_read  # noqa: F401
 
 from limitcycles.judging import measuring
 from limitcycles.papers.chaudhari2018.free_energy_decreases import measure
 from limitcycles.runtime.errors import LimitcyclesError
 from limitcycles.theory.fokker_planck import Grid, generator
 
-SETTINGS = {"seed": 0, "cells": 64, "paths": 1000, "systems": 3}
+SETTINGS = settings_read("free-energy-decreases", cells=64)
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from helpers import one_thread  # noqa: F401
+from helpers import one_thread, settings_read  # noqa: F401
 from scipy import stats
 
 from limitcycles.judging import measuring
 from limitcycles.papers.chaudhari2018.jko_flow import measure
 
-SETTINGS = {"seed": 0, "cells": 48, "paths": 1000, "systems": 3}
+SETTINGS = settings_read("jko-flow", cells=48)
 
 
 @pytest.fixture(scope="module")

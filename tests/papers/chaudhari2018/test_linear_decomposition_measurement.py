@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import scipy.linalg
-from helpers import one_thread  # noqa: F401
+from helpers import one_thread, settings_read  # noqa: F401
 from scipy import stats
 
 from limitcycles.judging import measuring
 from limitcycles.papers.chaudhari2018.linear_decomposition import measure
 
-SETTINGS = {"seed": 3, "systems": 3, "paths": 4000, "cells": 64}
+SETTINGS = settings_read("linear-decomposition", seed=3, systems=3, paths=4000)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,12 @@ def test_equal_settings_give_equal_numbers(systems):
     other = measure.measure(SETTINGS | {"seed": 4})["systems"]
     assert again.identical(systems)
     assert not np.array_equal(other["residual"], systems["residual"])
+
+
+def test_the_level_of_the_rule_decides_the_width(systems):
+    wider = measure.measure(SETTINGS | {"level": 0.999})["systems"]
+    assert wider.attrs["level"] == 0.999
+    assert (wider["low"] < systems["low"]).values[0, :, :2].all()
 
 
 def test_paths_have_the_covariance_of_the_lyapunov_equation():

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from helpers import one_thread  # noqa: F401
+from helpers import one_thread, settings_read  # noqa: F401
 from scipy import integrate
 
 from limitcycles.judging import measuring
 from limitcycles.papers.chaudhari2018.local_entropy import measure
 from limitcycles.runtime.errors import LimitcyclesError
 
-SETTINGS = {"seed": 0, "cells": 72}
+SETTINGS = settings_read("local-entropy", cells=72)
 
 
 @pytest.fixture(scope="module")

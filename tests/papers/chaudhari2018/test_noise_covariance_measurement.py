@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from helpers import one_thread  # noqa: F401
+from helpers import one_thread, settings_read  # noqa: F401
 
 from limitcycles.judging import measuring
 from limitcycles.papers.chaudhari2018.noise_covariance import measure
 from limitcycles.theory import batch_noise
 
-SETTINGS = {"seed": 3, "systems": 3, "paths": 1000, "cells": 64}
+SETTINGS = settings_read("noise-covariance", seed=3, paths=1000)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_draws_needed_by_a_simulated_variance():
         drawn = centred[rng.integers(50, size=(200_000, batch))].mean(1)
         squares = (drawn**2).sum(1)
         expected = (1.96 * squares.std() / squares.mean() / 0.03) ** 2
-        assert measure.draws_needed(rows, batch, 0.03) == pytest.approx(expected, rel=0.05)
+        assert measure.draws_needed(rows, batch, 0.03, 0.95) == pytest.approx(expected, rel=0.05)
 
 
 def test_batches_are_those_of_training():

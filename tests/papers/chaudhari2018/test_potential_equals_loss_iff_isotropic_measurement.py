@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from helpers import one_thread  # noqa: F401
+from helpers import one_thread, settings_read  # noqa: F401
 
 from limitcycles.judging import measuring
 from limitcycles.papers.chaudhari2018.potential_equals_loss_iff_isotropic import measure
 
-SETTINGS = {"seed": 3, "systems": 3, "paths": 1000, "cells": 64}
+SETTINGS = settings_read("potential-equals-loss-iff-isotropic", seed=3, cells=64, systems=3)
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from helpers import one_thread  # noqa: F401
+from helpers import one_thread, settings_read  # noqa: F401
 
 from limitcycles.papers.chaudhari2018.potential_independent_of_temperature import measure
 from limitcycles.theory import refinement, systems
 
-SETTINGS = {"seed": 0, "cells": 64, "paths": 1000, "systems": 3}
+SETTINGS = settings_read("potential-independent-of-temperature", cells=64)
 
 
 @pytest.fixture(scope="module")

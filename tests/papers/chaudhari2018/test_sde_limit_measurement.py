@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import scipy.integrate
-from helpers import one_thread  # noqa: F401
+from helpers import one_thread, settings_read  # noqa: F401
 
 from limitcycles.judging import measuring
 from limitcycles.papers.chaudhari2018.sde_limit import measure
 
-SETTINGS = {"seed": 3, "systems": 3, "paths": 2000, "cells": 64}
+SETTINGS = settings_read("sde-limit", seed=3, paths=2000)
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,15 @@ from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
 from limitcycles.theory import flows, systems
 
-READS = ("theory.seed", "theory.systems")
+READS = (
+    "theory.seed",
+    "theory.systems",
+    "rule.time",
+    "rule.strict_distance",
+    "rule.distance_percent",
+)
 
-TIME, LONG = 100.0, 200.0
-STRICT, LOOSE = 1e-6, 1e-3
+LONG = 200.0
 RTOL = 1e-9
 RADIUS_OF_19 = 1.8  # e^Φ makes the j of Example 19 grow beyond all bounds further out
 DRAWN = {"sphere-flow": 20.0, "torus-flow": 90.0}  # orbits in three dimensions, and for how long
@@ -69,12 +74,12 @@ def cases() -> dict[str, Case]:
 
 
 def measure(settings: dict) -> dict[str, xr.Dataset]:
-    """`systems`/2 trajectories of each field from random starts, for a time of 100.
+    """`systems`/2 trajectories of each field from random starts, for the time of the rule.
 
     Part `trajectories`, by `system`: `dimension`, `meets` (Assumption 4 and e^{−Φ/T} stationary,
     symbolically: 1 yes, 0 no, −1 unknown), and by start: `strict` and `loose`, the smallest
-    distance/length over all returns to the start's plane (strict: until it is at most 1e-6; loose:
-    until it is at most 1e-3), `time` and `length` at the strict one, and `second`, the same
+    distance/length over all returns to the start's plane (each until it is at most
+    that of the rule), `time` and `length` at the strict one, and `second`, the same
     number by a second method (NaN where there is none). ∞ stands for no return at all.
     Part `returns`, by (system, turn): `time` and `relative` distance of the returns of one
     trajectory over a time of 200 (NaN beyond the last), also for a closed one.
@@ -91,6 +96,8 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
             f"{settings['systems']}; change `theory`."
         )
     every = cases()
+    duration, strict = float(settings["time"]), settings["strict_distance"]
+    loose = settings["distance_percent"] / 100
     names = ("strict", "loose", "time", "length", "second")
     found = {name: np.full((len(every), count), np.nan) for name in names}
     meets, first = [], {}
@@ -100,14 +107,14 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
         rng = np.random.default_rng(stream(settings["seed"], f"trajectories {name}"))
         starts = case.starts(rng, count)
         first[name] = starts[0]
-        orbits = [flows.closes(case.field, s, TIME, STRICT, rtol=RTOL) for s in starts]
+        orbits = [flows.closes(case.field, s, duration, strict, rtol=RTOL) for s in starts]
         for k, orbit in enumerate(orbits):
             found["strict"][i, k] = orbit.relative
-            found["loose"][i, k] = first_within(orbit.profile, LOOSE)
+            found["loose"][i, k] = first_within(orbit.profile, loose)
             found["time"][i, k], found["length"][i, k] = orbit.time, orbit.length
         if case.second is not None:
             speed = np.array([_speed(orbit) for orbit in orbits])
-            found["second"][i] = case.second(case.system, starts, speed, TIME)
+            found["second"][i] = case.second(case.system, starts, speed, duration)
         meets.append({True: 1, False: 0, None: -1}[case.system.meets_assumption_4])
         if name == "torus-flow":
             ratios = frequencies.torus_periods(case.system, starts) / (2 * np.pi)
@@ -119,9 +126,9 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
         },
         coords={"system": list(every)},
         attrs={
-            "time": TIME,
-            "strict": STRICT,
-            "loose": LOOSE,
+            "time": duration,
+            "strict": strict,
+            "loose": loose,
             "winding": [float(ratios.min()), float(ratios.max())],
         },
     )

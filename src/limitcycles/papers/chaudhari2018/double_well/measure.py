@@ -14,7 +14,6 @@ import xarray as xr
 
 from limitcycles.papers.chaudhari2018.double_well.pictures import pictures
 from limitcycles.papers.chaudhari2018.double_well.steady_densities import (
-    LEVEL,
     exact_rate,
     on_grids,
     ring_rate,
@@ -28,7 +27,7 @@ from limitcycles.theory import flows as dynamics
 from limitcycles.theory import systems
 from limitcycles.theory.fokker_planck import analysis
 
-READS = ("theory.seed", "theory.cells", "theory.paths", "theory.systems")
+READS = ("theory.seed", "theory.cells", "theory.paths", "theory.systems", "rule.level")
 
 LAMBDAS = (0.0, 0.5, 1.5)  # the paper's
 LARGEST, MOST_LAMBDAS = 2.0, 41  # of the bifurcation diagram
@@ -77,8 +76,8 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
         )
     seed = settings["seed"]
     bar = track(total=len(LAMBDAS) * 2 + 6, unit="part", what="double well")
-    steady, shown = _steady(cells, paths // PATH_SHARE, seed, bar)
-    orbits, turns = _orbits(cells, paths // PATH_SHARE, count, seed, bar)
+    steady, shown = _steady(cells, paths // PATH_SHARE, seed, settings["level"], bar)
+    orbits, turns = _orbits(cells, paths // PATH_SHARE, count, seed, settings["level"], bar)
     noise, cold = _noise(cells, bar)
     result = {
         "steady": steady,
@@ -109,12 +108,12 @@ def shift_of_points(lam: float) -> float:
     return float(np.linalg.norm(critical[:, None] - positions, axis=-1).min(1).max())
 
 
-def _steady(cells: int, paths: int, seed: int, bar):
+def _steady(cells: int, paths: int, seed: int, level: float, bar):
     rows, shown = [], {}
     for lam in LAMBDAS:
         system = systems.double_well(lam)
         l1, best, rates, picture = on_grids(system, systems.WELLS_BOX, cells)
-        rate, low, high = simulated_rate(system, paths, stream(seed, f"double well {lam}"))
+        rate, low, high = simulated_rate(system, paths, stream(seed, f"double well {lam}"), level)
         shown[lam, 1.0] = picture
         single = {
             "l1_extrapolated": best,
@@ -131,10 +130,10 @@ def _steady(cells: int, paths: int, seed: int, bar):
         )
         bar.update()
     result = xr.concat(rows, "lam").assign_coords(lam=list(LAMBDAS), grid=[cells // 2, cells])
-    return result.assign_attrs(paths=paths, level=LEVEL, temperature=1.0), shown
+    return result.assign_attrs(paths=paths, level=level, temperature=1.0), shown
 
 
-def _orbits(cells: int, paths: int, count: int, seed: int, bar):
+def _orbits(cells: int, paths: int, count: int, seed: int, level: float, bar):
     starts = START_FACTOR * count
     flows = {f"lambda-{lam:g}": systems.double_well(lam) for lam in LAMBDAS}
     flows |= {"hopf_ring": systems.hopf_ring(), "van_der_pol": systems.van_der_pol()}
@@ -169,7 +168,7 @@ def _orbits(cells: int, paths: int, count: int, seed: int, bar):
         row |= dict.fromkeys(measured, np.nan)
         if name == "hopf_ring":
             _, best, rates, _ = on_grids(system, system.box, cells)
-            rate = simulated_rate(system, paths, stream(seed, "ring"))
+            rate = simulated_rate(system, paths, stream(seed, "ring"), level)
             row |= dict(zip(measured, (best, *rate, rates[-1], ring_rate()), strict=True))
         rows.append(row)
         if name in ("lambda-1.5", "hopf_ring"):

@@ -11,7 +11,6 @@ from limitcycles.theory import fokker_planck, systems
 from limitcycles.theory.fokker_planck import analysis
 from limitcycles.theory.langevin import langevin_ensemble
 
-LEVEL = 0.95
 STEP, SETTLE, MEASURE = 0.01, 8.0, 4.0  # of the ensembles, in units of time
 
 
@@ -46,8 +45,8 @@ def on_grids(system: systems.System, box, cells: int):
     return l1, best, rates, (generator.grid, density)
 
 
-def simulated_rate(system: systems.System, paths: int, seed: int):
-    """½⟨x₁ dx₂ − x₂ dx₁⟩/dt over paths in the steady state: (mean, low, high) at LEVEL.
+def simulated_rate(system: systems.System, paths: int, seed: int, level: float):
+    """½⟨x₁ dx₂ − x₂ dx₁⟩/dt over paths in the steady state: (mean, low, high) at `level`.
 
     The area between points a step apart is what the scheme itself sweeps: no error but that of the
     scheme's steady density, of the order of the step. Start: a standard normal cloud.
@@ -59,7 +58,7 @@ def simulated_rate(system: systems.System, paths: int, seed: int):
     )
     here, there = walk[:-1], walk[1:]
     area = (here[..., 0] * there[..., 1] - here[..., 1] * there[..., 0]).sum(0) / 2
-    mean, (low, high), _ = estimate(area / MEASURE, REAL, LEVEL)
+    mean, (low, high), _ = estimate(area / MEASURE, REAL, level)
     return mean, low, high
 
 

@@ -25,9 +25,8 @@ from limitcycles.theory.langevin import (
 )
 from limitcycles.theory.systems import System
 
-READS = ("theory.seed", "theory.cells", "theory.paths")
+READS = ("theory.seed", "theory.cells", "theory.paths", "rule.level")
 
-LEVEL = 0.95
 TIMES = (0.1, 0.2, 0.4, 0.8)  # intervals are multiples of all time steps
 STEP, STEP_PATHS = 0.0025, 100_000  # with fewer paths a longer step hides in their noise as well
 LONGEST_STEP = 0.005
@@ -60,10 +59,11 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
     Part `ensembles`, by (system, time), time without unit: L1 distances Σ_cells |share − mass| of
     the Itô ensemble (`distance`), of one that saw the same Brownian paths with four times the time
     step (`coarse_distance`) and of the Stratonovich reading with that step, NaN for constant D
-    (`stratonovich_distance`); the `envelope` of 95 % shared over the times, and over times and
-    systems (`envelope_of_all`). Two errors, as L1 distances: `grid_error`, a third of that of the
-    masses to those of the grid half as fine, and `step_error` of the time step, of first order: the
-    excess of the coarse distance in quadrature, √((coarse² − distance²)/15), 0 if negative.
+    (`stratonovich_distance`); the `envelope` at the level of the rule, shared over the
+    times, and over times and systems (`envelope_of_all`). Two errors, as L1 distances:
+    `grid_error`, a third of that of the masses to those of the grid half as fine, and `step_error`
+    of the time step, of first order: the excess of the coarse distance in quadrature,
+    √((coarse² − distance²)/15), 0 if negative.
 
     By (system, time, bin): densities along x₁ (1/length) at `x` (system, bin), of the ensembles
     (`sampled`, `stratonovich`) and of (FP) (`solved`).
@@ -73,7 +73,7 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
 
     Raises LimitcyclesError: fewer than 32 cells.
     """
-    paths, seed = settings["paths"], settings["seed"]
+    paths, seed, level = settings["paths"], settings["seed"], settings["level"]
     cells = min(MOST_CELLS, settings["cells"] // BINS * BINS)
     if not cells:
         raise LimitcyclesError(
@@ -86,11 +86,11 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
     found = []
     for name, system in chosen.items():
         ensemble = _Ensemble(system, paths, step, stream(seed, f"evolution of {name}"))
-        found.append(_one(ensemble, cells, LEVEL ** (1 / len(chosen))))
+        found.append(_one(ensemble, cells, level, len(chosen)))
         bar.update()
     linear = systems.rotational_ou(2, temperature=HEAT)
     seed = stream(seed, "evolution of a linear system")
-    control = _control(_Ensemble(linear, paths, step, seed), cells)
+    control = _control(_Ensemble(linear, paths, step, seed), cells, level)
     bar.update()
     bar.close()
     attrs = {
@@ -98,7 +98,7 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
         "cells": cells,
         "time_step": step,
         "coarser": COARSER,
-        "level": LEVEL,
+        "level": level,
         "histogram_cells": PER_SIDE**2,
     }
     coords = {"system": list(chosen), "time": list(TIMES)}
@@ -154,7 +154,7 @@ class _Ensemble:
         )
 
 
-def _one(ensemble: _Ensemble, cells: int, level_of_all: float) -> dict[str, np.ndarray]:
+def _one(ensemble: _Ensemble, cells: int, level: float, systems: int) -> dict[str, np.ndarray]:
     system = ensemble.system
     grid, edges, bins = _cells(system, cells)
     half = _cells(system, cells // 2)[0]
@@ -165,13 +165,13 @@ def _one(ensemble: _Ensemble, cells: int, level_of_all: float) -> dict[str, np.n
     shares = _shares(points, edges)
     long = COARSER * ensemble.step
     coarse = _distance(_shares(ensemble.points(step=long, substeps=COARSER), edges), masses)
-    judged = ensemble.judged(shares, masses, LEVEL)
+    judged = ensemble.judged(shares, masses, level)
     excess = np.maximum(coarse**2 - judged.distance**2, 0)
     width = np.diff(bins[0])
     result = {
         "distance": judged.distance,
         "envelope": judged.envelope,
-        "envelope_of_all": ensemble.judged(shares, masses, level_of_all).envelope,
+        "envelope_of_all": ensemble.judged(shares, masses, level ** (1 / systems)).envelope,
         "coarse_distance": coarse,
         "step_error": np.sqrt(excess / (COARSER**2 - 1)),
         "grid_error": _distance(halved, masses) / 3,
@@ -227,13 +227,13 @@ def _distance(shares: np.ndarray, masses: np.ndarray) -> np.ndarray:
     return np.abs(shares - masses).sum(1)
 
 
-def _control(ensemble: _Ensemble, cells: int) -> dict[str, np.ndarray]:
+def _control(ensemble: _Ensemble, cells: int, level: float) -> dict[str, np.ndarray]:
     """A linear system with an isotropic Gaussian, which stays one: a product of two."""
     system = ensemble.system
     edges = [np.linspace(*side, PER_SIDE + 1) for side in system.box]
     exact = np.stack([gaussian_masses(system, time, edges).ravel() for time in TIMES])
     grid = Grid(*zip(*system.box, strict=True), (cells, cells))
-    judged = ensemble.judged(_shares(ensemble.points(), edges), exact, LEVEL)
+    judged = ensemble.judged(_shares(ensemble.points(), edges), exact, level)
     return {
         "distance": judged.distance,
         "envelope": judged.envelope,

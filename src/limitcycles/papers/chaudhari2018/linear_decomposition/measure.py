@@ -14,10 +14,9 @@ from limitcycles.runtime.progress import track
 from limitcycles.runtime.seeds import stream
 from limitcycles.theory import linear_theory
 
-READS = ("theory.seed", "theory.paths", "theory.systems")
+READS = ("theory.seed", "theory.paths", "theory.systems", "rule.level")
 
 DIMENSIONS = (2, 4, 8)
-LEVEL = 0.95
 TEMPERATURE = 0.5
 SLOWEST = 0.5  # smallest real part of an eigenvalue of F
 INTERVAL, INTERVALS = 2.0, 20  # what was there at the start is then e^{-20} of itself
@@ -31,9 +30,10 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
     ‖Q + Qᵀ‖/‖Q‖, `commutator` ‖FD − DFᵀ‖/(2‖FD‖), and `planted_error`, that of Q and U of a system
     which was put together from them. By (dimension, system, direction): `ratio`, of simulated to
     predicted variance along each eigenvector of the predicted covariance T U⁻¹, with `low` and
-    `high`, an interval of 95 % that holds for all of a dimension at once (χ² with as many degrees
-    of freedom as paths; Šidák); NaN beyond d directions. `hessian_*` is the same with the symmetric
-    part of F in place of U, the Hessian of the loss that the drift resembles most.
+    `high`, an interval at the level of the rule that holds for all of a dimension at once (χ² with
+    as many degrees of freedom as paths; Šidák); NaN beyond d directions. `hessian_*` is the same
+    with the symmetric part of F in place of U, the Hessian of the loss that the drift
+    resembles most.
     """
     count, paths = settings["systems"], settings["paths"]
     single = ("residual", "antisymmetry", "commutator", "planted_error")
@@ -47,7 +47,7 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
     for i, d in enumerate(DIMENSIONS):
         rng = np.random.default_rng(stream(settings["seed"], f"linear systems of {d}"))
         for k in range(count):
-            level = LEVEL ** (1 / (count * d))
+            level = settings["level"] ** (1 / (count * d))
             for name, value in _one(d, paths, level, rng).items():
                 found[name][(i, k, slice(d))[: found[name].ndim]] = value
             bar.update()
@@ -58,7 +58,7 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
         "systems": xr.Dataset(
             variables,
             coords={"dimension": list(DIMENSIONS), "system": np.arange(count)},
-            attrs={"paths": paths, "level": LEVEL, "temperature": TEMPERATURE},
+            attrs={"paths": paths, "level": settings["level"], "temperature": TEMPERATURE},
         )
     }
 

@@ -18,14 +18,13 @@ from limitcycles.runtime.progress import track
 from limitcycles.statistics.convergence import log_log_slope
 from limitcycles.theory import systems
 
-READS = ("theory.cells",)
+READS = ("theory.cells", "rule.level")
 
 RATIOS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # curvature of the sharp well over that of the wide one
 GAMMAS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
 DIMENSIONS = (1, 2)
 DISTANCE = 12.0  # between the wells: at γ = 1 a share of 1e-5 lies across the middle
 ROOM = 9.0  # of the box beyond the wells
-LEVEL = 0.95
 PADDING = 8.0  # in standard deviations of G_γ
 TIGHT, WIDE = 1.5, 3.5  # half sides of the boxes in which the saddle is ranked
 MEASURED = 12.0  # f_γ above its minimum up to which it is compared with the closed form
@@ -61,7 +60,7 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
             f"the claim local-entropy needs an even number of cells from 48 on, not {cells}; "
             "change `theory`."
         )
-    wells, sections = _wells(cells)
+    wells, sections = _wells(cells, settings["level"])
     return {"wells": wells, "sections": sections, "saddle": _saddle(cells)}
 
 
@@ -97,9 +96,9 @@ def exact_mass(ratio: float, gamma: float, dimension: int) -> float:
     )
 
 
-def slope_of(masses: np.ndarray, error: float) -> tuple[float, float, float]:
-    """Slope of log mass against log ratio, and its interval at LEVEL widened by `error`."""
-    found = log_log_slope(RATIOS, masses, LEVEL)
+def slope_of(masses: np.ndarray, error: float, level: float) -> tuple[float, float, float]:
+    """Slope of log mass against log ratio, and its interval at `level` widened by `error`."""
+    found = log_log_slope(RATIOS, masses, level)
     low, high = found.interval
     return found.slope, low - error, high + error
 
@@ -130,7 +129,7 @@ def _masses(density: np.ndarray, axes: list[np.ndarray]) -> tuple[float, float]:
     return tuple(float(along[:cut].sum() / along[cut:].sum()) for cut in (middle, low))
 
 
-def _wells(cells: int) -> tuple[xr.Dataset, xr.Dataset]:
+def _wells(cells: int, level: float) -> tuple[xr.Dataset, xr.Dataset]:
     shape = (len(DIMENSIONS), len(GAMMAS), len(RATIOS))
     names = ("mass", "mass_barrier", "mass_exact", "mass_coarse", "mass_fixed", "depth",
              "depth_exact", "error")  # fmt: skip
@@ -168,11 +167,11 @@ def _wells(cells: int) -> tuple[xr.Dataset, xr.Dataset]:
     bar.close()
     dims = ("dimension", "gamma", "ratio")
     values = {name: (dims, v) for name, v in found.items()}
-    values |= _slopes(found)
+    values |= _slopes(found, level)
     wells = xr.Dataset(
         values,
         coords={"dimension": list(DIMENSIONS), "gamma": list(GAMMAS), "ratio": list(RATIOS)},
-        attrs={"level": LEVEL, "distance": DISTANCE},
+        attrs={"level": level, "distance": DISTANCE},
     )
     x = next(iter(section.values()))[0]
     lines = xr.Dataset(
@@ -209,7 +208,7 @@ def _depth(soft: np.ndarray, axes: list[np.ndarray]) -> float:
     return float(peaks[1] - peaks[0])
 
 
-def _slopes(found: dict[str, np.ndarray]) -> dict:
+def _slopes(found: dict[str, np.ndarray], level: float) -> dict:
     shape = found["mass"].shape[:2]
     result = {}
 
@@ -224,7 +223,7 @@ def _slopes(found: dict[str, np.ndarray]) -> dict:
         error = 2 * (across + grid) / np.log(RATIOS[-1] / RATIOS[0]) + 1e-9
         put("slope_error", place, error)
         for label, masses in (("", "mass"), ("_exact", "mass_exact"), ("_fixed", "mass_fixed")):
-            slope, low, high = slope_of(found[masses][place], error)
+            slope, low, high = slope_of(found[masses][place], error, level)
             put(f"slope{label}", place, slope)
             put(f"slope{label}_low", place, low)
             put(f"slope{label}_high", place, high)

@@ -26,9 +26,8 @@ from limitcycles.theory.batch_noise import SAMPLINGS
 from limitcycles.training import sgd
 from limitcycles.training.samplers import SAMPLERS
 
-READS = ("theory.seed", "theory.paths")
+READS = ("theory.seed", "theory.paths", "rule.level")
 
-LEVEL = 0.95
 SIZES = (1, 8, 32, 128)  # and N with replacement, N/2 without
 AIM = 0.04  # half-width that is expected with `PATHS` paths; draws grow with the root of paths
 PATHS = 20_000
@@ -99,9 +98,11 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
         indices=first_batches("without-replacement", len(rows), len(rows), FULL_DRAWS, order),
     )
     network["full_batch_ratio"] = full.full_batch_ratio
-    closed = [_closed_form(sampling, seed) for sampling in SAMPLINGS]
+    closed = [_closed_form(sampling, seed, settings["level"]) for sampling in SAMPLINGS]
     return {
-        "network": network.assign_attrs(attrs, full_batch_draws=FULL_DRAWS),
+        "network": network.assign_attrs(
+            attrs, level=settings["level"], full_batch_draws=FULL_DRAWS
+        ),
         "enumeration": _enumeration(seed),
         "closed_form": xr.concat(closed, xr.Variable("sampling", list(SAMPLINGS))),
     }
@@ -124,7 +125,6 @@ def network_gradients(seed: int) -> tuple[np.ndarray, dict]:
         "samples": len(rows),
         "weights": rows.shape[1],
         "train_error": float(run["train_error"][-1]),
-        "level": LEVEL,
         "replications": REPLICATIONS,
         "directions": float(squares.sum() ** 2 / _gram_square(rows)),
     }
@@ -136,8 +136,8 @@ def _gram_square(rows: np.ndarray) -> float:
     return float(np.linalg.norm(centred @ centred.T) ** 2)
 
 
-def draws_needed(rows: np.ndarray, batch: int, half_width: float) -> int:
-    """Draws for which the interval of the trace ratio has about that half-width.
+def draws_needed(rows: np.ndarray, batch: int, half_width: float, level: float) -> int:
+    """Draws for which the interval of the trace ratio at `level` has about that half-width.
 
     With |u|² = |g_k − ḡ|²: var |δ|²/(E|δ|²)² = (var |u|²/(E|u|²)² + 2(b − 1) tr D²/(tr D)²)/b for
     independent draws; those without replacement vary less.
@@ -146,7 +146,7 @@ def draws_needed(rows: np.ndarray, batch: int, half_width: float) -> int:
     single = squares.var() / squares.mean() ** 2
     pairs = 2 * (batch - 1) * _gram_square(rows) / squares.sum() ** 2
     variance = (single + pairs) / batch
-    return math.ceil(variance * (stats.norm.ppf((1 + LEVEL) / 2) / half_width) ** 2)
+    return math.ceil(variance * (stats.norm.ppf((1 + level) / 2) / half_width) ** 2)
 
 
 def first_batches(
@@ -167,13 +167,14 @@ def _network(rows: np.ndarray, sampling: str, settings: dict) -> xr.Dataset:
     def measure(batch, drawn_by):
         words = f"{sampling} {drawn_by} {batch}"
         order = torch.Generator().manual_seed(stream(seed, f"batches {words}"))
-        draws = draws_needed(rows, batch, half_width)
+        draws = draws_needed(rows, batch, half_width, settings["level"])
         return _measured(
             rows,
             batch,
             draws,
             sampling,
             stream(seed, f"envelope {words}"),
+            settings["level"],
             first_batches(drawn_by, samples, batch, draws, order),
         )
 
@@ -184,7 +185,7 @@ def _network(rows: np.ndarray, sampling: str, settings: dict) -> xr.Dataset:
     return measured.assign({f"control_{name}": value for name, value in control.items()})
 
 
-def _measured(rows, batch, draws, claim, seed, indices=None) -> xr.Dataset:
+def _measured(rows, batch, draws, claim, seed, level, indices=None) -> xr.Dataset:
     found = batch_noise.batch_noise(
         rows,
         batch,
@@ -193,11 +194,11 @@ def _measured(rows, batch, draws, claim, seed, indices=None) -> xr.Dataset:
         seed=seed,
         indices=indices,
         replications=REPLICATIONS,
-        level=LEVEL,
+        level=level,
     )
     low, high = found.interval
     # The interval is ratio · e^{± t · error/ratio}.
-    error = found.ratio * np.log(high / low) / 2 / stats.t.ppf((1 + LEVEL) / 2, draws - 1)
+    error = found.ratio * np.log(high / low) / 2 / stats.t.ppf((1 + level) / 2, draws - 1)
     return xr.Dataset(
         {
             "batch": batch,
@@ -235,7 +236,7 @@ def _enumeration(seed: int) -> xr.Dataset:
     )
 
 
-def _closed_form(sampling: str, seed: int) -> xr.Dataset:
+def _closed_form(sampling: str, seed: int, level: float) -> xr.Dataset:
     samples = 2 * len(EIGENVALUES)
     axes = np.diag(np.sqrt(samples * EIGENVALUES / 2))
     rows = np.concatenate([axes, -axes]) + 0.5
@@ -245,7 +246,7 @@ def _closed_form(sampling: str, seed: int) -> xr.Dataset:
     claimed = batch_noise.predicted_covariance(rows, CONTROL_SIZE, sampling)
     words = f"closed form {sampling}"
     each = [
-        _measured(rows, CONTROL_SIZE, CONTROL_DRAWS, sampling, stream(seed, f"{words} {i}"))
+        _measured(rows, CONTROL_SIZE, CONTROL_DRAWS, sampling, stream(seed, f"{words} {i}"), level)
         for i in track(range(REPETITIONS), unit="repetition", what=words)
     ]
     return xr.concat(each, "repetition").assign(

@@ -20,9 +20,8 @@ from limitcycles.theory.langevin import weak_error
 from limitcycles.theory.line_expectations import Interval, sde_expectations, sgd_expectations
 from limitcycles.theory.line_systems import FUNCTIONS, SYSTEMS, TEMPERATURE, System
 
-READS = ("theory.seed", "theory.paths")
+READS = ("theory.seed", "theory.paths", "rule.level")
 
-LEVEL = 0.95
 BATCHES = (1, 2, 4, 8, 16)
 RATES = tuple(2 * TEMPERATURE * b for b in BATCHES)  # 0.02 … 0.32
 TIME = 1.28  # 64 … 4 steps
@@ -57,7 +56,12 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
     found = {name: _system(name, settings) for name in track(SYSTEMS, unit="system", what="SGD")}
     dim = xr.Variable("system", list(SYSTEMS))
     errors, usual, other = zip(*found.values(), strict=True)
-    attrs = {"temperature": TEMPERATURE, "time": TIME, "level": LEVEL, "paths": settings["paths"]}
+    attrs = {
+        "temperature": TEMPERATURE,
+        "time": TIME,
+        "level": settings["level"],
+        "paths": settings["paths"],
+    }
     names = {"function": list(FUNCTIONS)}
     batches = {"batch": list(BATCHES), "rate": ("batch", list(RATES))}
     return {
@@ -66,22 +70,22 @@ def measure(settings: dict) -> dict[str, xr.Dataset]:
         .assign_attrs(attrs | {"other_error": max(other)}),
         "usual": xr.concat(usual, dim)
         .assign_coords(names | {"rate": list(RATES)})
-        .assign_attrs(batch=FIXED_BATCH, time=TIME, level=LEVEL),
-        "controls": _controls().assign_coords(names | batches),
+        .assign_attrs(batch=FIXED_BATCH, time=TIME, level=settings["level"]),
+        "controls": _controls(settings["level"]).assign_coords(names | batches),
         "cumulant": _cumulant(settings).assign_coords(batches),
     }
 
 
-def slopes(errors: np.ndarray, prefix: str = "") -> dict:
+def slopes(errors: np.ndarray, level: float, prefix: str = "") -> dict:
     """`slope`, `low`, `high` of errors (F, rates) against RATES, as variables by function.
 
     And `largest_slope`, ... of the largest error over the functions: it cannot change its sign.
     """
-    fits = [log_log_slope(RATES, row, LEVEL) for row in errors]
+    fits = [log_log_slope(RATES, row, level) for row in errors]
     values = {"slope": [fit.slope for fit in fits]}
     values |= {end: [fit.interval[i] for fit in fits] for i, end in enumerate(("low", "high"))}
     found = {f"{prefix}{name}": ("function", row) for name, row in values.items()}
-    largest = log_log_slope(RATES, np.abs(errors).max(0), LEVEL)
+    largest = log_log_slope(RATES, np.abs(errors).max(0), level)
     return found | {
         f"{prefix}largest_slope": largest.slope,
         f"{prefix}largest_low": largest.interval[0],
@@ -120,9 +124,9 @@ def _system(name: str, settings: dict) -> tuple[xr.Dataset, xr.Dataset, float]:
             "sampled": (dims, sampled),
             "standard_error": (dims, spread),
         }
-        | slopes(exact)
+        | slopes(exact, settings["level"])
     )
-    return errors, _usual(system), _other_error(system)
+    return errors, _usual(system, settings["level"]), _other_error(system)
 
 
 def _equation(system: System, temperature: float, nodes: int = NODES[-1]) -> np.ndarray:
@@ -152,7 +156,7 @@ def _errors(system: System, nodes: int) -> np.ndarray:
     return np.stack(columns, axis=1) - equation[:, None]
 
 
-def _usual(system: System) -> xr.Dataset:
+def _usual(system: System, level: float) -> xr.Dataset:
     sgd = np.stack([_sgd(system, rate, FIXED_BATCH) for rate in RATES], axis=1)
     equations = [_equation(system, rate / (2 * FIXED_BATCH)) for rate in RATES]
     error = sgd - np.stack(equations, axis=1)
@@ -160,8 +164,8 @@ def _usual(system: System) -> xr.Dataset:
     dims = ("function", "rate")
     return xr.Dataset(
         {"error": (dims, error), "silent": (dims, silent)}
-        | slopes(error)
-        | slopes(silent, "silent_")
+        | slopes(error, level)
+        | slopes(silent, level, "silent_")
     )
 
 
@@ -247,7 +251,7 @@ def gaussian(mean: float, variance: float) -> np.ndarray:
     )
 
 
-def _controls() -> xr.Dataset:
+def _controls(level: float) -> xr.Dataset:
     """z from 1: mean (1 − h)^n and e^{−t}; variance 2h Σ (1 − h)^{2i} and D (1 − e^{−2t})."""
     steps = []
     for rate in RATES:
@@ -257,7 +261,7 @@ def _controls() -> xr.Dataset:
     found = []
     for D in (1, 2):
         error = steps - gaussian(np.exp(-TIME), D * -np.expm1(-2 * TIME))[:, None]
-        found.append(xr.Dataset({"error": (("function", "batch"), error)} | slopes(error)))
+        found.append(xr.Dataset({"error": (("function", "batch"), error)} | slopes(error, level)))
     return xr.concat(found, xr.Variable("against", ["equation", "doubled"]))
 
 
