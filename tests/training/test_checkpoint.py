@@ -13,6 +13,7 @@ import small_runs
 import torch
 
 import limitcycles
+from limitcycles.configuration import settings
 from limitcycles.storage import sources
 from limitcycles.storage.files import StorageError
 from limitcycles.training import checkpoint as module
@@ -299,8 +300,11 @@ print(len(steps), *filter(None, files))
         edited(source, file)
         steps, *files = in_copy(source, program, state, 1e9)
         assert int(steps) == left
-    # Whatever a run imports while it runs is in its key; the dataset counts by its content.
-    known = sources.closure(SGD, "limitcycles.datasets")
+    # Whatever a run imports while it runs is in its key: the optimiser, which is found by name, as
+    # the code that its settings name. The dataset counts by its content.
+    by_name = "limitcycles.training.optimisers.sgd"
+    assert sources.digest(by_name) in settings.own_code(small_runs.run())
+    known = sources.closure(SGD, by_name, "limitcycles.datasets")
     assert {str(Path(file).relative_to(source)) for file in files} <= {
         str(path.relative_to(sources.ROOT.parent)) for path in known
     }
