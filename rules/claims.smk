@@ -24,6 +24,7 @@ rule claim:
         code=lambda wildcards: digest(
             *modules_of(wildcards.claim),
             "limitcycles.judging.judge",
+            "limitcycles.charts.drawing",
             "limitcycles.charts.files",
         ),
         entry=lambda wildcards: CLAIMS[wildcards.claim],
@@ -99,6 +100,7 @@ rule instrument:
         code=lambda wildcards: digest(
             folders.module(wildcards.instrument, "charts"),
             "limitcycles.judging.evidence",
+            "limitcycles.charts.drawing",
             "limitcycles.charts.files",
         ),
         entry=lambda wildcards: CLAIMS[MEASURED[wildcards.instrument][0]],

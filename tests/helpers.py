@@ -14,7 +14,7 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from limitcycles import charts
+from limitcycles.charts import drawing
 from limitcycles.configuration import settings
 from limitcycles.judging import folders, judge, ledger, papers
 from limitcycles.judging.evidence import Evidence, Parts, gather
@@ -202,7 +202,7 @@ def spectrum(run: str, seed: int = 0, percent: int = 100, *, eigenvalue=(), **at
 
 def drawn_from(result: dict, evidence: Evidence) -> dict[str, dict]:
     """The charts of a claim as specifications by name: all that there are, titled and captioned."""
-    found = {name: chart.to_dict() for name, chart in charts.draw(result, evidence).items()}
+    found = {name: chart.to_dict() for name, chart in drawing.draw(result, evidence).items()}
     assert tuple(found) == folders.charts(result["judged_by"])
     for spec in found.values():
         assert spec["title"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import synthetic
 
-from limitcycles import charts
+from limitcycles.charts import files
 
 NOT_TESTED = {
     "theory": ("sde-limit", "free-energy-decreases", "double-well", "local-entropy"),
@@ -45,7 +45,7 @@ def paper(results: list[dict[str, Any]], name: str = "made2024", **citation) -> 
     }
 
 
-scripts = cache(charts.scripts)  # seconds
+scripts = cache(files.scripts)  # seconds
 
 
 @cache

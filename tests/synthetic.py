@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from limitcycles import charts
+from limitcycles.charts import drawing
 from limitcycles.judging.evidence import Evidence, gather
 from limitcycles.judging.numbers import result_entry
 from limitcycles.papers.chaudhari2018.spectrum_ranks_architectures import rule as architectures
@@ -192,7 +192,7 @@ def drawn(
     result: dict[str, Any], spectra: list[xr.Dataset], runs: list[xr.Dataset] = ()
 ) -> dict[str, Any]:
     """The charts of a made-up result."""
-    return charts.draw(result, evidence(result, spectra, runs))
+    return drawing.draw(result, evidence(result, spectra, runs))
 
 
 def rank_case() -> tuple[dict[str, Any], list[xr.Dataset], list[xr.Dataset]]:

@@ -26,7 +26,7 @@ MODULES = {
 }
 BY_NAME = {
     "__init__",
-    "charts",
+    "charts.drawing",
     "configuration.plugins",
     "judging.judge",
     "judging.measuring",

@@ -9,7 +9,7 @@ import pytest
 import report_case
 from playwright.sync_api import Browser, Page, expect
 
-from limitcycles import charts
+from limitcycles.charts import files
 from limitcycles.report import page as report
 
 pytestmark = pytest.mark.browser
@@ -228,7 +228,7 @@ def test_it_prints_on_white_with_all_charts(visit, file, tmp_path):
 def test_a_chart_of_its_own_opens_without_network(visit, tmp_path):
     synthetic = report_case.synthetic
     drawn = synthetic.drawn(*synthetic.training_case())
-    charts.save(drawn["error-curves"], tmp_path / "error-curves", report_case.scripts())
+    files.save(drawn["error-curves"], tmp_path / "error-curves", report_case.scripts())
     page = visit((tmp_path / "error-curves.html").as_uri())
     picture = page.locator("#vis canvas, #vis svg.marks").first
     expect(picture).to_be_visible()

@@ -10,8 +10,7 @@ import pytest
 import synthetic
 import vl_convert
 
-from limitcycles import charts
-from limitcycles.charts import theme
+from limitcycles.charts import data, theme
 from limitcycles.judging import folders, wording
 from limitcycles.judging.numbers import statistic
 from limitcycles.papers.chaudhari2018.rank import charts as rank
@@ -296,14 +295,14 @@ def test_values_without_a_seed_are_refused():
     result, spectra, _ = synthetic.rank_case()
     result = copy.deepcopy(result)
     result["arms"][0]["statistics"][0]["values"].append(1.0)
-    with pytest.raises(charts.ChartDataError, match="4 values for 3 seeds"):
+    with pytest.raises(data.ChartDataError, match="4 values for 3 seeds"):
         synthetic.drawn(result, spectra)
 
 
 def test_a_spectrum_of_zeros_is_refused():
     result, spectra, _ = synthetic.rank_case()
     spectra[0]["eigenvalue"][:] = 0.0
-    with pytest.raises(charts.ChartDataError, match=r"small-lenet-text.*no positive eigenvalue"):
+    with pytest.raises(data.ChartDataError, match=r"small-lenet-text.*no positive eigenvalue"):
         synthetic.drawn(result, spectra)
 
 

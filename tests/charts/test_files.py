@@ -8,7 +8,7 @@ import pytest
 import small_disk
 import synthetic
 
-from limitcycles import charts
+from limitcycles.charts import files
 from limitcycles.storage.files import StorageError
 
 SCRIPTS = "vegaEmbed = (...all) => Promise.resolve(all)"
@@ -20,9 +20,9 @@ def chart():
 
 
 def test_spec_page_and_picture(chart, tmp_path):
-    charts.save(chart, tmp_path / "new" / "final-errors", SCRIPTS)
+    files.save(chart, tmp_path / "new" / "final-errors", SCRIPTS)
     names = sorted(path.name for path in (tmp_path / "new").iterdir())
-    assert names == sorted(f"final-errors{suffix}" for suffix in charts.SUFFIXES)
+    assert names == sorted(f"final-errors{suffix}" for suffix in files.SUFFIXES)
 
     spec = json.loads((tmp_path / "new" / "final-errors.vl.json").read_text(encoding="utf-8"))
     assert spec == chart.to_dict()
@@ -39,15 +39,15 @@ def test_spec_page_and_picture(chart, tmp_path):
 
 def test_equal_charts_give_equal_files(chart, tmp_path):
     for name in ("one", "two"):
-        charts.save(chart, tmp_path / name / "a", SCRIPTS)
-    for suffix in charts.SUFFIXES:
+        files.save(chart, tmp_path / name / "a", SCRIPTS)
+    for suffix in files.SUFFIXES:
         one, two = (tmp_path / name / f"a{suffix}" for name in ("one", "two"))
         assert one.read_bytes() == two.read_bytes()
 
 
 def test_a_failed_save_leaves_the_old_files(chart, tmp_path):
-    charts.save(chart, tmp_path / "a", SCRIPTS)
+    files.save(chart, tmp_path / "a", SCRIPTS)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with small_disk.files_of_at_most(100), pytest.raises(StorageError, match="too large"):
-        charts.save(chart, tmp_path / "a", SCRIPTS)
+        files.save(chart, tmp_path / "a", SCRIPTS)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

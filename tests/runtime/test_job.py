@@ -166,7 +166,7 @@ def test_progress_in_a_log_is_whole_lines(tmp_path):
 def test_threads_of_torch_imported_within_the_step(tmp_path):
     code = """
 import sys
-from limitcycles import charts
+from limitcycles.charts import drawing, files
 
 from limitcycles.judging import judge as claims
 

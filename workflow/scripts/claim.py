@@ -30,10 +30,12 @@ with logged(snakemake.log[0], "claim", snakemake.threads):
     )
     files.write_json(snakemake.output.claim, result)
 
-    from limitcycles import charts  # Altair is not imported where there is no verdict
+    # Late: Altair is not imported where there is no verdict.
+    from limitcycles.charts import drawing
+    from limitcycles.charts.files import save
 
     folder = Path(snakemake.output.charts)
     folder.mkdir(parents=True, exist_ok=True)  # also without a verdict
     scripts = Path(snakemake.input.scripts).read_text(encoding="utf-8")
-    for name, chart in charts.draw(result, found).items():
-        charts.save(chart, folder / name, scripts)
+    for name, chart in drawing.draw(result, found).items():
+        save(chart, folder / name, scripts)

@@ -1,7 +1,7 @@
 from limitcycles.runtime.job import logged
 
-from limitcycles import charts
+from limitcycles.charts.files import scripts
 from limitcycles.storage import files
 
 with logged(snakemake.log[0], "scripts", snakemake.threads):
-    files.write_text(snakemake.output.scripts, charts.scripts())
+    files.write_text(snakemake.output.scripts, scripts())

@@ -140,11 +140,11 @@ def page(
         The results of all claims, in the order of the ledger.
     charts
         By claim and by name, the Vega-Lite spec of each chart; its `title` becomes the heading and
-        its `description` the caption. They are shown in the order of `limitcycles.charts.names`.
+        its `description` the caption. They are shown in the order of NAMES in `charts.py`.
     meta
         `scale`, `code_version`, `config_hash`.
     scripts
-        What `limitcycles.charts.scripts` returns.
+        What `limitcycles.charts.files.scripts` returns.
     papers
         What `limitcycles.judging.papers.heads` returns: the claims of each in its sections.
 

@@ -5,7 +5,7 @@ import pytest
 import vl_convert
 import xarray as xr
 
-from limitcycles import charts
+from limitcycles.charts import drawing
 from limitcycles.judging.evidence import gather
 from limitcycles.papers.chaudhari2018.calibration import charts as calibration
 
@@ -51,7 +51,7 @@ def drawn(false_alarms=0.05, error=0.01, power=0.9) -> dict:
     parts = dict(zip(("rates", "power"), made_up(), strict=True))
     asked = {"false_alarms": false_alarms, "error": error, "power": power}
     evidence = gather({}, instruments={"calibration": parts})
-    (chart,) = charts.instrument("calibration", {"rule_parameters": asked}, evidence).values()
+    (chart,) = drawing.instrument("calibration", {"rule_parameters": asked}, evidence).values()
     return chart.to_dict()
 
 

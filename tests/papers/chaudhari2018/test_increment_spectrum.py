@@ -8,7 +8,7 @@ import xarray as xr
 from drawing import drawn
 from helpers import along, claims, context, misbehaved
 
-from limitcycles import charts
+from limitcycles.charts import data, drawing
 from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
 from limitcycles.papers.chaudhari2018.increment_spectrum import measure as increments
@@ -198,7 +198,7 @@ def test_arms_in_which_nothing_moves():
     nothing = evidence(text=[made_up(moving=False)], code=[made_up(moving=False)])
     result = decide(nothing)
     assert result["verdict"] == Verdict.NOT_REPRODUCED
-    for chart in charts.draw(result, along(ENTRY, nothing)).values():
+    for chart in drawing.draw(result, along(ENTRY, nothing)).values():
         assert chart.to_dict()["title"]
 
 
@@ -277,5 +277,5 @@ def test_charts_need_the_analyses_of_all_arms():
     found = evidence()
     result = decide(found)
     del found[ARMS["code"]]
-    with pytest.raises(charts.ChartDataError, match="arms code"):
-        charts.draw(result, along(ENTRY, found))
+    with pytest.raises(data.ChartDataError, match="arms code"):
+        drawing.draw(result, along(ENTRY, found))

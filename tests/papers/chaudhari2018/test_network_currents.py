@@ -7,7 +7,7 @@ from drawing import drawn
 from helpers import along, claims, context, misbehaved
 from scipy import stats
 
-from limitcycles import charts
+from limitcycles.charts import data, drawing
 from limitcycles.judging.judge import judge
 from limitcycles.judging.result import Verdict
 from limitcycles.papers.chaudhari2018.network_currents import planes as rule
@@ -266,8 +266,8 @@ def test_charts(gate):
     assert "interval alone: a current in" in area_rates.svg
     assert ("no plane passes the gate" in predicted.svg) is not gate
     del analyses["all-plain"]
-    with pytest.raises(charts.ChartDataError, match="all-plain"):
-        charts.draw(result, along(ENTRY, analyses))
+    with pytest.raises(data.ChartDataError, match="all-plain"):
+        drawing.draw(result, along(ENTRY, analyses))
 
 
 @pytest.mark.parametrize("places", [slice(0, 1), slice(None)])

@@ -8,7 +8,7 @@ import xarray as xr
 from drawing import drawn
 from helpers import claims, context, one_thread  # noqa: F401
 
-from limitcycles import charts
+from limitcycles.charts import data, drawing
 from limitcycles.judging import wording
 from limitcycles.judging.evidence import gather
 from limitcycles.judging.judge import judge
@@ -342,11 +342,11 @@ class TestCharts:
         tables = [
             late(lambda r, m: r * m * scattered(0.1, 0), expected_variance=np.full((3, 2), np.inf))
         ]
-        with pytest.raises(charts.ChartDataError, match="by theory all steps are unstable"):
+        with pytest.raises(data.ChartDataError, match="by theory all steps are unstable"):
             self.drawn(tables)
 
     def test_another_file(self):
         tables = [late(lambda r, m: r * m * scattered(0.1, 0))]
         result = result_of(tables)
-        with pytest.raises(charts.ChartDataError, match="no run 'cnn-12'"):
-            charts.draw(result, shown([tables[0].sel(setting=RUNS[:2])]))
+        with pytest.raises(data.ChartDataError, match="no run 'cnn-12'"):
+            drawing.draw(result, shown([tables[0].sel(setting=RUNS[:2])]))
